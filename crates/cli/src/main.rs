@@ -1,0 +1,5 @@
+//! The `lifeboat` program.
+
+fn main() -> std::process::ExitCode {
+    lifeboat_cli::main()
+}

@@ -1,0 +1,1 @@
+//! Layered configuration: lifeboat.toml, environment overrides, schedules, with the origin of each value.

@@ -1,0 +1,1 @@
+//! Restore drills: scenarios, phase clock, checks, verdict, evidence.

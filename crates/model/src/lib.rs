@@ -1,0 +1,22 @@
+//! The vocabulary of Lifeboat: ids, names, tiers, objectives, entries, verdicts and problems.
+//!
+//! Every other crate speaks these words. This crate does no I/O, reads no clock and knows no
+//! environment variable; `docs/glossary.md` explains the words for people.
+
+mod entry;
+mod error;
+mod id;
+mod name;
+mod objective;
+mod problem;
+mod tier;
+mod verdict;
+
+pub use entry::{Entry, EntryKind, EntryPath, InvalidPath, Metadata, Span};
+pub use error::{Diagnose, ErrorKind};
+pub use id::{ChunkId, IndexId, InvalidId, KeyId, PackId, RepositoryId, RunId, SnapshotId};
+pub use name::{EnvironmentName, InvalidName, Location, RegionName, SourceName};
+pub use objective::{Objectives, Rpo, Rto, human_duration};
+pub use problem::{Problem, Problems, Severity};
+pub use tier::{BackupKind, EnvironmentClass, SourceKind, Tier, UnknownWord};
+pub use verdict::Verdict;

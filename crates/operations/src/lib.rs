@@ -1,0 +1,1 @@
+//! One file per verb: backup, restore, verify, replicate, refresh, status.

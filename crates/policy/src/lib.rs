@@ -1,0 +1,1 @@
+//! Decisions without I/O: retention, due times, residency, environment rules, objectives.

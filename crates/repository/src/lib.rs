@@ -1,0 +1,1 @@
+//! The repository engine: chunks, packs, index, snapshots, keys, receipts and the stored format.

@@ -1,0 +1,1 @@
+//! Reads folders for a backup and puts them back.

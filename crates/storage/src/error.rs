@@ -1,0 +1,67 @@
+//! What can go wrong in a store.
+
+use lifeboat_model::{Diagnose, ErrorKind};
+
+/// A store could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to {op} `{key}` in {store}")]
+pub struct StoreError {
+    /// The verb: `read`, `write`, `list`, `delete`, `open`.
+    pub op: &'static str,
+    /// The object's key, the prefix of a listing, or empty for the store as a whole.
+    pub key: String,
+    /// The store as people know it: a folder's path, a bucket's address.
+    pub store: String,
+    /// Whether a retry helps, and which exit code follows.
+    pub kind: ErrorKind,
+    /// Why.
+    #[source]
+    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl StoreError {
+    /// Makes an error from an operating system error, whose kind decides.
+    pub fn from_io(
+        op: &'static str,
+        key: impl Into<String>,
+        store: impl Into<String>,
+        source: std::io::Error,
+    ) -> Self {
+        let kind = ErrorKind::of_io(&source);
+        let (key, store) = (key.into(), store.into());
+        Self {
+            op,
+            key,
+            store,
+            kind,
+            source: Some(Box::new(source)),
+        }
+    }
+}
+
+impl Diagnose for StoreError {
+    fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self.kind {
+            ErrorKind::NoSpace => format!(
+                "free some space in {}, then run the command again; what was stored before stays \
+                 valid",
+                self.store
+            ),
+            ErrorKind::Denied => {
+                format!("check that this user may {} in {}", self.op, self.store)
+            }
+            ErrorKind::NoRepository => {
+                format!(
+                    "is {} mounted? `lifeboat init` creates a new repository",
+                    self.store
+                )
+            }
+            ErrorKind::Transient => "try again".to_owned(),
+            _ => return None,
+        })
+    }
+}

@@ -1,0 +1,75 @@
+//! Object keys.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// The text is not an object key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not an object key")]
+pub struct InvalidKey(String);
+
+/// The name of an object: parts of `[a-zA-Z0-9._-]` joined by `/`, no part `.` or `..`.
+///
+/// Narrow enough to be a file name, an S3 key and a URL path at once.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectKey(String);
+
+impl ObjectKey {
+    /// Checks and wraps a key.
+    ///
+    /// # Errors
+    /// Fails if the text could mean different things to different stores.
+    pub fn new(text: impl Into<String>) -> Result<Self, InvalidKey> {
+        let text = text.into();
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        let sound = text.len() <= 900
+            && text.split('/').all(|part| {
+                !part.is_empty() && part != "." && part != ".." && part.bytes().all(allowed)
+            });
+        if sound {
+            Ok(Self(text))
+        } else {
+            Err(InvalidKey(text))
+        }
+    }
+
+    /// Returns the key as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns the part after the last `/`.
+    pub fn file_name(&self) -> &str {
+        self.0
+            .rsplit('/')
+            .next()
+            .expect("split yields at least one part")
+    }
+}
+
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for ObjectKey {
+    type Err = InvalidKey;
+
+    fn from_str(text: &str) -> Result<Self, InvalidKey> {
+        Self::new(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_that_leave_the_store_are_refused() {
+        for bad in ["", "/a", "a/", "a//b", "..", "a/../b", "a b", "a\\b", "ä"] {
+            assert!(ObjectKey::new(bad).is_err(), "{bad:?} was accepted");
+        }
+        assert_eq!(ObjectKey::new("packs/aa/ff.1").unwrap().file_name(), "ff.1");
+    }
+}

@@ -1,0 +1,60 @@
+//! The trait every region's store implements.
+
+use std::ops::Range;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::error::StoreError;
+use crate::key::ObjectKey;
+
+/// What a listing says of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectMeta {
+    /// Its key.
+    pub key: ObjectKey,
+    /// Its length, bytes.
+    pub size: u64,
+}
+
+/// What came of a [`ObjectStore::put`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Put {
+    /// The object is there now, durable, and this call put it there.
+    Created,
+    /// An object of that key was there before and is unchanged.
+    AlreadyExists,
+}
+
+/// Keeps objects under keys, written once.
+///
+/// The promises below are what `conformance::check` holds every implementation to.
+#[async_trait]
+pub trait ObjectStore: Send + Sync {
+    /// Returns the store as people know it: a folder's path, a bucket's address.
+    fn describe(&self) -> String;
+
+    /// Writes an object unless one of that key exists.
+    ///
+    /// When it returns, the object is whole and survives a power cut. A reader sees all of it or
+    /// nothing. After an error the object may be there or not, but never in part.
+    async fn put(&self, key: &ObjectKey, body: Bytes) -> Result<Put, StoreError>;
+
+    /// Reads a whole object.
+    async fn get(&self, key: &ObjectKey) -> Result<Bytes, StoreError>;
+
+    /// Reads `range` of an object. Fails with `Corrupt` if the object is shorter than the range.
+    async fn get_range(&self, key: &ObjectKey, range: Range<u64>) -> Result<Bytes, StoreError>;
+
+    /// Returns what a listing would say of one object, or `None` if there is none.
+    async fn head(&self, key: &ObjectKey) -> Result<Option<ObjectMeta>, StoreError>;
+
+    /// Lists the objects whose key starts with `prefix`, sorted by key.
+    ///
+    /// `prefix` is empty or ends with `/`. Every object whose `put` had returned when the call began
+    /// is listed, unless it was deleted.
+    async fn list(&self, prefix: &str) -> Result<Vec<ObjectMeta>, StoreError>;
+
+    /// Deletes an object; one that is not there is fine.
+    async fn delete(&self, key: &ObjectKey) -> Result<(), StoreError>;
+}
