@@ -12,6 +12,7 @@ mod entropy;
 mod progress;
 mod secret;
 mod variables;
+mod world;
 
 pub use budget::{BudgetPermit, MemoryBudget};
 pub use clock::{Clock, ManualClock, Stopwatch, SystemClock};
@@ -20,3 +21,4 @@ pub use entropy::{Entropy, OsEntropy, SeededEntropy};
 pub use progress::{NoProgress, Progress};
 pub use secret::{SecretBytes, SecretError, SecretRef};
 pub use variables::Variables;
+pub use world::World;

@@ -4,7 +4,7 @@ use lifeboat_model::{Diagnose, ErrorKind};
 
 /// A store could not do what was asked.
 #[derive(Debug, thiserror::Error)]
-#[error("failed to {op} `{key}` in {store}")]
+#[error("failed to {op} {}", place(.key, .store))]
 pub struct StoreError {
     /// The verb: `read`, `write`, `list`, `delete`, `open`.
     pub op: &'static str,
@@ -20,6 +20,29 @@ pub struct StoreError {
 }
 
 impl StoreError {
+    /// Makes an error of `kind`; `source` says why.
+    pub fn new(
+        op: &'static str,
+        key: impl Into<String>,
+        store: impl Into<String>,
+        kind: ErrorKind,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self {
+            op,
+            key: key.into(),
+            store: store.into(),
+            kind,
+            source: Some(source.into()),
+        }
+    }
+
+    /// Makes the error of a listing whose prefix is neither empty nor ends with `/`.
+    pub fn bad_prefix(prefix: &str, store: impl Into<String>) -> Self {
+        let why = "a prefix is empty or ends with `/`";
+        Self::new("list", prefix, store, ErrorKind::Usage, why)
+    }
+
     /// Makes an error from an operating system error, whose kind decides.
     pub fn from_io(
         op: &'static str,
@@ -28,14 +51,16 @@ impl StoreError {
         source: std::io::Error,
     ) -> Self {
         let kind = ErrorKind::of_io(&source);
-        let (key, store) = (key.into(), store.into());
-        Self {
-            op,
-            key,
-            store,
-            kind,
-            source: Some(Box::new(source)),
-        }
+        Self::new(op, key, store, kind, source)
+    }
+}
+
+/// Names the object in its store, or the store alone.
+fn place(key: &str, store: &str) -> String {
+    if key.is_empty() {
+        format!("`{store}`")
+    } else {
+        format!("`{key}` in `{store}`")
     }
 }
 
@@ -47,16 +72,16 @@ impl Diagnose for StoreError {
     fn hint(&self) -> Option<String> {
         Some(match self.kind {
             ErrorKind::NoSpace => format!(
-                "free some space in {}, then run the command again; what was stored before stays \
+                "free some space in `{}`, then run the command again; what was stored before stays \
                  valid",
                 self.store
             ),
             ErrorKind::Denied => {
-                format!("check that this user may {} in {}", self.op, self.store)
+                format!("check that this user may {} in `{}`", self.op, self.store)
             }
             ErrorKind::NoRepository => {
                 format!(
-                    "is {} mounted? `lifeboat init` creates a new repository",
+                    "is `{}` mounted? `lifeboat init` creates a new repository",
                     self.store
                 )
             }

@@ -1,6 +1,7 @@
 //! The trait every region's store implements.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -22,7 +23,7 @@ pub struct ObjectMeta {
 pub enum Put {
     /// The object is there now, durable, and this call put it there.
     Created,
-    /// An object of that key was there before and is unchanged.
+    /// An object of that key was there before, durable too, and is unchanged.
     AlreadyExists,
 }
 
@@ -40,10 +41,11 @@ pub trait ObjectStore: Send + Sync {
     /// nothing. After an error the object may be there or not, but never in part.
     async fn put(&self, key: &ObjectKey, body: Bytes) -> Result<Put, StoreError>;
 
-    /// Reads a whole object.
+    /// Reads a whole object. Fails with `NotFound` if there is none, as `get_range` does.
     async fn get(&self, key: &ObjectKey) -> Result<Bytes, StoreError>;
 
-    /// Reads `range` of an object. Fails with `Corrupt` if the object is shorter than the range.
+    /// Reads `range` of an object. Fails with `Corrupt` if the object is shorter than the range or
+    /// the range ends before it begins.
     async fn get_range(&self, key: &ObjectKey, range: Range<u64>) -> Result<Bytes, StoreError>;
 
     /// Returns what a listing would say of one object, or `None` if there is none.
@@ -51,10 +53,43 @@ pub trait ObjectStore: Send + Sync {
 
     /// Lists the objects whose key starts with `prefix`, sorted by key.
     ///
-    /// `prefix` is empty or ends with `/`. Every object whose `put` had returned when the call began
+    /// `prefix` is empty or ends with `/`, else the call fails with `Usage`. Every object whose `put` had returned when the call began
     /// is listed, unless it was deleted.
     async fn list(&self, prefix: &str) -> Result<Vec<ObjectMeta>, StoreError>;
 
     /// Deletes an object; one that is not there is fine.
+    ///
+    /// When it returns, the deletion survives a power cut, so that deletions keep their order.
     async fn delete(&self, key: &ObjectKey) -> Result<(), StoreError>;
+}
+
+#[async_trait]
+impl<S: ObjectStore + ?Sized> ObjectStore for Arc<S> {
+    fn describe(&self) -> String {
+        (**self).describe()
+    }
+
+    async fn put(&self, key: &ObjectKey, body: Bytes) -> Result<Put, StoreError> {
+        (**self).put(key, body).await
+    }
+
+    async fn get(&self, key: &ObjectKey) -> Result<Bytes, StoreError> {
+        (**self).get(key).await
+    }
+
+    async fn get_range(&self, key: &ObjectKey, range: Range<u64>) -> Result<Bytes, StoreError> {
+        (**self).get_range(key, range).await
+    }
+
+    async fn head(&self, key: &ObjectKey) -> Result<Option<ObjectMeta>, StoreError> {
+        (**self).head(key).await
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<ObjectMeta>, StoreError> {
+        (**self).list(prefix).await
+    }
+
+    async fn delete(&self, key: &ObjectKey) -> Result<(), StoreError> {
+        (**self).delete(key).await
+    }
 }

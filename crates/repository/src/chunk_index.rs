@@ -1,0 +1,131 @@
+//! The index in memory: from chunk id to the frame that holds it.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use lifeboat_model::{ChunkId, PackId};
+
+use crate::format::HEADER_LEN;
+use crate::format::index::IndexedPackV1;
+use crate::format::pack::PackKind;
+
+/// Half an id tells chunks apart: 128 bits make an accidental clash less likely than a meteorite,
+/// and whatever is read is checked against the whole id anyway.
+type ShortId = [u8; 16];
+
+fn short(id: &ChunkId) -> ShortId {
+    id.as_bytes()[..16].try_into().expect("an id has 32 bytes")
+}
+
+/// Where a chunk lies.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Location {
+    /// Number of the frame in [`ChunkIndex::frame`].
+    pub(crate) frame: u32,
+    /// First byte in the frame's raw bytes.
+    pub(crate) offset: u32,
+    pub(crate) len: u32,
+}
+
+/// A frame as the index knows it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FrameRow {
+    /// Number of the pack in [`ChunkIndex::pack`].
+    pub(crate) pack: u32,
+    /// Its number within the pack.
+    pub(crate) number: u32,
+    /// First byte in the pack.
+    pub(crate) offset: u32,
+    pub(crate) stored_len: u32,
+    pub(crate) raw_len: u32,
+    pub(crate) compressed: bool,
+}
+
+/// A pack as the index knows it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PackRow {
+    pub(crate) id: PackId,
+    pub(crate) size: u64,
+    pub(crate) kind: PackKind,
+}
+
+/// All chunks of a repository: 28 bytes a chunk and 24 a frame, plus the table's slack.
+#[derive(Debug, Default)]
+pub(crate) struct ChunkIndex {
+    chunks: HashMap<ShortId, Location>,
+    frames: Vec<FrameRow>,
+    packs: Vec<PackRow>,
+    known_packs: HashMap<PackId, u32>,
+}
+
+impl ChunkIndex {
+    /// Adds a pack; one that is known already changes nothing.
+    pub(crate) fn add(&mut self, pack: &IndexedPackV1) {
+        let id = PackId::from_bytes(pack.id);
+        let row = self.packs.len() as u32;
+        match self.known_packs.entry(id) {
+            Entry::Occupied(_) => return,
+            Entry::Vacant(place) => place.insert(row),
+        };
+        let kind = if pack.metadata {
+            PackKind::Metadata
+        } else {
+            PackKind::Data
+        };
+        self.packs.push(PackRow {
+            id,
+            size: pack.size,
+            kind,
+        });
+        let mut offset = HEADER_LEN as u32;
+        for (number, frame) in pack.directory.frames.iter().enumerate() {
+            let frame_row = self.frames.len() as u32;
+            self.frames.push(FrameRow {
+                pack: row,
+                number: number as u32,
+                offset,
+                stored_len: frame.stored_len,
+                raw_len: frame.raw_len,
+                compressed: frame.compressed,
+            });
+            let mut inner = 0;
+            for (chunk, len) in &frame.chunks {
+                let location = Location {
+                    frame: frame_row,
+                    offset: inner,
+                    len: *len,
+                };
+                self.chunks
+                    .entry(short(&ChunkId::from_bytes(*chunk)))
+                    .or_insert(location);
+                inner += len;
+            }
+            offset += frame.stored_len;
+        }
+    }
+
+    pub(crate) fn find(&self, id: &ChunkId) -> Option<Location> {
+        self.chunks.get(&short(id)).copied()
+    }
+
+    /// Reports whether a chunk of this id and length is stored.
+    pub(crate) fn holds(&self, id: &ChunkId, len: u32) -> bool {
+        self.find(id).is_some_and(|location| location.len == len)
+    }
+
+    pub(crate) fn contains(&self, id: &ChunkId) -> bool {
+        self.chunks.contains_key(&short(id))
+    }
+
+    pub(crate) fn frame(&self, number: u32) -> FrameRow {
+        self.frames[number as usize]
+    }
+
+    pub(crate) fn pack(&self, number: u32) -> PackRow {
+        self.packs[number as usize]
+    }
+
+    pub(crate) fn packs(&self) -> &[PackRow] {
+        &self.packs
+    }
+}

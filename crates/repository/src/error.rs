@@ -1,0 +1,183 @@
+//! What can go wrong in a repository.
+
+use lifeboat_model::{Diagnose, ErrorKind};
+use lifeboat_storage::{ObjectKey, StoreError};
+
+use crate::keys::Role;
+
+/// A repository could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum RepositoryError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+
+    /// A stored object is not what it must be.
+    #[error("object `{object}` is damaged: {what}")]
+    Corrupt {
+        /// The object's key.
+        object: String,
+        /// What is wrong with it.
+        what: String,
+    },
+
+    /// A chunk that a snapshot needs is in no index.
+    #[error("chunk `{chunk}` is in no index of {store}")]
+    MissingChunk {
+        /// The chunk.
+        chunk: lifeboat_model::ChunkId,
+        /// The store that was asked.
+        store: String,
+    },
+
+    /// The store holds no repository.
+    #[error("{store} holds no repository")]
+    NoRepository {
+        /// The store that was asked.
+        store: String,
+    },
+
+    /// The store holds a repository already.
+    #[error("{store} holds a repository already (`{id}`)")]
+    RepositoryExists {
+        /// The store.
+        store: String,
+        /// The repository in it.
+        id: lifeboat_model::RepositoryId,
+    },
+
+    /// The object was written by a newer program.
+    #[error("`{object}` has format version {version}; this program reads up to {supported}")]
+    NewerFormat {
+        /// The object's key.
+        object: String,
+        /// The version it has.
+        version: u32,
+        /// The newest version this program reads.
+        supported: u32,
+    },
+
+    /// The secret opens none of the repository's keys.
+    #[error("the {secret} opens no key of repository `{id}`")]
+    WrongKey {
+        /// Which secret was tried, never its value: `writer key`, `recovery code`.
+        secret: String,
+        /// The repository.
+        id: lifeboat_model::RepositoryId,
+    },
+
+    /// The text is not a key that Lifeboat wrote.
+    #[error("the {secret} is not in the form of a Lifeboat key: {what}")]
+    MalformedKey {
+        /// Which secret, never its value.
+        secret: String,
+        /// What is wrong.
+        what: &'static str,
+    },
+
+    /// The key that was given may not do this.
+    #[error("a {have} key cannot {action}")]
+    RoleTooWeak {
+        /// The role at hand.
+        have: Role,
+        /// What was to be done.
+        action: &'static str,
+        /// The weakest role that can.
+        need: Role,
+    },
+
+    /// No snapshot fits.
+    #[error("no snapshot {wanted}")]
+    NoSnapshot {
+        /// What was looked for, as the rest of the sentence.
+        wanted: String,
+    },
+
+    /// A snapshot prefix names several.
+    #[error("`{prefix}` names {count} snapshots")]
+    AmbiguousSnapshot {
+        /// The prefix.
+        prefix: String,
+        /// How many it names.
+        count: usize,
+    },
+}
+
+impl RepositoryError {
+    /// Makes the error for a damaged object.
+    pub fn corrupt(object: &impl std::fmt::Display, what: impl Into<String>) -> Self {
+        Self::Corrupt {
+            object: object.to_string(),
+            what: what.into(),
+        }
+    }
+}
+
+/// An error about the bytes of one object, before anyone knows which object it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Flaw {
+    /// The bytes are not what they must be.
+    Damaged(String),
+    /// The version is newer than this program.
+    Newer(u32),
+}
+
+impl Flaw {
+    pub(crate) fn damaged(what: impl Into<String>) -> Self {
+        Self::Damaged(what.into())
+    }
+
+    /// Names the object.
+    pub(crate) fn of(self, key: &ObjectKey) -> RepositoryError {
+        match self {
+            Flaw::Damaged(what) => RepositoryError::corrupt(key, what),
+            Flaw::Newer(version) => RepositoryError::NewerFormat {
+                object: key.to_string(),
+                version,
+                supported: u32::from(crate::format::VERSION),
+            },
+        }
+    }
+}
+
+impl Diagnose for RepositoryError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Store(error) => error.kind(),
+            Self::Corrupt { .. } | Self::MissingChunk { .. } => ErrorKind::Corrupt,
+            Self::NoRepository { .. } => ErrorKind::NoRepository,
+            Self::RepositoryExists { .. } => ErrorKind::AlreadyExists,
+            Self::NewerFormat { .. } => ErrorKind::Failed,
+            Self::WrongKey { .. } | Self::RoleTooWeak { .. } | Self::MalformedKey { .. } => {
+                ErrorKind::WrongKey
+            }
+            Self::NoSnapshot { .. } => ErrorKind::NotFound,
+            Self::AmbiguousSnapshot { .. } => ErrorKind::Usage,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Store(error) => return error.hint(),
+            Self::Corrupt { .. } | Self::MissingChunk { .. } => {
+                "run `lifeboat verify` to see what is affected; another region may hold a good copy"
+                    .to_owned()
+            }
+            Self::NoRepository { .. } => {
+                "check the region's `url`; `lifeboat init` creates a new repository".to_owned()
+            }
+            Self::RepositoryExists { .. } => {
+                "use it as it is, or choose an empty place for a new one".to_owned()
+            }
+            Self::NewerFormat { .. } => "install a newer lifeboat".to_owned(),
+            Self::WrongKey { .. } => {
+                "check `[keys]` in lifeboat.toml: the key may belong to another repository"
+                    .to_owned()
+            }
+            Self::MalformedKey { .. } => "copy the key again, whole and in one line".to_owned(),
+            Self::RoleTooWeak { need, .. } => format!("this needs the {need} key"),
+            Self::NoSnapshot { .. } => "`lifeboat snapshots` lists what there is".to_owned(),
+            Self::AmbiguousSnapshot { .. } => "give more characters of the id".to_owned(),
+        })
+    }
+}

@@ -1,0 +1,264 @@
+//! Fetching chunks: planned by pack, read in batches, opened in parallel, verified.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::stream::{self, Stream, StreamExt as _};
+use lifeboat_model::ChunkId;
+use tokio::sync::OnceCell;
+
+use crate::chunk_index::{ChunkIndex, FrameRow};
+use crate::error::{Flaw, RepositoryError};
+use crate::format::HEADER_LEN;
+use crate::format::pack::{FrameOpener, FrameV1};
+use crate::layout;
+use crate::repository::Repository;
+
+/// Frames that lie next to each other are read in one request of up to this many bytes.
+const READ_BYTES_MAX: u32 = 8 << 20;
+/// A gap of unwanted bytes up to this long is read along, which is cheaper than a second request.
+const GAP_BYTES_MAX: u32 = 256 << 10;
+/// How many such reads are under way or being opened at the same time.
+const READS_AT_ONCE: usize = 4;
+
+/// Where bytes of a chunk belong: `len` bytes from `chunk_offset` go to `offset` of `file`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Destination {
+    /// The caller's number for a file.
+    pub file: usize,
+    /// First byte in the file.
+    pub offset: u64,
+    /// First byte in the chunk.
+    pub chunk_offset: u32,
+    /// Number of bytes.
+    pub len: u32,
+}
+
+/// Verified bytes and where they belong.
+#[derive(Debug, Clone)]
+pub struct Piece {
+    /// The file and place in it.
+    pub destination: Destination,
+    /// Range of [`Pieces::bytes`].
+    pub range: Range<usize>,
+}
+
+/// What one frame gave.
+#[derive(Debug, Clone)]
+pub struct Pieces {
+    /// The frame's bytes, decompressed; every chunk that a piece lies in was checked against its id.
+    pub bytes: Arc<Vec<u8>>,
+    /// What to write where.
+    pub pieces: Vec<Piece>,
+}
+
+/// Chunks to fetch with all places each goes to.
+#[derive(Debug, Default)]
+pub(crate) struct Wanted {
+    chunks: HashMap<ChunkId, Vec<Destination>>,
+}
+
+impl Wanted {
+    pub(crate) fn add(&mut self, chunk: ChunkId, destination: Destination) {
+        self.chunks.entry(chunk).or_default().push(destination);
+    }
+}
+
+/// A chunk within a frame.
+#[derive(Debug, Clone)]
+struct WantedChunk {
+    id: ChunkId,
+    range: Range<usize>,
+    destinations: Vec<Destination>,
+}
+
+/// A frame with the chunks wanted of it.
+#[derive(Debug, Clone)]
+struct WantedFrame {
+    row: FrameRow,
+    chunks: Vec<WantedChunk>,
+}
+
+/// Frames of one pack that one request reads.
+#[derive(Debug)]
+struct Read {
+    pack: u32,
+    range: Range<u32>,
+    frames: Vec<WantedFrame>,
+}
+
+/// Groups the wanted chunks by frame, and frames by request, in the order they lie in the packs.
+fn plan(index: &ChunkIndex, wanted: Wanted, store: &str) -> Result<Vec<Read>, RepositoryError> {
+    let mut frames: HashMap<u32, WantedFrame> = HashMap::new();
+    for (id, destinations) in wanted.chunks {
+        let Some(location) = index.find(&id) else {
+            return Err(RepositoryError::MissingChunk {
+                chunk: id,
+                store: store.to_owned(),
+            });
+        };
+        let row = index.frame(location.frame);
+        let start = location.offset as usize;
+        let range = start..start + location.len as usize;
+        let frame = frames.entry(location.frame).or_insert_with(|| WantedFrame {
+            row,
+            chunks: Vec::new(),
+        });
+        frame.chunks.push(WantedChunk {
+            id,
+            range,
+            destinations,
+        });
+    }
+    let mut frames: Vec<_> = frames.into_values().collect();
+    frames.sort_by_key(|frame| (frame.row.pack, frame.row.number));
+    let mut reads: Vec<Read> = Vec::new();
+    for frame in frames {
+        let FrameRow {
+            pack,
+            offset,
+            stored_len,
+            ..
+        } = frame.row;
+        let end = offset + stored_len;
+        match reads.last_mut() {
+            Some(read)
+                if read.pack == pack
+                    && offset - read.range.end <= GAP_BYTES_MAX
+                    && end - read.range.start <= READ_BYTES_MAX =>
+            {
+                read.range.end = end;
+                read.frames.push(frame);
+            }
+            _ => reads.push(Read {
+                pack,
+                range: offset..end,
+                frames: vec![frame],
+            }),
+        }
+    }
+    Ok(reads)
+}
+
+/// Keeps the openers of packs that are being read, so that a pack's key is recovered once.
+type Openers = HashMap<u32, Arc<OnceCell<Arc<FrameOpener>>>>;
+
+impl Repository {
+    /// Fetches chunks and gives their bytes piece by piece, each verified.
+    ///
+    /// Data chunks need the reader key, metadata chunks any key.
+    pub(crate) fn fetch<'a>(
+        &'a self,
+        index: &'a ChunkIndex,
+        wanted: Wanted,
+    ) -> Result<impl Stream<Item = Result<Pieces, RepositoryError>> + 'a, RepositoryError> {
+        let reads = plan(index, wanted, &self.store.describe())?;
+        let mut openers = Openers::new();
+        let steps: Vec<_> = reads
+            .into_iter()
+            .map(|read| {
+                let opener = openers.entry(read.pack).or_default().clone();
+                (read, opener)
+            })
+            .collect();
+        let read_one = move |(read, opener)| self.read_frames(index, read, opener);
+        let flatten = |frames: Vec<_>| stream::iter(frames);
+        Ok(stream::iter(steps)
+            .map(read_one)
+            .buffered(READS_AT_ONCE)
+            .map(flatten)
+            .flatten())
+    }
+
+    async fn read_frames(
+        &self,
+        index: &ChunkIndex,
+        read: Read,
+        opener: Arc<OnceCell<Arc<FrameOpener>>>,
+    ) -> Vec<Result<Pieces, RepositoryError>> {
+        match self.try_read_frames(index, read, opener).await {
+            Ok(frames) => frames,
+            Err(error) => vec![Err(error)],
+        }
+    }
+
+    async fn try_read_frames(
+        &self,
+        index: &ChunkIndex,
+        read: Read,
+        opener: Arc<OnceCell<Arc<FrameOpener>>>,
+    ) -> Result<Vec<Result<Pieces, RepositoryError>>, RepositoryError> {
+        let pack = index.pack(read.pack);
+        let key = layout::pack(pack.id);
+        let range = u64::from(read.range.start)..u64::from(read.range.end);
+        let bytes = self.store.get_range(&key, range).await?;
+        let opener = opener
+            .get_or_try_init(|| async {
+                let header = self.store.get_range(&key, 0..HEADER_LEN as u64).await?;
+                let opener = FrameOpener::new(pack.kind, self.id, &self.keys, &header)?;
+                opener.map(Arc::new).map_err(|flaw| flaw.of(&key))
+            })
+            .await?
+            .clone();
+        let id_key = self.chunk_key(pack.kind)?;
+        let jobs: Vec<_> = read
+            .frames
+            .into_iter()
+            .map(|frame| {
+                let start = (frame.row.offset - read.range.start) as usize;
+                let sealed = bytes.slice(start..start + frame.row.stored_len as usize);
+                let (opener, id_key) = (opener.clone(), id_key.clone());
+                self.world
+                    .pool
+                    .run(move || open_frame(&opener, &id_key.0, frame, &sealed))
+            })
+            .collect();
+        let mut opened = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            opened.push(job.await.map_err(|flaw| flaw.of(&key)));
+        }
+        Ok(opened)
+    }
+}
+
+/// Opens one frame and checks every wanted chunk in it. Bytes to bytes.
+fn open_frame(
+    opener: &FrameOpener,
+    id_key: &[u8; 32],
+    wanted: WantedFrame,
+    sealed: &Bytes,
+) -> Result<Pieces, Flaw> {
+    let row = wanted.row;
+    let frame = FrameV1 {
+        stored_len: row.stored_len,
+        raw_len: row.raw_len,
+        compressed: row.compressed,
+        chunks: Vec::new(),
+    };
+    let bytes = opener.open(u64::from(row.number), &frame, sealed.to_vec())?;
+    let mut pieces = Vec::new();
+    for chunk in wanted.chunks {
+        let content = bytes.get(chunk.range.clone());
+        let content = content.ok_or_else(|| Flaw::damaged("a chunk lies outside its frame"))?;
+        if *blake3::keyed_hash(id_key, content).as_bytes() != *chunk.id.as_bytes() {
+            return Err(Flaw::damaged(format!(
+                "chunk {} has other content",
+                chunk.id.short()
+            )));
+        }
+        for destination in chunk.destinations {
+            let start = chunk.range.start + destination.chunk_offset as usize;
+            let range = start..start + destination.len as usize;
+            if range.end > chunk.range.end {
+                return Err(Flaw::damaged("an extent lies outside its chunk"));
+            }
+            pieces.push(Piece { destination, range });
+        }
+    }
+    Ok(Pieces {
+        bytes: Arc::new(bytes),
+        pieces,
+    })
+}

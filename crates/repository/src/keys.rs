@@ -1,0 +1,360 @@
+//! Key roles: what a holder of a key can do is decided by which secrets the key holds.
+//!
+//! One root secret derives everything. A key object in the store wraps the part of it that a role
+//! needs under a secret that its holder keeps outside the repository.
+
+use std::fmt;
+
+use lifeboat_model::{KeyId, RepositoryId};
+use lifeboat_runtime::{Entropy, SecretBytes};
+use serde::{Deserialize, Serialize};
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use crate::crypto::{ContentPrivateKey, ContentPublicKey, SymmetricKey};
+use crate::error::RepositoryError;
+
+/// What the holder of a key may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Lists and verifies; reads no content.
+    Auditor,
+    /// Backs up; reads no content, its own included.
+    Writer,
+    /// Restores.
+    Reader,
+    /// Issues and revokes the others.
+    Root,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Role::Auditor => "auditor",
+            Role::Writer => "writer",
+            Role::Reader => "reader",
+            Role::Root => "root",
+        })
+    }
+}
+
+/// The secret everything else derives from. Kept on paper, not on a host.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub struct RootSecret([u8; 32]);
+
+/// How a secret that wraps a key, or the root secret itself, is written: a prefix, four-letter
+/// groups of Crockford base32, and a check over all of it.
+const BASE32: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+
+impl RootSecret {
+    /// Draws a new one.
+    pub fn generate(entropy: &dyn Entropy) -> Self {
+        Self(entropy.bytes())
+    }
+
+    /// Returns the printed form: `LIFEBOAT-ROOT-` and groups that survive a telephone call.
+    pub fn recovery_code(&self) -> SecretBytes {
+        SecretBytes::new(format!("{ROOT_PREFIX}{}", to_groups(&self.0)).into_bytes())
+    }
+
+    /// Reads the printed form; case, spaces and dashes do not matter.
+    ///
+    /// # Errors
+    /// Fails if the code has a wrong length or a mistyped character.
+    pub fn from_recovery_code(code: &SecretBytes) -> Result<Self, RepositoryError> {
+        let malformed = |what| RepositoryError::MalformedKey {
+            secret: "recovery code".to_owned(),
+            what,
+        };
+        let text = std::str::from_utf8(code.expose()).map_err(|_| malformed("it is not text"))?;
+        let upper = text.trim().to_ascii_uppercase();
+        let groups = upper
+            .strip_prefix(ROOT_PREFIX)
+            .ok_or_else(|| malformed("it does not start with LIFEBOAT-ROOT-"))?;
+        from_groups(groups).map(Self).map_err(malformed)
+    }
+
+    fn derive(&self, context: &str) -> SymmetricKey {
+        SymmetricKey(blake3::derive_key(context, &self.0))
+    }
+
+    /// Derives all that this root can do.
+    pub(crate) fn key_ring(&self) -> KeyRing {
+        let material = self.derive("lifeboat v1 content key pair");
+        let private = ContentPrivateKey::derive(&material.0);
+        KeyRing {
+            role: Role::Root,
+            metadata: self.derive("lifeboat v1 metadata key"),
+            id: Some(self.derive("lifeboat v1 id key")),
+            content_public: Some(private.public()),
+            content_private: Some(private),
+        }
+    }
+}
+
+const ROOT_PREFIX: &str = "LIFEBOAT-ROOT-";
+const SECRET_PREFIX: &str = "LIFEBOAT-KEY-";
+
+/// The secret a key's holder keeps: it names a key object and unwraps it.
+#[derive(Clone)]
+pub struct KeySecret {
+    /// The key object it belongs to.
+    pub(crate) key: KeyId,
+    pub(crate) secret: SymmetricKey,
+}
+
+impl KeySecret {
+    pub(crate) fn generate(entropy: &dyn Entropy) -> Self {
+        Self {
+            key: KeyId::from_bytes(entropy.bytes()),
+            secret: SymmetricKey(entropy.bytes()),
+        }
+    }
+
+    /// Returns the text form that goes into a key file or a vault.
+    pub fn to_text(&self) -> SecretBytes {
+        let groups = to_groups(&self.secret.0);
+        SecretBytes::new(format!("{SECRET_PREFIX}{}-{groups}", self.key).into_bytes())
+    }
+
+    /// Reads the text form. `what` names the secret in errors (`writer key`).
+    ///
+    /// # Errors
+    /// Fails if the text is not a key that Lifeboat wrote, or was cut or mistyped.
+    pub fn from_text(text: &SecretBytes, what: &str) -> Result<Self, RepositoryError> {
+        let malformed = |reason| RepositoryError::MalformedKey {
+            secret: what.to_owned(),
+            what: reason,
+        };
+        let text = std::str::from_utf8(text.expose()).map_err(|_| malformed("it is not text"))?;
+        let rest = text
+            .trim()
+            .strip_prefix(SECRET_PREFIX)
+            .ok_or_else(|| malformed("it does not start with LIFEBOAT-KEY-"))?;
+        let (key, groups) = rest
+            .split_once('-')
+            .ok_or_else(|| malformed("it is cut short"))?;
+        let key = key
+            .parse()
+            .map_err(|_| malformed("its key id is damaged"))?;
+        let secret = SymmetricKey(from_groups(groups).map_err(malformed)?);
+        Ok(Self { key, secret })
+    }
+}
+
+/// 32 bytes and a 24-bit check as 56 base32 digits in groups of four.
+fn to_groups(bytes: &[u8; 32]) -> String {
+    let check = blake3::hash(bytes);
+    let mut all = bytes.to_vec();
+    all.extend_from_slice(&check.as_bytes()[..3]);
+    let mut text = String::with_capacity(70);
+    for (n, five) in all.chunks(5).enumerate() {
+        let mut word = [0_u8; 8];
+        word[3..].copy_from_slice(five);
+        let word = u64::from_be_bytes(word);
+        for digit in 0..8 {
+            if digit % 4 == 0 && (n, digit) != (0, 0) {
+                text.push('-');
+            }
+            text.push(char::from(BASE32[(word >> (35 - 5 * digit)) as usize & 31]));
+        }
+    }
+    all.zeroize();
+    text
+}
+
+fn from_groups(text: &str) -> Result<[u8; 32], &'static str> {
+    let digits: Vec<u8> = text
+        .bytes()
+        .filter(|byte| *byte != b'-' && !byte.is_ascii_whitespace())
+        .map(|byte| match byte.to_ascii_uppercase() {
+            // Crockford's base32 forgives what people misread.
+            b'O' => b'0',
+            b'I' | b'L' => b'1',
+            other => other,
+        })
+        .collect();
+    if digits.len() != 56 {
+        return Err("it has a wrong number of characters");
+    }
+    let mut all = Vec::with_capacity(35);
+    for eight in digits.chunks(8) {
+        let mut word = 0_u64;
+        for digit in eight {
+            let value = BASE32.iter().position(|known| known == digit);
+            word = word << 5 | value.ok_or("it holds a character that no key has")? as u64;
+        }
+        all.extend_from_slice(&word.to_be_bytes()[3..]);
+    }
+    let bytes: [u8; 32] = all[..32].try_into().expect("35 bytes were decoded");
+    if blake3::hash(&bytes).as_bytes()[..3] != all[32..] {
+        return Err("its check digits do not fit, so a character is wrong");
+    }
+    Ok(bytes)
+}
+
+/// The secrets at hand. Which are present decides what can be done.
+#[derive(Clone)]
+pub struct KeyRing {
+    role: Role,
+    metadata: SymmetricKey,
+    id: Option<SymmetricKey>,
+    content_public: Option<ContentPublicKey>,
+    content_private: Option<ContentPrivateKey>,
+}
+
+impl fmt::Debug for KeyRing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyRing({})", self.role)
+    }
+}
+
+impl KeyRing {
+    /// Returns the role these secrets make up.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    pub(crate) fn metadata(&self) -> &SymmetricKey {
+        &self.metadata
+    }
+
+    pub(crate) fn id(&self, action: &'static str) -> Result<&SymmetricKey, RepositoryError> {
+        self.id.as_ref().ok_or(self.too_weak(action, Role::Writer))
+    }
+
+    pub(crate) fn content_public(&self) -> Result<&ContentPublicKey, RepositoryError> {
+        self.content_public
+            .as_ref()
+            .ok_or(self.too_weak("back up", Role::Writer))
+    }
+
+    pub(crate) fn content_private(&self) -> Result<&ContentPrivateKey, RepositoryError> {
+        self.content_private
+            .as_ref()
+            .ok_or(self.too_weak("read content", Role::Reader))
+    }
+
+    fn too_weak(&self, action: &'static str, need: Role) -> RepositoryError {
+        RepositoryError::RoleTooWeak {
+            have: self.role,
+            action,
+            need,
+        }
+    }
+
+    /// Returns the part of these secrets that `role` needs.
+    pub(crate) fn narrowed(&self, role: Role) -> KeyRing {
+        let all = self.clone();
+        KeyRing {
+            role,
+            metadata: all.metadata,
+            id: all.id.filter(|_| role >= Role::Writer),
+            content_public: all.content_public.filter(|_| role >= Role::Writer),
+            content_private: all.content_private.filter(|_| role >= Role::Reader),
+        }
+    }
+
+    /// Writes the secrets for wrapping: metadata key, then what the role adds.
+    pub(crate) fn to_bytes(&self) -> SecretBytes {
+        let mut bytes = self.metadata.0.to_vec();
+        if let (Some(id), Some(public)) = (&self.id, &self.content_public) {
+            bytes.extend_from_slice(&id.0);
+            bytes.extend_from_slice(&public.to_bytes());
+        }
+        if let Some(private) = &self.content_private {
+            bytes.extend_from_slice(&private.to_bytes());
+        }
+        SecretBytes::new(bytes)
+    }
+
+    /// Reads what [`KeyRing::to_bytes`] wrote, or `None` if it does not fit the role.
+    pub(crate) fn from_bytes(role: Role, bytes: &[u8]) -> Option<KeyRing> {
+        let mut parts = bytes
+            .chunks_exact(32)
+            .map(|part| <[u8; 32]>::try_from(part).ok());
+        let mut next = || parts.next().flatten();
+        let metadata = SymmetricKey(next()?);
+        let mut ring = KeyRing {
+            role,
+            metadata,
+            id: None,
+            content_public: None,
+            content_private: None,
+        };
+        if role >= Role::Writer {
+            ring.id = Some(SymmetricKey(next()?));
+            ring.content_public = Some(ContentPublicKey::from_bytes(&next()?)?);
+        }
+        if role >= Role::Reader {
+            ring.content_private = Some(ContentPrivateKey::from_bytes(&next()?)?);
+        }
+        (bytes.len().is_multiple_of(32) && next().is_none()).then_some(ring)
+    }
+}
+
+/// Tells a key ring's secrets apart from those of another repository, in errors and tests.
+pub(crate) fn wrap_context(repository: RepositoryId, key: KeyId, role: Role) -> Vec<u8> {
+    [
+        repository.as_bytes().as_slice(),
+        key.as_bytes(),
+        role.to_string().as_bytes(),
+    ]
+    .concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use lifeboat_runtime::SeededEntropy;
+
+    use super::*;
+
+    #[test]
+    fn a_recovery_code_survives_a_telephone_call_and_a_typo_does_not() {
+        let root = RootSecret::generate(&SeededEntropy::new(1));
+        let code = String::from_utf8(root.recovery_code().expose().to_vec()).unwrap();
+        let spoken =
+            code.to_lowercase()
+                .replace('-', " ")
+                .replacen("lifeboat root ", "LIFEBOAT-ROOT-", 1);
+        let back = RootSecret::from_recovery_code(&SecretBytes::new(spoken.into_bytes())).unwrap();
+        assert_eq!(back.0, root.0);
+        let last = if code.ends_with('7') { '8' } else { '7' };
+        let typo = format!("{}{last}", &code[..code.len() - 1]);
+        assert!(RootSecret::from_recovery_code(&SecretBytes::new(typo.into_bytes())).is_err());
+    }
+
+    #[test]
+    fn each_role_holds_what_it_needs_and_nothing_more() {
+        let ring = RootSecret::generate(&SeededEntropy::new(2)).key_ring();
+        let auditor = ring.narrowed(Role::Auditor);
+        assert!(auditor.id("back up").is_err() && auditor.content_private().is_err());
+        let writer = ring.narrowed(Role::Writer);
+        assert!(writer.content_public().is_ok() && writer.content_private().is_err());
+        assert!(ring.narrowed(Role::Reader).content_private().is_ok());
+        assert_eq!(
+            writer.to_bytes().expose().len(),
+            96,
+            "a writer's key holds no private key"
+        );
+    }
+
+    #[test]
+    fn a_key_ring_survives_wrapping_and_refuses_another_roles_bytes() {
+        let ring = RootSecret::generate(&SeededEntropy::new(3)).key_ring();
+        for role in [Role::Auditor, Role::Writer, Role::Reader] {
+            let bytes = ring.narrowed(role).to_bytes();
+            assert!(KeyRing::from_bytes(role, bytes.expose()).is_some());
+            assert!(KeyRing::from_bytes(role, &bytes.expose()[1..]).is_none());
+        }
+        let writer = ring.narrowed(Role::Writer).to_bytes();
+        assert!(KeyRing::from_bytes(Role::Reader, writer.expose()).is_none());
+    }
+
+    #[test]
+    fn key_secrets_round_trip_as_text() {
+        let secret = KeySecret::generate(&SeededEntropy::new(4));
+        let back = KeySecret::from_text(&secret.to_text(), "writer key").unwrap();
+        assert_eq!((back.key, back.secret.0), (secret.key, secret.secret.0));
+    }
+}

@@ -1,0 +1,391 @@
+//! Verification: is what was stored still there, whole, and readable.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use futures::stream::{self, StreamExt as _};
+use lifeboat_model::{ChunkId, EntryPath, PackId, SnapshotId};
+use lifeboat_storage::ObjectKey;
+use serde::Serialize;
+
+use crate::chunk_index::ChunkIndex;
+use crate::error::RepositoryError;
+use crate::format::HEADER_LEN;
+use crate::format::pack::{FrameOpener, PackKind, read_directory};
+use crate::keys::Role;
+use crate::layout::{self, INDEX, ObjectClass, PACKS, SnapshotName};
+use crate::manifest::ManifestReader;
+use crate::repository::Repository;
+use crate::snapshot::Snapshot;
+
+/// How deep to look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VerifyLevel {
+    /// Names and sizes: every pack that an index names is there with its length.
+    Quick,
+    /// And every chunk of every snapshot can be found.
+    Structure,
+    /// And the packs whose turn it is are read: all of them once in `days`.
+    Sample {
+        /// Length of a whole rotation.
+        days: u16,
+        /// Days since 1970, which decides whose turn it is.
+        today: u32,
+    },
+    /// And every byte is read and hashed; with the reader key every chunk is opened too.
+    Full,
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Damage {
+    /// The object's key.
+    pub object: String,
+    /// What is wrong with it.
+    pub what: String,
+}
+
+/// What a verification looked at and found.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct VerifyReport {
+    /// Commit records read.
+    pub snapshots: u64,
+    /// Objects looked at.
+    pub objects: u64,
+    /// Bytes read and hashed.
+    pub bytes_read: u64,
+    /// Chunks opened and compared with their id. 0 unless the reader key was at hand.
+    pub chunks_opened: u64,
+    /// Everything that is wrong, sorted by object.
+    pub damage: Vec<Damage>,
+    /// The snapshots that cannot be restored in full, with some of the files concerned.
+    pub affected: BTreeMap<SnapshotId, Vec<String>>,
+}
+
+/// Of each damaged snapshot, so many files are named.
+const FILES_NAMED: usize = 20;
+const READS_AT_ONCE: usize = 4;
+
+/// A verification under way.
+struct Verification<'a> {
+    repository: &'a Repository,
+    report: VerifyReport,
+    /// Packs that are missing or damaged.
+    bad_packs: BTreeSet<PackId>,
+    /// Chunks known to be damaged within otherwise readable packs.
+    bad_chunks: BTreeSet<ChunkId>,
+}
+
+impl Repository {
+    /// Verifies the repository to the depth asked. Needs the auditor key; content is opened only
+    /// with the reader key.
+    ///
+    /// Damage is part of the report, not an error.
+    ///
+    /// # Errors
+    /// Fails if the store cannot be read at all.
+    pub async fn verify(&self, level: VerifyLevel) -> Result<VerifyReport, RepositoryError> {
+        let mut verification = Verification {
+            repository: self,
+            report: VerifyReport::default(),
+            bad_packs: BTreeSet::new(),
+            bad_chunks: BTreeSet::new(),
+        };
+        verification.run(level).await?;
+        let mut report = verification.report;
+        report.damage.sort();
+        report.damage.dedup();
+        Ok(report)
+    }
+}
+
+impl Verification<'_> {
+    async fn run(&mut self, level: VerifyLevel) -> Result<(), RepositoryError> {
+        let store = &*self.repository.store;
+        let names = Repository::snapshot_names(store, None, None).await?;
+        let index = self.check_index().await?;
+        self.check_packs_listed(&index).await?;
+        let mut snapshots = Vec::new();
+        for name in &names {
+            self.report.objects += 1;
+            match self.repository.snapshot(name).await {
+                Ok(snapshot) => snapshots.push(snapshot),
+                Err(error) => self.note_snapshot(name, &error)?,
+            }
+        }
+        self.report.snapshots = snapshots.len() as u64;
+        match level {
+            VerifyLevel::Quick => return Ok(()),
+            VerifyLevel::Structure => {}
+            VerifyLevel::Sample { days, today } => {
+                self.read_packs(&index, |id| is_due(id, days, today))
+                    .await?;
+            }
+            VerifyLevel::Full => self.read_packs(&index, |_| true).await?,
+        }
+        let index = Arc::new(index);
+        for snapshot in &snapshots {
+            self.check_snapshot(&index, snapshot).await?;
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, object: &impl std::fmt::Display, what: impl Into<String>) {
+        self.report.damage.push(Damage {
+            object: object.to_string(),
+            what: what.into(),
+        });
+    }
+
+    /// Turns an error about one object into damage; passes on what is no damage.
+    fn note_error(
+        &mut self,
+        key: &ObjectKey,
+        error: RepositoryError,
+    ) -> Result<(), RepositoryError> {
+        match error {
+            RepositoryError::Corrupt { object, what } => self.note(&object, what),
+            error @ RepositoryError::NewerFormat { .. } => self.note(key, error.to_string()),
+            RepositoryError::Store(error) if is_damage(error.kind) => {
+                self.note(key, "it is missing or shorter than it must be");
+            }
+            other => return Err(other),
+        }
+        Ok(())
+    }
+
+    fn note_snapshot(
+        &mut self,
+        name: &SnapshotName,
+        error: &RepositoryError,
+    ) -> Result<(), RepositoryError> {
+        self.note(&name.key(), error.to_string());
+        self.report
+            .affected
+            .insert(name.id, vec!["the whole snapshot".to_owned()]);
+        Ok(())
+    }
+
+    /// Reads and checks every index object; a damaged one is noted and left out.
+    async fn check_index(&mut self) -> Result<ChunkIndex, RepositoryError> {
+        let repository = self.repository;
+        let mut index = ChunkIndex::default();
+        for meta in repository.store.list(INDEX).await? {
+            self.report.objects += 1;
+            let bytes = match repository.store.get(&meta.key).await {
+                Ok(bytes) => bytes,
+                Err(error) => {
+                    self.note_error(&meta.key, error.into())?;
+                    continue;
+                }
+            };
+            self.report.bytes_read += bytes.len() as u64;
+            if ObjectClass::name_matches(&meta.key, &bytes) == Some(false) {
+                self.note(&meta.key, "its bytes do not match its name");
+                continue;
+            }
+            match repository.open_index(&bytes) {
+                Ok(object) => object.packs.iter().for_each(|pack| index.add(pack)),
+                Err(flaw) => self.note_error(&meta.key, flaw.of(&meta.key))?,
+            }
+        }
+        Ok(index)
+    }
+
+    /// Compares the packs that are there with those the index names.
+    async fn check_packs_listed(&mut self, index: &ChunkIndex) -> Result<(), RepositoryError> {
+        let listed = self.repository.store.list(PACKS).await?;
+        let sizes: HashMap<_, _> = listed
+            .iter()
+            .map(|meta| (meta.key.as_str(), meta.size))
+            .collect();
+        self.report.objects += index.packs().len() as u64;
+        for pack in index.packs() {
+            let key = layout::pack(pack.id);
+            let what = match sizes.get(key.as_str()) {
+                Some(size) if *size == pack.size => continue,
+                Some(size) => format!("it has {size} bytes instead of {}", pack.size),
+                None => "it is missing".to_owned(),
+            };
+            self.note(&key, what);
+            self.bad_packs.insert(pack.id);
+        }
+        Ok(())
+    }
+
+    /// Reads the packs that `wanted` picks and checks every byte.
+    async fn read_packs(
+        &mut self,
+        index: &ChunkIndex,
+        wanted: impl Fn(&PackId) -> bool,
+    ) -> Result<(), RepositoryError> {
+        let repository = self.repository;
+        let packs: Vec<_> = index
+            .packs()
+            .iter()
+            .filter(|pack| wanted(&pack.id) && !self.bad_packs.contains(&pack.id))
+            .map(|pack| (pack.id, pack.kind))
+            .collect();
+        let read = |(id, kind)| async move { (id, read_pack(repository, id, kind).await) };
+        let mut reads = stream::iter(packs)
+            .map(read)
+            .buffer_unordered(READS_AT_ONCE);
+        while let Some((id, read)) = reads.next().await {
+            match read {
+                Ok(PackFindings { bytes, chunks, bad }) => {
+                    self.report.bytes_read += bytes;
+                    self.report.chunks_opened += chunks;
+                    for (chunk, what) in bad {
+                        self.note(&layout::pack(id), what);
+                        self.bad_chunks.extend(chunk);
+                    }
+                }
+                Err(error) => {
+                    self.note_error(&layout::pack(id), error)?;
+                    self.bad_packs.insert(id);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that every chunk of a snapshot can be found in a pack that is not damaged.
+    async fn check_snapshot(
+        &mut self,
+        index: &Arc<ChunkIndex>,
+        snapshot: &Snapshot,
+    ) -> Result<(), RepositoryError> {
+        let mut manifest = ManifestReader::new(self.repository.clone(), index.clone(), snapshot);
+        let mut files = Vec::new();
+        loop {
+            match manifest.next().await {
+                Ok(Some(stored)) => {
+                    let lost = stored
+                        .chunks()
+                        .find_map(|chunk| self.fault_of(index, &chunk));
+                    if let Some(what) = lost {
+                        files.push((stored.entry.path, what));
+                    }
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    self.note_snapshot(&snapshot.name(), &error)?;
+                    return Ok(());
+                }
+            }
+        }
+        if files.is_empty() {
+            return Ok(());
+        }
+        let object = snapshot.name().key();
+        self.note(
+            &object,
+            format!("{} of its files cannot be restored", files.len()),
+        );
+        let named = files.iter().take(FILES_NAMED);
+        let describe = |(path, what): &(EntryPath, &'static str)| format!("{path}: {what}");
+        self.report
+            .affected
+            .insert(snapshot.id, named.map(describe).collect());
+        Ok(())
+    }
+
+    fn fault_of(&self, index: &ChunkIndex, chunk: &ChunkId) -> Option<&'static str> {
+        let Some(location) = index.find(chunk) else {
+            return Some("a chunk is in no index");
+        };
+        let pack = index.pack(index.frame(location.frame).pack);
+        if self.bad_packs.contains(&pack.id) {
+            return Some("a pack it needs is missing or damaged");
+        }
+        self.bad_chunks
+            .contains(chunk)
+            .then_some("a chunk of it is damaged")
+    }
+}
+
+fn is_damage(kind: lifeboat_model::ErrorKind) -> bool {
+    use lifeboat_model::ErrorKind;
+    matches!(kind, ErrorKind::NotFound | ErrorKind::Corrupt)
+}
+
+/// Spreads packs evenly over the days of a rotation, the same way on every host.
+fn is_due(id: &PackId, days: u16, today: u32) -> bool {
+    let days = u32::from(days.max(1));
+    let turn = u32::from_le_bytes(id.as_bytes()[..4].try_into().expect("32 bytes")) % days;
+    turn == today % days
+}
+
+/// What reading one pack found.
+struct PackFindings {
+    bytes: u64,
+    chunks: u64,
+    bad: Vec<(Vec<ChunkId>, String)>,
+}
+
+async fn read_pack(
+    repository: &Repository,
+    id: PackId,
+    kind: PackKind,
+) -> Result<PackFindings, RepositoryError> {
+    let key = layout::pack(id);
+    let bytes = repository.store.get(&key).await?;
+    let opener = if kind == PackKind::Metadata || repository.keys.role() >= Role::Reader {
+        let header = &bytes[..bytes.len().min(HEADER_LEN)];
+        let opener = FrameOpener::new(kind, repository.id, &repository.keys, header)?;
+        Some((
+            opener.map_err(|flaw| flaw.of(&key))?,
+            repository.chunk_key(kind)?,
+        ))
+    } else {
+        None
+    };
+    let metadata = repository.keys.metadata().clone();
+    let (repository_id, shown) = (repository.id, key.clone());
+    let job = repository.world.pool.run(move || {
+        if ObjectClass::name_matches(&key, &bytes) == Some(false) {
+            return Err(crate::error::Flaw::damaged(
+                "its bytes do not match its name",
+            ));
+        }
+        let directory = read_directory(kind, repository_id, &metadata, &bytes)?;
+        let mut findings = PackFindings {
+            bytes: bytes.len() as u64,
+            chunks: 0,
+            bad: Vec::new(),
+        };
+        let Some((opener, id_key)) = opener else {
+            return Ok(findings);
+        };
+        let mut start = HEADER_LEN;
+        for (number, frame) in directory.frames.iter().enumerate() {
+            let end = start + frame.stored_len as usize;
+            let ids = || {
+                frame
+                    .chunks
+                    .iter()
+                    .map(|(id, _)| ChunkId::from_bytes(*id))
+                    .collect()
+            };
+            match opener.open(number as u64, frame, bytes[start..end].to_vec()) {
+                Err(crate::error::Flaw::Damaged(what)) => findings.bad.push((ids(), what)),
+                Err(newer) => return Err(newer),
+                Ok(raw) => {
+                    let mut rest = raw.as_slice();
+                    for (id, len) in &frame.chunks {
+                        findings.chunks += 1;
+                        let content = rest.split_off(..*len as usize).unwrap_or_default();
+                        if blake3::keyed_hash(&id_key.0, content).as_bytes() != id {
+                            let what = "a chunk has other content than its id says".to_owned();
+                            findings.bad.push((vec![ChunkId::from_bytes(*id)], what));
+                        }
+                    }
+                }
+            }
+            start = end;
+        }
+        Ok(findings)
+    });
+    job.await.map_err(|flaw| flaw.of(&shown))
+}

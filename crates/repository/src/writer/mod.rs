@@ -1,0 +1,659 @@
+//! Writing a snapshot: entries and bytes in, a commit record out.
+
+mod cutter;
+mod pages;
+mod parent;
+mod pipeline;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::mem;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use lifeboat_model::{
+    BackupKind, ChunkId, Entry, EntryKind, EntryPath, EnvironmentClass, EnvironmentName,
+    SnapshotId, SourceKind, SourceName, Tier,
+};
+
+use crate::content::{ChunkRef, Content, Extent, ExtentSource, PageMap};
+use crate::error::RepositoryError;
+use crate::format::commit::ManifestChunkV1;
+use crate::format::manifest::write_record;
+use crate::format::{Kind, sealed};
+use crate::layout::truncate_instant;
+use crate::repository::{Repository, put_new, snapshot_id};
+use crate::snapshot::{Snapshot, Totals};
+use cutter::Cutter;
+use pages::{
+    BLOCK_LEN, BlockPart, BlockPlan, MAP_CHUNK_PAGES, PAGE_HASH_LEN, page_hashes, plan_block,
+};
+use parent::{PagedParent, Parent};
+use pipeline::Pipeline;
+
+/// What is known of a snapshot before its first byte is read.
+#[derive(Debug, Clone)]
+pub struct SnapshotDraft {
+    /// The environment it belongs to.
+    pub environment: EnvironmentName,
+    /// What that environment is for.
+    pub class: EnvironmentClass,
+    /// The source it is taken of.
+    pub source: SourceName,
+    /// What kind of source that is.
+    pub source_kind: SourceKind,
+    /// The tier it is taken for.
+    pub tier: Tier,
+    /// Whether it may build on the parent.
+    pub kind: BackupKind,
+    /// The host that takes it.
+    pub host: String,
+    /// The program and version that take it.
+    pub program: String,
+    /// Whether the content went through masking and the leak gates.
+    pub masked: bool,
+}
+
+/// How a file's bytes are cut into chunks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// Ordinary files: where the content says.
+    Stream,
+    /// Database files: blocks of whole pages, increments page by page.
+    Pages {
+        /// Length of a page, bytes; a power of two up to 65536.
+        page_size: u32,
+    },
+}
+
+/// A file whose chunks do not all have their ids yet.
+struct Pending {
+    entry: Entry,
+    content: Option<Content>,
+    /// Chunks that still have no id.
+    awaiting: usize,
+    closed: bool,
+}
+
+/// The file being written.
+struct OpenFile {
+    bytes: u64,
+    shape: Shape,
+}
+
+enum Shape {
+    Stream {
+        cutter: Cutter,
+        extents: Vec<Extent>,
+        has_holes: bool,
+    },
+    Pages(Box<PagedFile>),
+}
+
+struct PagedFile {
+    page_size: usize,
+    block: Vec<u8>,
+    /// Pages that changed, collected into a chunk; its number was reserved at the first of them.
+    patch: Vec<u8>,
+    patch_number: u32,
+    hashes: Vec<u8>,
+    map: Vec<ChunkId>,
+    extents: Vec<Extent>,
+    /// Numbers of the parent's chunks in this file's own table.
+    renumbered: BTreeMap<u32, u32>,
+    parent: Option<PagedParent>,
+}
+
+/// Takes a source's entries in path order and makes a snapshot of them.
+///
+/// Nothing of it exists for others until [`SnapshotWriter::commit`] returns; dropping the writer
+/// leaves at most unreferenced packs behind.
+pub struct SnapshotWriter {
+    repository: Repository,
+    draft: SnapshotDraft,
+    started: Timestamp,
+    parent: Option<Parent>,
+    pipeline: Pipeline,
+    pending: VecDeque<Pending>,
+    /// Number of the first pending entry; slots name entries by number.
+    pending_start: u64,
+    /// For each chunk on its way: the entry and the place in its table.
+    slots: VecDeque<(u64, u32)>,
+    open: Option<OpenFile>,
+    manifest: Vec<ManifestChunkV1>,
+    manifest_cutter: Cutter,
+    last_path: Option<EntryPath>,
+    totals: Totals,
+    facts: BTreeMap<String, String>,
+    skipped: Vec<(EntryPath, String)>,
+    chunk_seed: u64,
+    page_key: [u8; 32],
+}
+
+impl Repository {
+    /// Starts a snapshot. Needs the writer key.
+    ///
+    /// An incremental is compared with the newest snapshot of the same environment and source; if
+    /// there is none, everything is read.
+    ///
+    /// # Errors
+    /// Fails if the key cannot write, or the index or the parent cannot be read.
+    pub async fn snapshot_writer(
+        &self,
+        draft: SnapshotDraft,
+    ) -> Result<SnapshotWriter, RepositoryError> {
+        let id_key = self.keys.id("back up")?;
+        let seed = id_key.for_object("lifeboat v1 chunk cuts", &[0; 32]).0;
+        let chunk_seed = u64::from_le_bytes(seed[..8].try_into().expect("32 bytes"));
+        let page_key = id_key.for_object("lifeboat v1 page hashes", &[0; 32]).0;
+        // Commit records are listed before the index is loaded, so that whatever the parent needs
+        // is in the index.
+        let parent = match draft.kind {
+            BackupKind::Full => None,
+            BackupKind::Incremental => self.newest(&draft.environment, &draft.source).await?,
+        };
+        let index = Arc::new(self.load_index().await?);
+        let parent = parent.map(|snapshot| Parent::new(self.clone(), index.clone(), snapshot));
+        Ok(SnapshotWriter {
+            started: self.world.clock.now(),
+            parent,
+            pipeline: Pipeline::new(self.clone(), index)?,
+            pending: VecDeque::new(),
+            pending_start: 0,
+            slots: VecDeque::new(),
+            open: None,
+            manifest: Vec::new(),
+            manifest_cutter: Cutter::for_manifest(chunk_seed),
+            last_path: None,
+            totals: Totals::default(),
+            facts: BTreeMap::new(),
+            skipped: Vec::new(),
+            chunk_seed,
+            page_key,
+            repository: self.clone(),
+            draft,
+        })
+    }
+
+    /// Returns the newest snapshot of a source, by the moment it holds.
+    ///
+    /// # Errors
+    /// Fails if the store cannot be read or the record is damaged.
+    pub async fn newest(
+        &self,
+        environment: &EnvironmentName,
+        source: &SourceName,
+    ) -> Result<Option<Snapshot>, RepositoryError> {
+        let names = Self::snapshot_names(&*self.store, Some(environment), Some(source)).await?;
+        match names.iter().max_by_key(|name| (name.instant, name.id)) {
+            Some(name) => Ok(Some(self.snapshot(name).await?)),
+            None => Ok(None),
+        }
+    }
+}
+
+impl SnapshotWriter {
+    /// Returns the snapshot this one is compared with.
+    pub fn parent(&self) -> Option<SnapshotId> {
+        self.parent.as_ref().map(|parent| parent.snapshot().id)
+    }
+
+    /// Adds a file from the parent if it is the same there and its content is still stored.
+    ///
+    /// The same means: size, mtime, ctime and inode agree, and the file had rested for a while when
+    /// the parent was taken. Returns whether it was added; if not, the file has to be read.
+    ///
+    /// # Errors
+    /// Fails if the parent's manifest cannot be read.
+    pub async fn reuse(&mut self, entry: &Entry) -> Result<bool, RepositoryError> {
+        let Some(parent) = &mut self.parent else {
+            return Ok(false);
+        };
+        let Some(content) = parent.unchanged_content(entry).await? else {
+            return Ok(false);
+        };
+        self.push_pending(entry.clone(), Some(content), true);
+        self.emit_ready().await?;
+        Ok(true)
+    }
+
+    /// Adds an entry that has no content.
+    ///
+    /// # Errors
+    /// Fails if earlier bytes could not be stored.
+    pub async fn add(&mut self, entry: Entry) -> Result<(), RepositoryError> {
+        debug_assert!(!matches!(entry.kind, EntryKind::File { .. }));
+        self.push_pending(entry, None, true);
+        self.emit_ready().await
+    }
+
+    /// Begins a file; its bytes follow through [`SnapshotWriter::write`].
+    ///
+    /// # Errors
+    /// Fails if the parent's manifest or page map cannot be read.
+    pub async fn begin_file(
+        &mut self,
+        entry: Entry,
+        layout: Layout,
+    ) -> Result<(), RepositoryError> {
+        let shape = match layout {
+            Layout::Stream => Shape::Stream {
+                cutter: Cutter::for_content(self.chunk_seed),
+                extents: Vec::new(),
+                has_holes: false,
+            },
+            Layout::Pages { page_size } => {
+                let parent = match &mut self.parent {
+                    Some(parent) => parent.pages(&entry.path, page_size).await?,
+                    None => None,
+                };
+                Shape::Pages(Box::new(PagedFile::new(page_size, parent)))
+            }
+        };
+        self.push_pending(entry, Some(Content::default()), false);
+        self.open = Some(OpenFile { bytes: 0, shape });
+        Ok(())
+    }
+
+    /// Takes the next bytes of the file.
+    ///
+    /// # Errors
+    /// Fails if bytes could not be stored; the snapshot cannot be committed then.
+    pub async fn write(&mut self, bytes: &[u8]) -> Result<(), RepositoryError> {
+        let mut open = self.open.take().expect("a file was begun");
+        open.bytes += bytes.len() as u64;
+        self.totals.bytes_read += bytes.len() as u64;
+        match &mut open.shape {
+            Shape::Stream {
+                cutter, extents, ..
+            } => {
+                let mut chunks = Vec::new();
+                cutter.push(bytes, |chunk| chunks.push(chunk.to_vec()));
+                self.push_stream_chunks(&chunks, extents).await?;
+            }
+            Shape::Pages(file) => {
+                let mut rest = bytes;
+                while !rest.is_empty() {
+                    let (now, later) = rest.split_at(rest.len().min(BLOCK_LEN - file.block.len()));
+                    file.block.extend_from_slice(now);
+                    rest = later;
+                    if file.block.len() == BLOCK_LEN {
+                        self.push_block(file).await?;
+                    }
+                }
+            }
+        }
+        self.open = Some(open);
+        self.emit_ready().await
+    }
+
+    /// Notes that the next `len` bytes of the file are a hole: zeros that take no space.
+    ///
+    /// # Errors
+    /// Fails if bytes could not be stored.
+    pub async fn hole(&mut self, len: u64) -> Result<(), RepositoryError> {
+        let mut open = self.open.take().expect("a file was begun");
+        open.bytes += len;
+        match &mut open.shape {
+            Shape::Stream {
+                cutter,
+                extents,
+                has_holes,
+            } => {
+                // What came before the hole ends here, so that extents stay in order.
+                let mut chunks = Vec::new();
+                cutter.finish(|chunk| chunks.push(chunk.to_vec()));
+                self.push_stream_chunks(&chunks, extents).await?;
+                extents.push(Extent {
+                    source: ExtentSource::Hole,
+                    len,
+                });
+                *has_holes = true;
+            }
+            Shape::Pages(_) => unreachable!("database files are read without holes"),
+        }
+        self.open = Some(open);
+        Ok(())
+    }
+
+    /// Ends the file. Its size is what was written, whatever its entry said before.
+    ///
+    /// # Errors
+    /// Fails if bytes could not be stored.
+    pub async fn end_file(&mut self) -> Result<(), RepositoryError> {
+        let mut open = self.open.take().expect("a file was begun");
+        let (extents, pages) = match &mut open.shape {
+            Shape::Stream {
+                cutter,
+                extents,
+                has_holes,
+            } => {
+                let mut chunks = Vec::new();
+                cutter.finish(|chunk| chunks.push(chunk.to_vec()));
+                self.push_stream_chunks(&chunks, extents).await?;
+                (has_holes.then(|| mem::take(extents)), None)
+            }
+            Shape::Pages(file) => {
+                if !file.block.is_empty() {
+                    self.push_block(file).await?;
+                }
+                self.flush_patch(file).await?;
+                self.flush_hashes(file).await?;
+                let map = mem::take(&mut file.map);
+                let pages = PageMap {
+                    page_size: file.page_size as u32,
+                    map,
+                };
+                (
+                    Some(mem::take(&mut file.extents)).filter(|list| !list.is_empty()),
+                    Some(pages),
+                )
+            }
+        };
+        let pending = self.pending.back_mut().expect("the file is pending");
+        pending.entry.kind = EntryKind::File { size: open.bytes };
+        pending.closed = true;
+        let content = pending.content.as_mut().expect("a file has content");
+        content.extents = extents;
+        content.pages = pages;
+        self.emit_ready().await
+    }
+
+    /// Notes an item that could not be read. The snapshot is incomplete and says so.
+    pub fn skip(&mut self, path: EntryPath, reason: impl Into<String>) {
+        self.skipped.push((path, reason.into()));
+    }
+
+    /// Notes what the source said about this state, as JSON.
+    pub fn fact(&mut self, name: impl Into<String>, json: impl Into<String>) {
+        self.facts.insert(name.into(), json.into());
+    }
+
+    /// Makes the snapshot exist: packs, then index, then the commit record.
+    ///
+    /// `instant` is the moment whose state was read.
+    ///
+    /// # Errors
+    /// Fails if anything could not be stored; then there is no snapshot.
+    pub async fn commit(mut self, instant: Timestamp) -> Result<Snapshot, RepositoryError> {
+        debug_assert!(self.open.is_none());
+        self.pipeline.resolve_all().await?;
+        self.emit_ready().await?;
+        debug_assert!(self.pending.is_empty());
+        let mut chunks = Vec::new();
+        self.manifest_cutter
+            .finish(|chunk| chunks.push(chunk.to_vec()));
+        self.store_manifest_chunks(chunks).await?;
+        self.pipeline.finish().await?;
+        (self.totals.bytes_new, self.totals.bytes_stored) = self.pipeline.bytes();
+        let repository = &self.repository;
+        let mut snapshot = Snapshot {
+            id: SnapshotId::from_bytes([0; 32]),
+            parent: self.parent(),
+            environment: self.draft.environment,
+            class: self.draft.class,
+            source: self.draft.source,
+            source_kind: self.draft.source_kind,
+            tier: self.draft.tier,
+            kind: self.draft.kind,
+            instant: truncate_instant(instant),
+            started: self.started,
+            finished: repository.world.clock.now(),
+            host: self.draft.host,
+            program: self.draft.program,
+            masked: self.draft.masked,
+            totals: self.totals,
+            facts: self.facts,
+            skipped: self.skipped,
+            manifest: self.manifest,
+        };
+        let bytes = sealed::seal(
+            Kind::Commit,
+            repository.id,
+            repository.keys.metadata(),
+            &*repository.world.entropy,
+            &[],
+            &snapshot.to_stored(),
+        );
+        snapshot.id = snapshot_id(&bytes);
+        put_new(&*repository.store, &snapshot.name().key(), bytes).await?;
+        Ok(snapshot)
+    }
+
+    fn push_pending(&mut self, entry: Entry, content: Option<Content>, closed: bool) {
+        debug_assert!(
+            self.last_path
+                .as_ref()
+                .is_none_or(|last| *last < entry.path),
+            "entries come in path order"
+        );
+        self.last_path = Some(entry.path.clone());
+        self.pending.push_back(Pending {
+            entry,
+            content,
+            awaiting: 0,
+            closed,
+        });
+    }
+
+    /// Gives a chunk of the file being written to the pipeline and returns its number.
+    async fn push_chunk(&mut self, chunk: &[u8]) -> Result<u32, RepositoryError> {
+        let number = self.reserve_chunk(chunk.len());
+        self.send_chunk(number, chunk).await?;
+        Ok(number)
+    }
+
+    /// Keeps a place in the file's chunk table for a chunk that comes later.
+    fn reserve_chunk(&mut self, len: usize) -> u32 {
+        let pending = self.pending.back_mut().expect("the file is pending");
+        let content = pending.content.as_mut().expect("a file has content");
+        let unknown = ChunkId::from_bytes([0; 32]);
+        content.chunks.push(ChunkRef {
+            id: unknown,
+            len: len as u32,
+        });
+        pending.awaiting += 1;
+        content.chunks.len() as u32 - 1
+    }
+
+    async fn send_chunk(&mut self, number: u32, chunk: &[u8]) -> Result<(), RepositoryError> {
+        let entry = self.pending_start + self.pending.len() as u64 - 1;
+        self.slots.push_back((entry, number));
+        self.pipeline.push(chunk).await
+    }
+
+    async fn push_stream_chunks(
+        &mut self,
+        chunks: &[Vec<u8>],
+        extents: &mut Vec<Extent>,
+    ) -> Result<(), RepositoryError> {
+        for chunk in chunks {
+            let number = self.push_chunk(chunk).await?;
+            let source = ExtentSource::Chunk { number, offset: 0 };
+            extents.push(Extent {
+                source,
+                len: chunk.len() as u64,
+            });
+        }
+        Ok(())
+    }
+
+    /// Stores what is new in the block that was read, and empties it.
+    async fn push_block(&mut self, file: &mut PagedFile) -> Result<(), RepositoryError> {
+        let block = mem::take(&mut file.block);
+        let hashes = page_hashes(&block, file.page_size, &self.page_key);
+        let plan = match &mut file.parent {
+            Some(parent) => {
+                let extents = parent.extents.take(block.len());
+                let before = parent.take_hashes(hashes.len()).await?;
+                plan_block(block.len(), file.page_size, &hashes, &before, &extents)
+            }
+            None => BlockPlan::Whole,
+        };
+        match plan {
+            BlockPlan::Whole => {
+                let number = self.push_chunk(&block).await?;
+                let source = ExtentSource::Chunk { number, offset: 0 };
+                file.push_extent(Extent {
+                    source,
+                    len: block.len() as u64,
+                });
+            }
+            BlockPlan::Keep(extents) => {
+                for extent in extents {
+                    self.keep_extent(file, extent);
+                }
+            }
+            BlockPlan::Patch(parts) => {
+                for part in parts {
+                    match part {
+                        BlockPart::Old(extent) => self.keep_extent(file, extent),
+                        BlockPart::New(range) => self.patch(file, &block[range]).await?,
+                    }
+                }
+            }
+        }
+        file.block = block;
+        file.block.clear();
+        file.hashes.extend_from_slice(&hashes);
+        while file.hashes.len() >= MAP_CHUNK_PAGES * PAGE_HASH_LEN {
+            let rest = file.hashes.split_off(MAP_CHUNK_PAGES * PAGE_HASH_LEN);
+            file.map
+                .push(self.pipeline.store_metadata(&file.hashes).await?);
+            file.hashes = rest;
+        }
+        Ok(())
+    }
+
+    /// Refers to bytes that a chunk of the parent holds.
+    fn keep_extent(&mut self, file: &mut PagedFile, extent: Extent) {
+        let ExtentSource::Chunk { number, offset } = extent.source else {
+            return file.push_extent(extent);
+        };
+        let parent = file
+            .parent
+            .as_ref()
+            .expect("only a parent's extents are kept");
+        let number = *file.renumbered.entry(number).or_insert_with(|| {
+            let pending = self.pending.back_mut().expect("the file is pending");
+            let content = pending.content.as_mut().expect("a file has content");
+            content.chunks.push(parent.chunks[number as usize]);
+            content.chunks.len() as u32 - 1
+        });
+        file.push_extent(Extent {
+            source: ExtentSource::Chunk { number, offset },
+            len: extent.len,
+        });
+    }
+
+    /// Adds changed pages to the patch chunk.
+    async fn patch(&mut self, file: &mut PagedFile, bytes: &[u8]) -> Result<(), RepositoryError> {
+        if file.patch.len() + bytes.len() > BLOCK_LEN {
+            self.flush_patch(file).await?;
+        }
+        if file.patch.is_empty() {
+            file.patch_number = self.reserve_chunk(0);
+        }
+        let offset = file.patch.len() as u32;
+        file.patch.extend_from_slice(bytes);
+        let source = ExtentSource::Chunk {
+            number: file.patch_number,
+            offset,
+        };
+        file.push_extent(Extent {
+            source,
+            len: bytes.len() as u64,
+        });
+        Ok(())
+    }
+
+    async fn flush_patch(&mut self, file: &mut PagedFile) -> Result<(), RepositoryError> {
+        if file.patch.is_empty() {
+            return Ok(());
+        }
+        let patch = mem::take(&mut file.patch);
+        self.send_chunk(file.patch_number, &patch).await
+    }
+
+    async fn flush_hashes(&mut self, file: &mut PagedFile) -> Result<(), RepositoryError> {
+        if !file.hashes.is_empty() {
+            file.map
+                .push(self.pipeline.store_metadata(&file.hashes).await?);
+            file.hashes.clear();
+        }
+        Ok(())
+    }
+
+    /// Fills in the ids that are known by now and writes the entries that are complete.
+    async fn emit_ready(&mut self) -> Result<(), RepositoryError> {
+        for chunk in self.pipeline.take_resolved() {
+            let (entry, number) = self.slots.pop_front().expect("every chunk has its slot");
+            let pending = &mut self.pending[(entry - self.pending_start) as usize];
+            pending.content.as_mut().expect("a file has content").chunks[number as usize] = chunk;
+            pending.awaiting -= 1;
+        }
+        let mut chunks = Vec::new();
+        while self
+            .pending
+            .front()
+            .is_some_and(|first| first.closed && first.awaiting == 0)
+        {
+            let Some(Pending { entry, content, .. }) = self.pending.pop_front() else {
+                break;
+            };
+            self.pending_start += 1;
+            self.totals.entries += 1;
+            if let EntryKind::File { size } = entry.kind {
+                self.totals.bytes += size;
+            }
+            let mut record = Vec::new();
+            write_record(&entry, content.as_ref(), &mut record);
+            self.manifest_cutter
+                .push(&record, |chunk| chunks.push(chunk.to_vec()));
+        }
+        self.store_manifest_chunks(chunks).await
+    }
+
+    async fn store_manifest_chunks(&mut self, chunks: Vec<Vec<u8>>) -> Result<(), RepositoryError> {
+        for chunk in chunks {
+            let id = self.pipeline.store_metadata(&chunk).await?;
+            self.manifest.push(ManifestChunkV1 {
+                id: *id.as_bytes(),
+                len: chunk.len() as u32,
+            });
+        }
+        Ok(())
+    }
+}
+
+impl PagedFile {
+    fn new(page_size: u32, parent: Option<PagedParent>) -> Self {
+        Self {
+            page_size: page_size as usize,
+            block: Vec::with_capacity(BLOCK_LEN),
+            patch: Vec::new(),
+            patch_number: 0,
+            hashes: Vec::new(),
+            map: Vec::new(),
+            extents: Vec::new(),
+            renumbered: BTreeMap::new(),
+            parent,
+        }
+    }
+
+    /// Adds an extent, joined to the last one where it continues it.
+    fn push_extent(&mut self, extent: Extent) {
+        if let (Some(last), ExtentSource::Chunk { number, offset }) =
+            (self.extents.last_mut(), extent.source)
+            && let ExtentSource::Chunk {
+                number: last_number,
+                offset: last_offset,
+            } = last.source
+            && number == last_number
+            && u64::from(last_offset) + last.len == u64::from(offset)
+        {
+            last.len += extent.len;
+            return;
+        }
+        self.extents.push(extent);
+    }
+}

@@ -1,0 +1,150 @@
+//! The snapshot an incremental is compared with.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lifeboat_model::{Entry, EntryKind, EntryPath};
+
+use super::pages::{BlockExtents, PAGE_HASH_LEN};
+use crate::chunk_index::ChunkIndex;
+use crate::content::{ChunkRef, Content};
+use crate::error::RepositoryError;
+use crate::manifest::{ManifestReader, MetadataReader, StoredEntry};
+use crate::repository::Repository;
+use crate::snapshot::{Snapshot, nanoseconds};
+
+/// A file that changed less than this before the parent began is read again: its time stamp could
+/// not have told a later change apart.
+const REST: Duration = Duration::from_secs(2);
+
+/// Walks the parent's manifest in step with the source; both are in path order.
+pub(super) struct Parent {
+    snapshot: Snapshot,
+    repository: Repository,
+    index: Arc<ChunkIndex>,
+    manifest: ManifestReader,
+    ahead: Option<StoredEntry>,
+    ended: bool,
+}
+
+impl Parent {
+    pub(super) fn new(repository: Repository, index: Arc<ChunkIndex>, snapshot: Snapshot) -> Self {
+        let manifest = ManifestReader::new(repository.clone(), index.clone(), &snapshot);
+        Self {
+            snapshot,
+            repository,
+            index,
+            manifest,
+            ahead: None,
+            ended: false,
+        }
+    }
+
+    pub(super) fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// Returns the content of the same file in the parent, if it can be taken over unread.
+    pub(super) async fn unchanged_content(
+        &mut self,
+        entry: &Entry,
+    ) -> Result<Option<Content>, RepositoryError> {
+        let rested_until = nanoseconds(self.snapshot.started) - REST.as_nanos() as i64;
+        let Some(stored) = self.find(&entry.path).await? else {
+            return Ok(None);
+        };
+        let (now, before) = (&entry.metadata, &stored.entry.metadata);
+        let same = entry.kind == stored.entry.kind
+            && matches!(entry.kind, EntryKind::File { .. })
+            && now.mtime_ns == before.mtime_ns
+            && now.ctime_ns == before.ctime_ns
+            && now.inode == before.inode
+            && now.ctime_ns < rested_until
+            && now.mtime_ns < rested_until;
+        let content = same.then(|| stored.content.clone()).flatten();
+        // What the index lost must be read and stored again, not referred to.
+        Ok(content.filter(|content| self.holds(content)))
+    }
+
+    /// Returns the parent's pages of a database file, if there are any of that page size.
+    pub(super) async fn pages(
+        &mut self,
+        path: &EntryPath,
+        page_size: u32,
+    ) -> Result<Option<PagedParent>, RepositoryError> {
+        let Some(stored) = self.find(path).await? else {
+            return Ok(None);
+        };
+        let Some(content) = stored.content.clone() else {
+            return Ok(None);
+        };
+        let usable = content.pages.as_ref().is_some_and(|pages| {
+            pages.page_size == page_size && pages.map.iter().all(|id| self.index.contains(id))
+        });
+        if !usable || !self.holds(&content) {
+            return Ok(None);
+        }
+        let metadata = MetadataReader::new(self.repository.clone(), self.index.clone());
+        Ok(PagedParent::new(content, metadata))
+    }
+
+    fn holds(&self, content: &Content) -> bool {
+        content
+            .chunks
+            .iter()
+            .all(|chunk| self.index.holds(&chunk.id, chunk.len))
+    }
+
+    /// Moves on to `path` and returns its entry.
+    async fn find(&mut self, path: &EntryPath) -> Result<Option<&StoredEntry>, RepositoryError> {
+        loop {
+            let behind = match &self.ahead {
+                Some(stored) => stored.entry.path < *path,
+                None => !self.ended,
+            };
+            if !behind {
+                break;
+            }
+            self.ahead = self.manifest.next().await?;
+            self.ended = self.ahead.is_none();
+        }
+        Ok(self
+            .ahead
+            .as_ref()
+            .filter(|stored| stored.entry.path == *path))
+    }
+}
+
+/// A database file in the parent: its extents and page hashes, both read front to back.
+pub(super) struct PagedParent {
+    pub(super) chunks: Vec<ChunkRef>,
+    pub(super) extents: BlockExtents,
+    metadata: MetadataReader,
+    map: std::vec::IntoIter<lifeboat_model::ChunkId>,
+    hashes: Vec<u8>,
+}
+
+impl PagedParent {
+    fn new(content: Content, metadata: MetadataReader) -> Option<Self> {
+        let extents = BlockExtents::new(&content);
+        let map = content.pages?.map.into_iter();
+        Some(Self {
+            chunks: content.chunks,
+            extents,
+            metadata,
+            map,
+            hashes: Vec::new(),
+        })
+    }
+
+    /// Takes the next `len` bytes of page hashes, or what is left.
+    pub(super) async fn take_hashes(&mut self, len: usize) -> Result<Vec<u8>, RepositoryError> {
+        debug_assert_eq!(len % PAGE_HASH_LEN, 0);
+        while self.hashes.len() < len {
+            let Some(id) = self.map.next() else { break };
+            self.hashes.extend(self.metadata.chunk(id).await?);
+        }
+        let rest = self.hashes.split_off(len.min(self.hashes.len()));
+        Ok(std::mem::replace(&mut self.hashes, rest))
+    }
+}

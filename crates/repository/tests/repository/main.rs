@@ -1,0 +1,6 @@
+//! The repository engine through its public API, on memory stores.
+
+mod faults;
+mod keys;
+mod snapshots;
+mod support;

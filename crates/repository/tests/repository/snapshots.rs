@@ -1,0 +1,225 @@
+//! What goes in comes out, increments are small, and parents are not trusted blindly.
+
+use crate::support::{self, Bench, PAGE, Tree, draft, entry, noise, tree};
+use lifeboat_model::{BackupKind, EntryKind, EntryPath, Metadata};
+use lifeboat_repository::{Layout, Repository, Role};
+
+#[tokio::test]
+async fn full_and_incremental_snapshots_restore_byte_for_byte() {
+    let bench = Bench::in_memory().await;
+    let first = tree(1);
+    let mut second = first.clone();
+    second.get_mut("b/large").unwrap()[5] ^= 1;
+    second.get_mut("shop.db").unwrap()[300 * PAGE + 7] ^= 1;
+    second.insert("c/new".to_owned(), b"new".to_vec());
+    second.remove("a/tiny");
+    let one = bench.backup(&first, BackupKind::Full).await.unwrap();
+    let two = bench
+        .backup(&second, BackupKind::Incremental)
+        .await
+        .unwrap();
+    assert_eq!(two.parent, Some(one.id));
+    assert_eq!(bench.restore(&one).await.unwrap(), first);
+    assert_eq!(bench.restore(&two).await.unwrap(), second);
+}
+
+#[tokio::test]
+async fn one_changed_page_costs_little_more_than_a_page() {
+    let bench = Bench::in_memory().await;
+    let mut files = Tree::from([("shop.db".to_owned(), noise(1, 4096 * PAGE))]);
+    bench.backup(&files, BackupKind::Full).await.unwrap();
+    files.get_mut("shop.db").unwrap()[1000 * PAGE] ^= 1;
+    let increment = bench.backup(&files, BackupKind::Incremental).await.unwrap();
+    // The page, a map chunk, the manifest, and the envelopes of two packs and an index.
+    assert!(
+        increment.totals.bytes_stored < 12_000,
+        "{} bytes",
+        increment.totals.bytes_stored
+    );
+    assert_eq!(bench.restore(&increment).await.unwrap(), files);
+}
+
+#[tokio::test]
+async fn a_database_that_grows_shrinks_and_changes_stays_whole_over_many_increments() {
+    let bench = Bench::in_memory().await;
+    let mut files = Tree::from([("shop.db".to_owned(), noise(1, 700 * PAGE))]);
+    bench.backup(&files, BackupKind::Full).await.unwrap();
+    let mut snapshots = Vec::new();
+    for round in 0..24_usize {
+        let database = files.get_mut("shop.db").unwrap();
+        match round % 6 {
+            4 => database.extend(noise(round as u64, 37 * PAGE)),
+            5 => database.truncate(database.len() - 11 * PAGE),
+            _ => {
+                for n in 0..=round {
+                    let page = (n * 7919 + round * 31) % (database.len() / PAGE);
+                    database[page * PAGE..][..8].copy_from_slice(&(round as u64 + 1).to_le_bytes());
+                }
+            }
+        }
+        let snapshot = bench.backup(&files, BackupKind::Incremental).await.unwrap();
+        snapshots.push((snapshot, files.clone()));
+    }
+    for (snapshot, files) in &snapshots {
+        assert!(
+            bench.restore(snapshot).await.unwrap() == *files,
+            "snapshot {}",
+            snapshot.id
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_same_content_is_stored_once_wherever_it_is() {
+    let bench = Bench::in_memory().await;
+    let mut files = Tree::from([("a".to_owned(), noise(1, 100_000))]);
+    bench.backup(&files, BackupKind::Full).await.unwrap();
+    files.insert("z/copy".to_owned(), noise(1, 100_000));
+    let snapshot = bench.backup(&files, BackupKind::Full).await.unwrap();
+    assert!(
+        snapshot.totals.bytes_stored < 5_000,
+        "{} bytes",
+        snapshot.totals.bytes_stored
+    );
+    assert_eq!(bench.restore(&snapshot).await.unwrap(), files);
+}
+
+#[tokio::test]
+async fn holes_cost_nothing_and_come_back_as_holes() {
+    let bench = Bench::in_memory().await;
+    let repository = bench.open(Role::Writer).await.unwrap();
+    let mut writer = repository
+        .snapshot_writer(draft(BackupKind::Full))
+        .await
+        .unwrap();
+    let path = EntryPath::new("sparse").unwrap();
+    let size = 4 << 30;
+    writer
+        .begin_file(entry(path, EntryKind::File { size }), Layout::Stream)
+        .await
+        .unwrap();
+    writer.write(b"head").await.unwrap();
+    writer.hole(size - 8).await.unwrap();
+    writer.write(b"tail").await.unwrap();
+    writer.end_file().await.unwrap();
+    let snapshot = writer.commit(support::start()).await.unwrap();
+    assert_eq!(snapshot.totals.bytes, size);
+    assert!(snapshot.totals.bytes_stored < 5_000);
+    let manifest = bench
+        .open(Role::Reader)
+        .await
+        .unwrap()
+        .manifest(&snapshot)
+        .await
+        .unwrap();
+    assert_eq!(manifest.entries[0].holes(), [(4, size - 8)]);
+}
+
+/// Backs up one file that is said to have these attributes and reports whether it was reused.
+async fn reused(bench: &Bench, metadata: &Metadata, size: u64) -> bool {
+    let repository = bench.open(Role::Writer).await.unwrap();
+    let mut writer = repository
+        .snapshot_writer(draft(BackupKind::Incremental))
+        .await
+        .unwrap();
+    let mut file = entry(EntryPath::new("f").unwrap(), EntryKind::File { size });
+    file.metadata = metadata.clone();
+    let reused = writer.reuse(&file).await.unwrap();
+    if !reused {
+        writer.begin_file(file, Layout::Stream).await.unwrap();
+        writer.write(&vec![7; size as usize]).await.unwrap();
+        writer.end_file().await.unwrap();
+    }
+    bench.clock.advance(std::time::Duration::from_secs(60));
+    writer.commit(bench.world.clock.now()).await.unwrap();
+    reused
+}
+
+#[tokio::test]
+async fn a_file_is_reused_only_if_nothing_about_it_changed() {
+    let bench = Bench::in_memory().await;
+    let old = support::start().as_nanosecond() as i64 - 60_000_000_000;
+    let file = Metadata {
+        mtime_ns: old,
+        ctime_ns: old,
+        inode: 5,
+        ..Metadata::default()
+    };
+    assert!(!reused(&bench, &file, 10).await, "there is no parent");
+    assert!(reused(&bench, &file, 10).await);
+    assert!(!reused(&bench, &file, 11).await, "size");
+    assert!(reused(&bench, &file, 11).await);
+    for changed in [
+        Metadata {
+            mtime_ns: old + 1,
+            ..file.clone()
+        },
+        Metadata {
+            ctime_ns: old + 2,
+            ..file.clone()
+        },
+        Metadata {
+            inode: 6,
+            ..file.clone()
+        },
+    ] {
+        assert!(!reused(&bench, &changed, 11).await, "{changed:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_touched_while_the_parent_ran_is_read_again() {
+    let bench = Bench::in_memory().await;
+    let now = support::start().as_nanosecond() as i64 - 500_000_000;
+    let file = Metadata {
+        mtime_ns: now,
+        ctime_ns: now,
+        inode: 5,
+        ..Metadata::default()
+    };
+    assert!(!reused(&bench, &file, 10).await);
+    assert!(
+        !reused(&bench, &file, 10).await,
+        "half a second of rest was enough"
+    );
+    assert!(reused(&bench, &file, 10).await, "by now it has rested");
+}
+
+#[tokio::test]
+async fn the_newest_snapshot_wins_even_if_the_clock_went_back() {
+    let bench = Bench::in_memory().await;
+    bench.clock.set("2027-01-01T00:00:00Z".parse().unwrap());
+    let ahead = bench.backup(&tree(1), BackupKind::Full).await.unwrap();
+    bench.clock.set(support::start());
+    let back = bench
+        .backup(&tree(2), BackupKind::Incremental)
+        .await
+        .unwrap();
+    // Both exist and restore; nothing was overwritten or skipped because of the jump.
+    assert_eq!(bench.restore(&ahead).await.unwrap(), tree(1));
+    assert_eq!(bench.restore(&back).await.unwrap(), tree(2));
+    let repository = bench.open(Role::Auditor).await.unwrap();
+    assert_eq!(repository.snapshots(None, None).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn snapshots_are_found_by_the_start_of_their_id() {
+    let bench = Bench::in_memory().await;
+    let snapshot = bench.backup(&tree(1), BackupKind::Full).await.unwrap();
+    let repository = bench.open(Role::Auditor).await.unwrap();
+    assert_eq!(
+        repository.find(&snapshot.id.short()).await.unwrap().id,
+        snapshot.id
+    );
+    let wrong = if snapshot.id.short().starts_with('0') {
+        "1"
+    } else {
+        "0"
+    };
+    let error = repository.find(wrong).await.unwrap_err().to_string();
+    assert_eq!(error, format!("no snapshot has the id `{wrong}`"));
+    let names = Repository::snapshot_names(&*bench.store, None, None)
+        .await
+        .unwrap();
+    assert_eq!(names.len(), 1);
+}
