@@ -1,3 +1,134 @@
-//! Development tasks: cargo xtask test, bench.
+//! Development tasks, run as `cargo xtask <task>`.
+//!
+//! `test` is the one command that the README names, that people run before they push and that CI
+//! runs. It prints every command before it runs it, so that nothing happens behind anybody's back.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program for a terminal"
+)]
 
-fn main() {}
+mod install;
+mod steps;
+
+use std::process::ExitCode;
+
+use steps::{STEPS, Step};
+
+const USAGE: &str = "\
+Usage: cargo xtask test [--only <step>] [--skip-install]
+
+Installs the servers that the tests need, then runs fmt, clippy, test and doc.
+
+  --only <step>     run this step alone: fmt, clippy, test or doc
+  --skip-install    do not look for missing servers
+
+With REQUIRE_SERVERS=1 in the environment a missing server is a failure.";
+
+/// What `cargo xtask test` was asked to do.
+#[derive(Debug, PartialEq, Eq)]
+struct Request {
+    steps: &'static [Step],
+    install: Install,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Install {
+    WhatIsMissing,
+    Nothing,
+}
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if matches!(
+        args.first().map(String::as_str),
+        None | Some("help" | "-h" | "--help")
+    ) {
+        println!("{USAGE}");
+        return ExitCode::SUCCESS;
+    }
+    let request = match parse(&args) {
+        Ok(request) => request,
+        Err(problem) => {
+            eprintln!("error: {problem}\n\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match run(&request) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("\nerror: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn parse(args: &[String]) -> Result<Request, String> {
+    let mut request = Request {
+        steps: STEPS,
+        install: Install::WhatIsMissing,
+    };
+    let mut args = args.iter().map(String::as_str);
+    match args.next() {
+        Some("test") => {}
+        Some(task) => return Err(format!("`{task}` is not a task")),
+        None => return Err("no task given".to_owned()),
+    }
+    while let Some(arg) = args.next() {
+        match arg {
+            "--skip-install" => request.install = Install::Nothing,
+            "--only" => {
+                let name = args.next().ok_or("`--only` needs the name of a step")?;
+                request.steps = steps::named(name)?;
+            }
+            _ => return Err(format!("`{arg}` is not an option of `test`")),
+        }
+    }
+    Ok(request)
+}
+
+fn run(request: &Request) -> Result<(), String> {
+    // Only the tests talk to servers.
+    let needs_servers = request.steps.iter().any(|step| step.name == "test");
+    if needs_servers && request.install == Install::WhatIsMissing {
+        install::servers()?;
+    }
+    for step in request.steps {
+        step.run()?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Request, String> {
+        let args: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        parse(&args)
+    }
+
+    #[test]
+    fn a_plain_test_installs_and_runs_every_step() {
+        let request = parsed("test").unwrap();
+        assert_eq!(request.install, Install::WhatIsMissing);
+        let names: Vec<_> = request.steps.iter().map(|step| step.name).collect();
+        assert_eq!(names, ["fmt", "clippy", "test", "doc"]);
+    }
+
+    #[test]
+    fn only_runs_one_step() {
+        let request = parsed("test --only doc --skip-install").unwrap();
+        assert_eq!(request.install, Install::Nothing);
+        assert_eq!(request.steps.len(), 1);
+        assert_eq!(request.steps[0].name, "doc");
+    }
+
+    #[test]
+    fn what_is_not_understood_is_named() {
+        assert!(parsed("tset").unwrap_err().contains("`tset`"));
+        assert!(parsed("test --fast").unwrap_err().contains("`--fast`"));
+        assert!(parsed("test --only lint").unwrap_err().contains("`lint`"));
+        assert!(parsed("test --only").is_err());
+    }
+}

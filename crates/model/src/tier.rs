@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// The text is none of the words that are allowed here.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not a {what}; one of: {allowed}")]
+#[error("`{text}` is no {what}; one of: {allowed}")]
 pub struct UnknownWord {
     text: String,
     what: &'static str,
@@ -133,7 +133,7 @@ mod tests {
         let error = "daly".parse::<Tier>().unwrap_err().to_string();
         assert_eq!(
             error,
-            "`daly` is not a tier; one of: hourly, daily, weekly, monthly, on-demand"
+            "`daly` is no tier; one of: hourly, daily, weekly, monthly, on-demand"
         );
     }
 }

@@ -1,1 +1,36 @@
-//! One file per verb: backup, restore, verify, replicate, refresh, status.
+//! What Lifeboat does, one file per verb.
+//!
+//! Each verb decides first and acts then: a plan is a value that can be printed; executing it does
+//! the I/O and returns a report. This crate never parses arguments and never prints.
+
+mod backup;
+mod error;
+mod files;
+mod init;
+mod keys;
+mod ledger;
+mod place;
+mod region;
+mod replicate;
+mod restore;
+mod scratch;
+mod select;
+mod session;
+mod sqlite;
+mod status;
+mod verify;
+
+pub use backup::{BackupPlan, BackupReport};
+pub use error::OperationError;
+pub use init::{InitPlan, InitReport};
+pub use ledger::{Facts, Run};
+pub use place::{Opened, StoreOpener};
+pub use region::{RegionCheck, check_regions};
+pub use replicate::{ReplicatePlan, ReplicateReport};
+pub use restore::{RestorePlan, RestoreReport};
+pub use scratch::Scratch;
+pub use select::RestorePoint;
+pub use session::Session;
+pub use sqlite::{FINGERPRINT_FACT, NEWEST_COMMIT_FACT};
+pub use status::{EnvironmentStatus, RegionStatus, SourceStatus, TierStatus, status};
+pub use verify::{VerifyPlan, VerifyRun};

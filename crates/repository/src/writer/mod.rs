@@ -72,6 +72,8 @@ struct Pending {
     /// Chunks that still have no id.
     awaiting: usize,
     closed: bool,
+    /// Its source could not be read to the end: it leaves no record.
+    abandoned: bool,
 }
 
 /// The file being written.
@@ -358,6 +360,24 @@ impl SnapshotWriter {
         self.emit_ready().await
     }
 
+    /// Drops the file being written: its source could not be read to the end.
+    ///
+    /// What was stored of it stays in the packs, where other files may share it.
+    pub fn abandon_file(&mut self) {
+        self.open = None;
+        let number = self.pending_start + self.pending.len() as u64 - 1;
+        let on_their_way = self
+            .slots
+            .iter()
+            .filter(|(entry, _)| *entry == number)
+            .count();
+        let pending = self.pending.back_mut().expect("a file was begun");
+        // A chunk number that was reserved for pages still to come is never sent now.
+        pending.awaiting = on_their_way;
+        pending.closed = true;
+        pending.abandoned = true;
+    }
+
     /// Notes an item that could not be read. The snapshot is incomplete and says so.
     pub fn skip(&mut self, path: EntryPath, reason: impl Into<String>) {
         self.skipped.push((path, reason.into()));
@@ -432,6 +452,7 @@ impl SnapshotWriter {
             content,
             awaiting: 0,
             closed,
+            abandoned: false,
         });
     }
 
@@ -597,10 +618,19 @@ impl SnapshotWriter {
             .front()
             .is_some_and(|first| first.closed && first.awaiting == 0)
         {
-            let Some(Pending { entry, content, .. }) = self.pending.pop_front() else {
+            let Some(Pending {
+                entry,
+                content,
+                abandoned,
+                ..
+            }) = self.pending.pop_front()
+            else {
                 break;
             };
             self.pending_start += 1;
+            if abandoned {
+                continue;
+            }
             self.totals.entries += 1;
             if let EntryKind::File { size } = entry.kind {
                 self.totals.bytes += size;

@@ -1,0 +1,241 @@
+//! The configuration as the rest of Lifeboat sees it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use jiff::tz::TimeZone;
+use lifeboat_document::Table;
+use lifeboat_model::{
+    EnvironmentClass, EnvironmentName, Location, Objectives, RegionName, SourceKind, SourceName,
+};
+use lifeboat_policy::{Keep, Residency, Schedule};
+
+use crate::keys::KeyRefs;
+use crate::lookup::UnknownName;
+
+/// A project's whole configuration, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// What the project is called.
+    pub project: String,
+    /// The project's folder, absolute; relative paths in the files start here.
+    pub root: PathBuf,
+    /// Where the keys are to be had, unless an environment says otherwise.
+    pub keys: KeyRefs,
+    /// The regions that environments may use.
+    pub regions: BTreeMap<RegionName, Region>,
+    /// The environments.
+    pub environments: BTreeMap<EnvironmentName, Environment>,
+    /// All layers merged, each value with its place: for checks and `--explain`.
+    pub(crate) tree: Table,
+}
+
+/// One store that holds a whole repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Region {
+    /// Its name.
+    pub name: RegionName,
+    /// Its address as written.
+    pub url: String,
+    /// The folder that the address means, absolute.
+    pub path: PathBuf,
+    /// The jurisdiction it is declared to lie in.
+    pub location: Location,
+}
+
+/// One environment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Environment {
+    /// Its name.
+    pub name: EnvironmentName,
+    /// What it is for; decides which rules hold.
+    pub class: EnvironmentClass,
+    /// The region that its backups go to first.
+    pub home: RegionName,
+    /// The regions that they are copied to.
+    pub replicas: Vec<RegionName>,
+    /// Where its data may lie.
+    pub residency: Residency,
+    /// How quick a restore must be and how little may be lost.
+    pub objectives: Objectives,
+    /// When its jobs run.
+    pub schedule: Option<NamedSchedule>,
+    /// What is backed up.
+    pub sources: BTreeMap<SourceName, Source>,
+    /// Where its data comes from, if it is a masked copy.
+    pub refresh: Option<Refresh>,
+    /// Where its keys are to be had: the project's, or its own where it names them.
+    pub keys: KeyRefs,
+}
+
+/// A schedule with the name that environments use for it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NamedSchedule {
+    /// The name: `schedules/NAME.toml`.
+    pub name: String,
+    /// The jobs.
+    pub schedule: Schedule,
+}
+
+/// One thing that is backed up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// Its name.
+    pub name: SourceName,
+    /// The file or folder, absolute.
+    pub path: PathBuf,
+    /// What kind of thing it is, with what only that kind has.
+    pub spec: SourceSpec,
+}
+
+/// What is particular to one kind of source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SourceSpec {
+    /// One SQLite database.
+    Sqlite {
+        /// SQL that yields when the newest transaction was committed; proves the RPO.
+        newest_commit: Option<String>,
+        /// Whether each backup records row counts and checksums for drills to compare with.
+        fingerprint: bool,
+        /// SQL that must yield 1 in a restored copy.
+        checks: Vec<String>,
+    },
+    /// A folder.
+    Files {
+        /// Globs of what is backed up, relative to the folder.
+        include: Vec<String>,
+        /// Globs of what is left out of it.
+        exclude: Vec<String>,
+    },
+}
+
+impl SourceSpec {
+    /// Returns the kind.
+    pub const fn kind(&self) -> SourceKind {
+        match self {
+            Self::Sqlite { .. } => SourceKind::Sqlite,
+            Self::Files { .. } => SourceKind::Files,
+        }
+    }
+}
+
+/// How an environment gets a masked copy of another one's data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refresh {
+    /// The source whose snapshots are masked.
+    pub from: SourceId,
+    /// The masking rules, absolute.
+    pub rules: PathBuf,
+    /// The database that the masked copy replaces, absolute.
+    pub target: PathBuf,
+    /// How many earlier copies stay beside it.
+    pub keep_previous: u32,
+}
+
+/// A source of an environment: `prod/shop`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SourceId {
+    /// The environment.
+    pub environment: EnvironmentName,
+    /// Its source.
+    pub source: SourceName,
+}
+
+impl fmt::Display for SourceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.environment, self.source)
+    }
+}
+
+impl FromStr for SourceId {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parse = || {
+            let (environment, source) = text.split_once('/')?;
+            Some(Self {
+                environment: environment.parse().ok()?,
+                source: source.parse().ok()?,
+            })
+        };
+        parse()
+            .ok_or_else(|| format!("`{text}` does not name a source: write `ENVIRONMENT/SOURCE`"))
+    }
+}
+
+impl Config {
+    /// Returns the environment called `name`.
+    ///
+    /// # Errors
+    /// Fails with the nearest known name if there is none.
+    pub fn environment(&self, name: &str) -> Result<&Environment, UnknownName> {
+        let found = self
+            .environments
+            .values()
+            .find(|known| known.name.as_str() == name);
+        found.ok_or_else(|| {
+            let known = self.environments.keys().map(EnvironmentName::as_str);
+            UnknownName::new("environment", name, known)
+        })
+    }
+
+    /// Returns the region called `name`.
+    ///
+    /// # Errors
+    /// Fails with the nearest known name if there is none.
+    pub fn region(&self, name: &str) -> Result<&Region, UnknownName> {
+        let found = self
+            .regions
+            .values()
+            .find(|known| known.name.as_str() == name);
+        found.ok_or_else(|| {
+            let known = self.regions.keys().map(RegionName::as_str);
+            UnknownName::new("region", name, known)
+        })
+    }
+
+    /// Returns the source that `id` names, with its environment.
+    ///
+    /// # Errors
+    /// Fails with the nearest known name if the environment or the source is not there.
+    pub fn source(&self, id: &SourceId) -> Result<(&Environment, &Source), UnknownName> {
+        let environment = self.environment(id.environment.as_str())?;
+        Ok((environment, environment.source(id.source.as_str())?))
+    }
+}
+
+impl Environment {
+    /// Returns the source called `name`.
+    ///
+    /// # Errors
+    /// Fails with the nearest known name if there is none.
+    pub fn source(&self, name: &str) -> Result<&Source, UnknownName> {
+        let found = self
+            .sources
+            .values()
+            .find(|known| known.name.as_str() == name);
+        found.ok_or_else(|| {
+            let known = self.sources.keys().map(SourceName::as_str);
+            UnknownName::new("source", name, known)
+        })
+    }
+
+    /// Returns how much history its schedule's jobs ask to keep; without any, all is kept.
+    pub fn retention(&self) -> Keep {
+        let named = self.schedule.as_ref();
+        named.map_or_else(Keep::default, |named| named.schedule.retention())
+    }
+
+    /// Returns the zone whose calendar its retention counts by.
+    pub fn zone(&self) -> TimeZone {
+        let named = self.schedule.as_ref();
+        named.map_or(TimeZone::UTC, |named| named.schedule.zone.clone())
+    }
+
+    /// Returns every region that holds this environment's backups, home first.
+    pub fn regions(&self) -> impl Iterator<Item = &RegionName> {
+        std::iter::once(&self.home).chain(&self.replicas)
+    }
+}

@@ -1,0 +1,213 @@
+//! What can go wrong in an operation.
+
+use std::path::PathBuf;
+
+use lifeboat_model::{Diagnose, ErrorKind, Problems, RegionName, Verdict};
+
+/// An operation could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum OperationError {
+    /// The repository or its store failed.
+    #[error(transparent)]
+    Repository(#[from] lifeboat_repository::RepositoryError),
+
+    /// A folder could not be read or written.
+    #[error(transparent)]
+    Files(#[from] lifeboat_source_files::FilesError),
+
+    /// One file could not be read or written, and the operation cannot do without it.
+    #[error(transparent)]
+    File(#[from] lifeboat_source_files::FileProblem),
+
+    /// A SQLite database could not be read or written.
+    #[error(transparent)]
+    Sqlite(#[from] lifeboat_source_sqlite::SqliteError),
+
+    /// A secret could not be fetched.
+    #[error("the {role} key is not to be had")]
+    Secret {
+        /// What the secret is for.
+        role: &'static str,
+        /// Why.
+        source: lifeboat_runtime::SecretError,
+    },
+
+    /// The configuration names no key that could do this.
+    #[error("the configuration names no key that can {action}")]
+    NoKey {
+        /// What was to be done.
+        action: &'static str,
+        /// The role that would do.
+        role: &'static str,
+    },
+
+    /// A name that the configuration does not know.
+    #[error(transparent)]
+    Unknown(#[from] lifeboat_config::UnknownName),
+
+    /// Files that people write have errors.
+    #[error("{} in files that people write", count(.0))]
+    Problems(Box<Problems>),
+
+    /// A residency rule forbids it.
+    #[error("region `{region}` must not hold data of environment `{environment}`")]
+    Residency {
+        /// The region.
+        region: RegionName,
+        /// The environment.
+        environment: String,
+        /// The rule.
+        source: lifeboat_policy::ResidencyRefusal,
+    },
+
+    /// A rule on classes of environments forbids it.
+    #[error(transparent)]
+    RawData(#[from] lifeboat_policy::RawDataRefusal),
+
+    /// A region's store is not what the configuration says.
+    #[error("region `{region}` is not what the configuration says: {what}")]
+    RegionMismatch {
+        /// The region.
+        region: RegionName,
+        /// What differs.
+        what: String,
+        /// What to do.
+        hint: String,
+    },
+
+    /// The environment has no such thing configured.
+    #[error("environment `{environment}` has no {what}")]
+    NotConfigured {
+        /// The environment.
+        environment: String,
+        /// What is missing, as the user would write it.
+        what: String,
+        /// What to add.
+        hint: String,
+    },
+
+    /// A leak gate did not pass.
+    #[error("nothing was published: leak gate `{gate}` says `{verdict}`")]
+    LeakGate {
+        /// The first gate that did not pass.
+        gate: String,
+        /// Its verdict.
+        verdict: Verdict,
+    },
+
+    //MASK1
+    /// A restored database is not sound.
+    #[error("the restored database `{}` is not sound: {what}", path.display())]
+    NotSound {
+        /// Where it was restored to.
+        path: PathBuf,
+        /// What SQLite says, or what differs.
+        what: String,
+    },
+
+    /// A file or folder of ours could not be read or written.
+    #[error("failed to {op} `{}`", path.display())]
+    Io {
+        /// The verb.
+        op: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+
+    /// What was asked makes no sense here.
+    #[error("{message}")]
+    Usage {
+        /// What is wrong.
+        message: String,
+        /// What to do.
+        hint: String,
+    },
+}
+
+fn count(problems: &Problems) -> String {
+    match problems.len() {
+        1 => "1 problem".to_owned(),
+        many => format!("{many} problems"),
+    }
+}
+
+impl OperationError {
+    pub(crate) fn io(op: &'static str, path: impl Into<PathBuf>, source: std::io::Error) -> Self {
+        Self::Io {
+            op,
+            path: path.into(),
+            source,
+        }
+    }
+}
+
+impl From<Problems> for OperationError {
+    fn from(problems: Problems) -> Self {
+        Self::Problems(Box::new(problems))
+    }
+}
+
+impl From<lifeboat_storage::StoreError> for OperationError {
+    fn from(error: lifeboat_storage::StoreError) -> Self {
+        Self::Repository(error.into())
+    }
+}
+
+impl Diagnose for OperationError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Repository(error) => error.kind(),
+            Self::Files(error) => error.kind(),
+            Self::File(error) => error.kind(),
+            Self::Sqlite(error) => error.kind(),
+            Self::Secret { .. } | Self::NoKey { .. } => ErrorKind::WrongKey,
+            Self::Unknown(error) => error.kind(),
+            Self::Problems(_) | Self::NotConfigured { .. } | Self::Usage { .. } => ErrorKind::Usage,
+            Self::Residency { .. } | Self::RegionMismatch { .. } | Self::LeakGate { .. } => {
+                ErrorKind::Refused
+            }
+            Self::RawData(error) => error.kind(),
+            //MASK2
+            Self::NotSound { .. } => ErrorKind::Corrupt,
+            Self::Io { source, .. } => ErrorKind::of_io(source),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Repository(error) => error.hint(),
+            Self::Files(error) => error.hint(),
+            Self::File(error) => error.hint(),
+            Self::Sqlite(error) => error.hint(),
+            Self::Secret { source, .. } => source.hint(),
+            Self::NoKey { role, .. } => Some(format!("add `{role} = \"file:…\"` to `[keys]`")),
+            Self::Unknown(error) => error.hint(),
+            Self::Residency { .. } => Some(
+                "use a region within the environment's `residency`, or widen that if the law allows"
+                    .to_owned(),
+            ),
+            Self::RawData(error) => error.hint(),
+            Self::RegionMismatch { hint, .. }
+            | Self::NotConfigured { hint, .. }
+            | Self::Usage { hint, .. } => Some(hint.clone()),
+            Self::LeakGate { .. } => {
+                Some("the leak report names the columns; mend the masking rules".to_owned())
+            }
+//MASK3
+            Self::NotSound { .. } => Some("restore another snapshot; `lifeboat snapshots` lists them".to_owned()),
+            Self::Io { source, .. } if ErrorKind::of_io(source) == ErrorKind::NoSpace => {
+                Some("free some space and run the command again".to_owned())
+            }
+            Self::Problems(_) | Self::Io { .. } => None,
+        }
+    }
+
+    fn problems(&self) -> Option<&Problems> {
+        match self {
+            Self::Problems(problems) => Some(problems),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Runs in the ledger: the intent before the work, the outcome after it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use lifeboat_config::Environment;
+use lifeboat_model::{RunId, SourceName};
+use lifeboat_repository::{Outcome, RunBegin, RunEnd, RunKind};
+use lifeboat_storage::ObjectStore;
+
+use crate::error::OperationError;
+use crate::session::Session;
+
+/// A run that has been announced in the ledger.
+pub struct Run {
+    begin: RunBegin,
+    store: Arc<dyn ObjectStore>,
+}
+
+/// What a run leaves in the ledger.
+pub type Facts = BTreeMap<String, serde_json::Value>;
+
+impl Session {
+    /// Announces a run in a region's ledger.
+    ///
+    /// # Errors
+    /// Fails if the ledger cannot be written; then the work must not begin.
+    pub async fn begin_run(
+        &self,
+        store: &Arc<dyn ObjectStore>,
+        kind: RunKind,
+        environment: &Environment,
+        source: Option<&SourceName>,
+    ) -> Result<Run, OperationError> {
+        let begin = RunBegin {
+            run: RunId::from_bytes(self.world.entropy.bytes()),
+            kind,
+            environment: environment.name.clone(),
+            source: source.cloned(),
+            began: self.world.clock.now(),
+            host: self.host.clone(),
+            operator: self.operator.clone(),
+        };
+        begin.write(&**store).await?;
+        Ok(Run {
+            begin,
+            store: store.clone(),
+        })
+    }
+}
+
+impl Run {
+    /// Returns the run's id.
+    pub fn id(&self) -> RunId {
+        self.begin.run
+    }
+
+    /// Writes the outcome and passes on the result.
+    ///
+    /// If the work failed, its error is what people need to see, so a ledger that cannot be written
+    /// then is only logged; the missing end shows the gap.
+    ///
+    /// # Errors
+    /// Fails with the work's error, or because the outcome could not be written.
+    pub async fn end<T>(
+        self,
+        session: &Session,
+        result: Result<T, OperationError>,
+        facts: impl FnOnce(&T) -> (Outcome, Facts),
+    ) -> Result<T, OperationError> {
+        let (outcome, facts) = match &result {
+            Ok(done) => facts(done),
+            Err(error) => (
+                Outcome::Failed,
+                Facts::from([("error".to_owned(), error.to_string().into())]),
+            ),
+        };
+        let ended = session.world.clock.now();
+        let end = RunEnd {
+            run: self.begin.run,
+            ended,
+            outcome,
+            facts,
+        };
+        let written = self.begin.write_end(&*self.store, &end).await;
+        match (result, written) {
+            (Ok(done), Ok(())) => Ok(done),
+            (Ok(_), Err(error)) => Err(error.into()),
+            (Err(error), written) => {
+                if let Err(ledger) = written {
+                    tracing::warn!(%ledger, run = %self.begin.run, "the run's end was not recorded");
+                }
+                Err(error)
+            }
+        }
+    }
+}

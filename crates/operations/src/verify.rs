@@ -1,0 +1,78 @@
+//! Verifying what a region holds.
+
+use lifeboat_config::Environment;
+use lifeboat_model::RegionName;
+use lifeboat_repository::{Outcome, Role, RunKind, VerifyLevel, VerifyReport};
+use lifeboat_runtime::Stopwatch;
+use serde::Serialize;
+
+use crate::error::OperationError;
+use crate::ledger::Facts;
+use crate::session::Session;
+
+/// What a verification will look at.
+#[derive(Debug, Clone, Serialize)]
+pub struct VerifyPlan {
+    /// The region.
+    pub region: RegionName,
+    /// How deep.
+    pub level: VerifyLevel,
+}
+
+/// What a verification found.
+#[derive(Debug, Clone, Serialize)]
+pub struct VerifyRun {
+    /// The region.
+    pub region: RegionName,
+    /// How deep it looked.
+    pub level: VerifyLevel,
+    /// What it found.
+    #[serde(flatten)]
+    pub report: VerifyReport,
+    /// How long it took, seconds.
+    pub secs: f64,
+}
+
+impl Session {
+    /// Verifies one region. Opens content only if the reader key is configured.
+    ///
+    /// # Errors
+    /// Fails if the region cannot be read at all; damage is in the report.
+    pub async fn verify(
+        &self,
+        environment: &Environment,
+        plan: &VerifyPlan,
+    ) -> Result<VerifyRun, OperationError> {
+        let opened = self.open_region(&plan.region).await?;
+        let can_read = environment.keys.reader.is_some() && plan.level == VerifyLevel::Full;
+        let role = if can_read {
+            Role::Reader
+        } else {
+            Role::Auditor
+        };
+        let repository = self.open_repository(environment, &opened, role).await?;
+        let run = self
+            .begin_run(&opened.store, RunKind::Verify, environment, None)
+            .await?;
+        let watch = Stopwatch::start(&*self.world.clock);
+        self.progress
+            .phase(&format!("verifying {}", plan.region), 0);
+        let found = repository.verify(plan.level).await;
+        let result = found.map_err(OperationError::from).map(|report| VerifyRun {
+            region: plan.region.clone(),
+            level: plan.level,
+            report,
+            secs: watch.elapsed().as_secs_f64(),
+        });
+        run.end(self, result, |run| {
+            let damage = run.report.damage.len();
+            let outcome = if damage == 0 {
+                Outcome::Done
+            } else {
+                Outcome::Failed
+            };
+            (outcome, Facts::from([("damage".to_owned(), damage.into())]))
+        })
+        .await
+    }
+}
