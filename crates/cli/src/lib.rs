@@ -1,6 +1,42 @@
-//! Arguments, rendering and exit codes: the only crate that prints.
+//! Arguments, the choice of concrete parts, rendering and exit codes.
+//!
+//! The only crate that prints, reads the environment and knows which stores there are.
+
+mod args;
+mod commands;
+mod exit;
+mod fail;
+mod place;
+mod progress;
+mod setup;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::args::Args;
+use crate::exit::Exit;
 
 /// Runs the program and returns its exit code.
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+pub fn main() -> ExitCode {
+    let args = Args::parse();
+    setup::logging(args.verbose);
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            fail::print_line(&format!("error: failed to start: {error}"));
+            return Exit::FAILED.into();
+        }
+    };
+    // The command runs on this thread, which may block: reading sources does.
+    runtime.block_on(async {
+        tokio::select! {
+            exit = commands::run(&args) => exit.into(),
+            _ = tokio::signal::ctrl_c() => {
+                fail::print_line("interrupted: what was committed before stays valid");
+                Exit::INTERRUPTED.into()
+            }
+        }
+    })
 }

@@ -1,1 +1,32 @@
 //! Masking rules, transformers, the parallel engine and leak verification. Bytes in, bytes out.
+//!
+//! The way of a copy: [`RuleSet::parse`] reads the rules, [`Plan::compile`] fits them to a
+//! [`Schema`] under a [`MaskKey`] and refuses whatever could leak or break, [`TablePlan::mask`] turns
+//! row batches into masked ones. [`Originals`] remembers what must not come out, [`OutputScan`] reads
+//! the finished copy back, and [`verify`] decides whether it may leave as [`Masked`].
+//!
+//! This crate knows no database, no storage, no network and no clock. NULL stays NULL and empty
+//! stays empty, unless a rule says `null`. No error, log or report holds a cell's value.
+
+mod batch;
+mod detect;
+mod key;
+mod mask;
+mod plan;
+mod rules;
+mod schema;
+mod sip;
+mod verify;
+mod words;
+
+pub use batch::{Cell, Row, RowBatch};
+pub use detect::{Hit, HitKind, detect};
+pub use key::{KeyError, MaskKey};
+pub use plan::{ColumnClass, MaskError, Plan, PlanManifest, TablePlan};
+pub use rules::{RulePolicy, RuleScope, RuleSet, Unlisted};
+pub use schema::{ColumnSchema, ColumnType, Schema, TableSchema};
+pub use verify::{
+    Canaries, Evidence, Finding, Gate, IntegrityCheck, LeakReport, Masked, NotMasked, Originals,
+    OutputScan, verify,
+};
+pub use words::WORD_LIST_VERSION;

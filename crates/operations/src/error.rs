@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use lifeboat_model::{Diagnose, ErrorKind, Problems, RegionName, Verdict};
+use lifeboat_model::{Diagnose, ErrorKind, Problems, RegionName};
 
 /// An operation could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -46,8 +46,13 @@ pub enum OperationError {
     Unknown(#[from] lifeboat_config::UnknownName),
 
     /// Files that people write have errors.
-    #[error("{} in files that people write", count(.0))]
-    Problems(Box<Problems>),
+    #[error("{} in files that people write", count(.problems))]
+    Problems {
+        /// The problems.
+        problems: Box<Problems>,
+        /// Wrong files are a matter of usage; rules that do not cover the data are a refusal.
+        kind: ErrorKind,
+    },
 
     /// A residency rule forbids it.
     #[error("region `{region}` must not hold data of environment `{environment}`")]
@@ -86,16 +91,18 @@ pub enum OperationError {
         hint: String,
     },
 
-    /// A leak gate did not pass.
-    #[error("nothing was published: leak gate `{gate}` says `{verdict}`")]
-    LeakGate {
-        /// The first gate that did not pass.
-        gate: String,
-        /// Its verdict.
-        verdict: Verdict,
-    },
+    /// The masked copy did not pass its leak gates.
+    #[error("nothing was published")]
+    NotMasked(#[from] lifeboat_masking::NotMasked),
 
-    //MASK1
+    /// Masking failed.
+    #[error(transparent)]
+    Mask(#[from] lifeboat_masking::MaskError),
+
+    /// The masking key cannot be used.
+    #[error(transparent)]
+    MaskKey(#[from] lifeboat_masking::KeyError),
+
     /// A restored database is not sound.
     #[error("the restored database `{}` is not sound: {what}", path.display())]
     NotSound {
@@ -145,7 +152,10 @@ impl OperationError {
 
 impl From<Problems> for OperationError {
     fn from(problems: Problems) -> Self {
-        Self::Problems(Box::new(problems))
+        Self::Problems {
+            problems: Box::new(problems),
+            kind: ErrorKind::Usage,
+        }
     }
 }
 
@@ -164,12 +174,14 @@ impl Diagnose for OperationError {
             Self::Sqlite(error) => error.kind(),
             Self::Secret { .. } | Self::NoKey { .. } => ErrorKind::WrongKey,
             Self::Unknown(error) => error.kind(),
-            Self::Problems(_) | Self::NotConfigured { .. } | Self::Usage { .. } => ErrorKind::Usage,
-            Self::Residency { .. } | Self::RegionMismatch { .. } | Self::LeakGate { .. } => {
+            Self::Problems { kind, .. } => *kind,
+            Self::NotConfigured { .. } | Self::Usage { .. } => ErrorKind::Usage,
+            Self::Residency { .. } | Self::RegionMismatch { .. } | Self::NotMasked(_) => {
                 ErrorKind::Refused
             }
             Self::RawData(error) => error.kind(),
-            //MASK2
+            Self::Mask(error) => error.kind(),
+            Self::MaskKey(error) => error.kind(),
             Self::NotSound { .. } => ErrorKind::Corrupt,
             Self::Io { source, .. } => ErrorKind::of_io(source),
         }
@@ -192,21 +204,22 @@ impl Diagnose for OperationError {
             Self::RegionMismatch { hint, .. }
             | Self::NotConfigured { hint, .. }
             | Self::Usage { hint, .. } => Some(hint.clone()),
-            Self::LeakGate { .. } => {
+            Self::NotMasked(_) => {
                 Some("the leak report names the columns; mend the masking rules".to_owned())
             }
-//MASK3
+            Self::Mask(error) => error.hint(),
+            Self::MaskKey(error) => error.hint(),
             Self::NotSound { .. } => Some("restore another snapshot; `lifeboat snapshots` lists them".to_owned()),
             Self::Io { source, .. } if ErrorKind::of_io(source) == ErrorKind::NoSpace => {
                 Some("free some space and run the command again".to_owned())
             }
-            Self::Problems(_) | Self::Io { .. } => None,
+            Self::Problems { .. } | Self::Io { .. } => None,
         }
     }
 
     fn problems(&self) -> Option<&Problems> {
         match self {
-            Self::Problems(problems) => Some(problems),
+            Self::Problems { problems, .. } => Some(problems),
             _ => None,
         }
     }

@@ -1,0 +1,74 @@
+//! `lifeboat backup`.
+
+use lifeboat_model::BackupKind;
+use lifeboat_operations::{BackupReport, OperationError};
+
+use crate::args::{Args, Command};
+use crate::exit::Exit;
+use crate::{setup, table};
+
+pub(super) async fn run(args: &Args) -> Result<Exit, OperationError> {
+    let Command::Backup {
+        environment,
+        source,
+        tier,
+        full,
+        incremental,
+        dry_run,
+    } = &args.command
+    else {
+        unreachable!("dispatched by command");
+    };
+    let session = setup::session(args)?;
+    let environment = session.environment(environment)?;
+    let kind = match (full, incremental) {
+        (true, _) => Some(BackupKind::Full),
+        (_, true) => Some(BackupKind::Incremental),
+        _ => None,
+    };
+    let plans = session.plan_backup(environment, source.as_deref(), *tier, kind)?;
+    if *dry_run {
+        table::json(&plans);
+        return Ok(Exit::DONE);
+    }
+    let mut reports = Vec::new();
+    for plan in &plans {
+        reports.push(session.backup(plan).await?);
+    }
+    if args.json {
+        table::json(&reports);
+    } else {
+        show(&reports);
+    }
+    let whole = reports.iter().all(|report| report.skipped.is_empty());
+    Ok(if whole { Exit::DONE } else { Exit::INCOMPLETE })
+}
+
+/// Prints what backups did.
+pub(super) fn show(reports: &[BackupReport]) {
+    let row = |report: &BackupReport| {
+        vec![
+            format!("{}/{}", report.environment, report.source),
+            report.tier.to_string(),
+            report.kind.to_string(),
+            report.snapshot.short(),
+            table::bytes(report.bytes),
+            table::bytes(report.bytes_stored),
+            table::secs(report.secs),
+        ]
+    };
+    let header = [
+        "source", "tier", "kind", "snapshot", "size", "stored", "took",
+    ];
+    table::print(&header, reports.iter().map(row));
+    for report in reports.iter().filter(|report| !report.skipped.is_empty()) {
+        table::line(&format!(
+            "{} items of {} are missing:",
+            report.skipped.len(),
+            report.source
+        ));
+        for item in &report.skipped {
+            table::line(&format!("  {item}"));
+        }
+    }
+}

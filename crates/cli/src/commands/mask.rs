@@ -1,0 +1,135 @@
+//! `lifeboat mask`.
+
+use std::path::Path;
+
+use lifeboat_masking::{Gate, LeakReport};
+use lifeboat_model::Verdict;
+use lifeboat_operations::{MaskTask, OperationError, Scratch, Session};
+
+use crate::args::Args;
+use crate::exit::Exit;
+use crate::{fail, setup, table};
+
+pub(super) fn run(
+    args: &Args,
+    rules: &Path,
+    input: &Path,
+    output: &Path,
+    report_file: Option<&Path>,
+) -> Result<Exit, OperationError> {
+    let session = session(args)?;
+    if output.symlink_metadata().is_ok() {
+        return Err(lifeboat_source_sqlite::SqliteError::Exists {
+            path: output.to_owned(),
+        }
+        .into());
+    }
+    let scope = format!("{}", session.world.clock.now());
+    let task = MaskTask::prepare(&session, &rooted(rules)?, input, &scope)?;
+    show_warnings(&task);
+    // Made beside the output and moved there once the gates have passed: a name that people look at
+    // never holds anything else.
+    let mut beside = output.as_os_str().to_owned();
+    beside.push(".masking");
+    let run = lifeboat_model::RunId::from_bytes(session.world.entropy.bytes());
+    let scratch = Scratch::create(Path::new(&beside), &run.to_string())?;
+    let (report, released) = task.run(&session, &scratch.path().join("masked.sqlite"))?;
+    if let Some(file) = report_file {
+        write_report(&report.leak_report, file)?;
+    }
+    let verdict = report.leak_report.verdict();
+    if args.json {
+        table::json(&report);
+    } else {
+        show(&report.leak_report);
+    }
+    if let Ok(masked) = released {
+        lifeboat_source_sqlite::install(&masked.into_inner().path, output)?;
+        if !args.json {
+            let (rows, secs) = (report.rows, report.mask_secs + report.verify_secs);
+            let place = output.display();
+            table::line(&format!(
+                "{rows} rows masked into {place} in {}",
+                table::secs(secs)
+            ));
+        }
+    } else {
+        fail::print_line("error: nothing was written: a leak gate did not pass");
+    }
+    drop(scratch);
+    std::fs::remove_dir(&beside).ok();
+    Ok(Exit::of_verdict(verdict, Exit::REFUSED).refuse_unverified())
+}
+
+pub(super) fn check(args: &Args, rules: &Path, input: &Path) -> Result<Exit, OperationError> {
+    let session = session(args)?;
+    let task = MaskTask::prepare(&session, &rooted(rules)?, input, "check")?;
+    show_warnings(&task);
+    table::line(&format!(
+        "{} covers every column of {}",
+        rules.display(),
+        input.display()
+    ));
+    Ok(Exit::DONE)
+}
+
+/// Rules and databases may be masked outside any project, so an empty configuration does then.
+fn session(args: &Args) -> Result<Session, OperationError> {
+    setup::session(args)
+}
+
+fn rooted(path: &Path) -> Result<std::path::PathBuf, OperationError> {
+    std::path::absolute(path).map_err(|source| OperationError::Io {
+        op: "find",
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn show_warnings(task: &MaskTask) {
+    if !task.warnings.is_empty() {
+        fail::print_problems(&task.warnings);
+    }
+}
+
+fn write_report(report: &LeakReport, file: &Path) -> Result<(), OperationError> {
+    let json = serde_json::to_string_pretty(report).expect("reports are plain values");
+    std::fs::write(file, json + "\n").map_err(|source| OperationError::Io {
+        op: "write",
+        path: file.to_owned(),
+        source,
+    })
+}
+
+/// Prints the gates of a leak report.
+pub(super) fn show(report: &LeakReport) {
+    let row = |gate: &Gate| {
+        vec![
+            gate.name.to_owned(),
+            verdict(gate),
+            gate.checked.to_string(),
+            gate.note.clone(),
+        ]
+    };
+    table::print(
+        &["gate", "verdict", "checked", "note"],
+        report.gates().iter().map(row),
+    );
+    let bad = |gate: &&Gate| matches!(gate.verdict, Some(Verdict::Fail | Verdict::NotVerified));
+    for gate in report.gates().iter().filter(bad) {
+        for finding in &gate.findings {
+            table::line(&format!(
+                "  {}: {}.{}: {} x {}",
+                gate.name, finding.table, finding.column, finding.count, finding.kind
+            ));
+        }
+    }
+}
+
+/// Returns a gate's verdict as people read it.
+pub(super) fn verdict(gate: &Gate) -> String {
+    gate.verdict.map_or_else(
+        || "nothing to look for".to_owned(),
+        |verdict| verdict.to_string(),
+    )
+}

@@ -1,0 +1,83 @@
+//! `lifeboat verify`.
+
+use lifeboat_operations::{OperationError, VerifyPlan, VerifyRun};
+use lifeboat_repository::VerifyLevel;
+
+use crate::args::{Args, Command, Level};
+use crate::exit::Exit;
+use crate::{setup, table};
+
+pub(super) async fn run(args: &Args) -> Result<Exit, OperationError> {
+    let Command::Verify {
+        environment,
+        level,
+        days,
+        region,
+    } = &args.command
+    else {
+        unreachable!("dispatched by command");
+    };
+    let session = setup::session(args)?;
+    let environment = session.environment(environment)?;
+    let days_since_1970 = session.world.clock.now().as_second() / 86_400;
+    let level = match level {
+        Level::Quick => VerifyLevel::Quick,
+        Level::Structure => VerifyLevel::Structure,
+        Level::Full => VerifyLevel::Full,
+        Level::Sample => VerifyLevel::Sample {
+            days: *days,
+            today: u32::try_from(days_since_1970).unwrap_or(0),
+        },
+    };
+    let regions = match region {
+        Some(name) => vec![&session.config.region(name)?.name],
+        None => session.regions_of(environment),
+    };
+    let mut runs = Vec::new();
+    for region in regions {
+        runs.push(
+            session
+                .verify(
+                    environment,
+                    &VerifyPlan {
+                        region: region.clone(),
+                        level,
+                    },
+                )
+                .await?,
+        );
+    }
+    if args.json {
+        table::json(&runs);
+    } else {
+        runs.iter().for_each(show);
+    }
+    let sound = runs.iter().all(|run| run.report.damage.is_empty());
+    Ok(if sound { Exit::DONE } else { Exit::INTEGRITY })
+}
+
+fn show(run: &VerifyRun) {
+    let report = &run.report;
+    table::line(&format!(
+        "{}: {} snapshots, {} objects, {} read, {} chunks opened in {}",
+        run.region,
+        report.snapshots,
+        report.objects,
+        table::bytes(report.bytes_read),
+        report.chunks_opened,
+        table::secs(run.secs),
+    ));
+    if report.damage.is_empty() {
+        return table::line("  no damage");
+    }
+    for damage in &report.damage {
+        table::line(&format!("  DAMAGED {}: {}", damage.object, damage.what));
+    }
+    for (snapshot, files) in &report.affected {
+        table::line(&format!("  snapshot {} is affected:", snapshot.short()));
+        for file in files {
+            table::line(&format!("    {file}"));
+        }
+    }
+    table::line("  hint: restore from another region with `--region`; it may hold good copies");
+}

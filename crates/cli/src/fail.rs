@@ -1,0 +1,71 @@
+//! Showing failures: what could not be done, why, and the next step.
+
+use std::error::Error;
+use std::io::IsTerminal as _;
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use lifeboat_model::{Diagnose, Problem, Problems, Severity};
+
+use crate::exit::Exit;
+
+/// Prints one line for people.
+pub(crate) fn print_line(line: &str) {
+    anstream::eprintln!("{line}");
+}
+
+/// Prints a failure once, with its whole chain and hint, and returns its exit code.
+pub(crate) fn print(error: &dyn Diagnose) -> Exit {
+    if let Some(problems) = error.problems() {
+        print_problems(problems);
+    }
+    let mut line = format!("error: {error}");
+    let mut source = Error::source(error);
+    while let Some(cause) = source {
+        let text = cause.to_string();
+        // A transparent wrapper says the same again.
+        if !line.ends_with(&text) {
+            line.push_str(": ");
+            line.push_str(&text);
+        }
+        source = cause.source();
+    }
+    print_line(&line);
+    if let Some(hint) = error.hint() {
+        print_line(&format!("hint: {hint}"));
+    }
+    Exit::of_kind(error.kind())
+}
+
+/// Prints problems in files that people write, each with the lines it stands in.
+pub(crate) fn print_problems(problems: &Problems) {
+    let renderer = match std::io::stderr().is_terminal() {
+        true => Renderer::styled(),
+        false => Renderer::plain(),
+    };
+    for problem in problems.iter() {
+        print_line(&render(problem, problems.text_of(&problem.file), &renderer));
+    }
+}
+
+fn render(problem: &Problem, text: Option<&str>, renderer: &Renderer) -> String {
+    let level = match problem.severity {
+        Severity::Error => Level::ERROR,
+        Severity::Warning => Level::WARNING,
+        Severity::Advice => Level::NOTE,
+    };
+    let mut group = Group::with_title(level.primary_title(&problem.message));
+    match text.filter(|text| problem.line > 0 && problem.span.end <= text.len()) {
+        Some(text) => {
+            let annotation = AnnotationKind::Primary.span(problem.span.clone());
+            let snippet = Snippet::source(text)
+                .path(&*problem.file)
+                .annotation(annotation);
+            group = group.element(snippet);
+        }
+        None => group = group.element(annotate_snippets::Origin::path(&*problem.file)),
+    }
+    if let Some(hint) = &problem.hint {
+        group = group.element(Level::HELP.message(hint));
+    }
+    renderer.render(&[group])
+}

@@ -1,0 +1,241 @@
+//! A mask bound to its domain's key: what the engine calls for a value.
+
+use std::sync::Arc;
+
+use super::{Fault, Identity, Mask};
+use crate::batch::{Cell, Row, Slot};
+use crate::key::{Digest, DomainKey, MaskKey};
+use crate::rules::{Choice, MaskRule, Normalize, RuleSet};
+
+/// The kind of value a mask made; text and blobs stand at the end of the output buffer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Made {
+    Null,
+    Integer(i64),
+    Real(f64),
+    Text,
+    Blob,
+}
+
+/// The row a value belongs to.
+#[derive(Clone, Copy)]
+pub(crate) struct RowContext<'a> {
+    /// The original row.
+    pub(crate) original: Row<'a>,
+    /// The masked row as far as it is made; ranges point into the output buffer.
+    pub(crate) masked: &'a [Slot],
+    /// The row's number in the table.
+    pub(crate) number: u64,
+}
+
+/// What a mask sees besides the value.
+pub(crate) struct Context<'a> {
+    pub(crate) key: &'a DomainKey,
+    pub(crate) normalize: Normalize,
+    pub(crate) row: RowContext<'a>,
+    /// Counts up while outputs equal the original.
+    pub(crate) attempt: u8,
+}
+
+impl Context<'_> {
+    /// Returns the digest of `cell`: equal values of one domain have equal ones, in any type.
+    pub(crate) fn digest(&self, cell: Cell<'_>) -> Digest {
+        let mut small = [0; 128];
+        let bytes = match cell {
+            Cell::Null => &[][..],
+            Cell::Integer(number) => decimal(number, &mut small),
+            Cell::Real(number) => {
+                return self.key.digest(number.to_string().as_bytes(), self.attempt);
+            }
+            Cell::Text(bytes) | Cell::Blob(bytes) => {
+                if self.normalize == Normalize::default() {
+                    bytes
+                } else if bytes.is_ascii() && bytes.len() <= small.len() {
+                    ascii(self.normalize, bytes, &mut small)
+                } else {
+                    let even = unicode(self.normalize, bytes);
+                    return self.key.digest(&even, self.attempt);
+                }
+            }
+        };
+        self.key.digest(bytes, self.attempt)
+    }
+}
+
+fn decimal(number: i64, buffer: &mut [u8; 128]) -> &[u8] {
+    use std::io::Write;
+    let mut rest = &mut buffer[..];
+    write!(rest, "{number}").expect("64-bit numbers fit into 128 bytes");
+    let left = rest.len();
+    &buffer[..128 - left]
+}
+
+fn ascii<'b>(normalize: Normalize, bytes: &[u8], buffer: &'b mut [u8; 128]) -> &'b [u8] {
+    let bytes = if normalize.trim {
+        bytes.trim_ascii()
+    } else {
+        bytes
+    };
+    let mut len = 0;
+    for &byte in bytes {
+        if normalize.digits && !byte.is_ascii_digit() {
+            continue;
+        }
+        buffer[len] = if normalize.lower {
+            byte.to_ascii_lowercase()
+        } else {
+            byte
+        };
+        len += 1;
+    }
+    &buffer[..len]
+}
+
+fn unicode(normalize: Normalize, bytes: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(bytes);
+    let mut text = if normalize.trim { text.trim() } else { &text }.to_owned();
+    if normalize.lower {
+        text = text.to_lowercase();
+    }
+    if normalize.digits {
+        text.retain(|c| c.is_ascii_digit());
+    }
+    text.into_bytes()
+}
+
+/// A mask with the key of its domain. The key is derived from a label: `domain X`, or the place of
+/// a mask written in place, such as `customers.street`.
+#[derive(Debug, Clone)]
+pub(crate) struct Bound {
+    pub(crate) mask: Arc<dyn Mask>,
+    key: DomainKey,
+    normalize: Normalize,
+    differs: bool,
+}
+
+impl Bound {
+    /// Binds a mask that looks nothing up.
+    pub(crate) fn constant(rule: &MaskRule, key: &MaskKey, label: &str) -> Self {
+        Self {
+            key: key.domain(label),
+            differs: rule.mask.traits().identity == Identity::Never,
+            mask: rule.mask.clone(),
+            normalize: rule.normalize,
+        }
+    }
+
+    /// Masks `input`; NULL stays NULL, and empty stays empty.
+    pub(crate) fn apply(
+        &self,
+        input: Cell<'_>,
+        row: RowContext<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<Made, Fault> {
+        let mut cx = Context {
+            key: &self.key,
+            normalize: self.normalize,
+            row,
+            attempt: 0,
+        };
+        match input {
+            Cell::Null => return Ok(Made::Null),
+            Cell::Text([]) if !self.mask.makes_null() => return Ok(Made::Text),
+            Cell::Blob([]) if !self.mask.makes_null() => return Ok(Made::Blob),
+            _ => {}
+        }
+        loop {
+            let start = out.len();
+            let made = self.mask.apply(input, &cx, out)?;
+            if !self.differs || !same(input, made, &out[start..]) {
+                return Ok(made);
+            }
+            out.truncate(start);
+            if cx.attempt == 32 {
+                return Err(Fault::new("no value differs from the original"));
+            }
+            cx.attempt += 1;
+        }
+    }
+
+    /// Masks text inside a larger value.
+    pub(crate) fn splice(
+        &self,
+        text: &[u8],
+        row: RowContext<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
+        match self.apply(Cell::Text(text), row, out)? {
+            Made::Text | Made::Blob | Made::Null => Ok(()),
+            _ => Err(Fault::new("a mask of numbers cannot replace text")),
+        }
+    }
+}
+
+/// Reports whether a masked value is the original, whatever the case of its letters.
+pub(crate) fn same(input: Cell<'_>, made: Made, out: &[u8]) -> bool {
+    match (input, made) {
+        (Cell::Null, Made::Null) => true,
+        (Cell::Integer(a), Made::Integer(b)) => a == b,
+        (Cell::Real(a), Made::Real(b)) => a.to_bits() == b.to_bits(),
+        (Cell::Text(a) | Cell::Blob(a), Made::Text | Made::Blob) => {
+            a.trim_ascii().eq_ignore_ascii_case(out.trim_ascii())
+        }
+        _ => false,
+    }
+}
+
+/// Looks up what masks name: domains, and columns of their row.
+pub(crate) struct Binder<'a> {
+    pub(crate) rules: &'a RuleSet,
+    pub(crate) key: &'a MaskKey,
+    /// The place of the rule, such as `customers.email`.
+    pub(crate) place: String,
+    /// Position of a column in the row.
+    pub(crate) position: &'a dyn Fn(&str) -> Option<usize>,
+    /// Whether a column of the row is masked in all cases and by no template.
+    pub(crate) masked: &'a dyn Fn(&str) -> bool,
+    /// Whether the value stands inside another one, a JSON document or a text.
+    pub(crate) inside: bool,
+}
+
+impl Binder<'_> {
+    /// Binds a mask written in place.
+    pub(crate) fn rule(&self, rule: &MaskRule) -> Result<Bound, String> {
+        self.labelled(rule, &self.place)
+    }
+
+    /// Binds a domain.
+    pub(crate) fn domain(&self, name: &str) -> Result<Bound, String> {
+        let domain = self.rules.domain(name);
+        let domain = domain.ok_or_else(|| format!("there is no domain `{name}`"))?;
+        self.labelled(&domain.rule, &format!("domain {name}"))
+    }
+
+    /// Binds a choice inside another value; `None` keeps it.
+    pub(crate) fn inside(&self, choice: &Choice, path: &str) -> Result<Option<Bound>, String> {
+        let inner = Binder {
+            place: format!("{} {path}", self.place),
+            inside: true,
+            ..*self
+        };
+        match choice {
+            Choice::Keep(_) => Ok(None),
+            Choice::Mask(rule) => inner.rule(rule).map(Some),
+            Choice::Domain(name) => inner.domain(name).map(Some),
+            Choice::References(..) => {
+                Err("a value inside another names its domain, not a column".to_owned())
+            }
+        }
+    }
+
+    fn labelled(&self, rule: &MaskRule, label: &str) -> Result<Bound, String> {
+        let bound = rule.mask.bind(self)?;
+        let mask = bound.unwrap_or_else(|| rule.mask.clone());
+        let normalize = rule.normalize;
+        Ok(Bound::constant(
+            &MaskRule { mask, normalize },
+            self.key,
+            label,
+        ))
+    }
+}

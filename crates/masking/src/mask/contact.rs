@@ -1,0 +1,181 @@
+//! E-mail addresses and phone numbers that reach nobody.
+
+use std::sync::Arc;
+
+use super::{Context, Distinct, Fault, Made, Mask, Options, Reuse, Traits, text_of};
+use crate::batch::Cell;
+use crate::detect::{HitKind, country_code_len};
+use crate::words;
+
+/// Domains that RFC 2606 keeps from everybody.
+const DOMAINS: [&[u8]; 3] = [b"@example.com", b"@example.net", b"@example.org"];
+
+/// `clara.harrowick7k2m@example.net`; with `unique` the part before the at sign ends in 60 bits of
+/// the keyed hash, which with the name tells 2^79 addresses apart.
+#[derive(Debug)]
+struct Email {
+    unique: bool,
+}
+
+const SUFFIX: usize = 4;
+const UNIQUE_SUFFIX: usize = 12;
+
+pub(super) fn email(options: &Options<'_>) -> Option<Arc<dyn Mask>> {
+    let unique = options.flag("unique");
+    Options::done(Email { unique })
+}
+
+impl Email {
+    fn suffix_len(&self) -> usize {
+        if self.unique { UNIQUE_SUFFIX } else { SUFFIX }
+    }
+}
+
+impl Mask for Email {
+    fn traits(&self) -> Traits {
+        // 7 bits of first names and 11 of surnames, 5 per character of the suffix.
+        let bits = 18.0 + 5.0 * self.suffix_len() as f64;
+        let max_len = 8 + 1 + 14 + self.suffix_len() + 12;
+        Traits {
+            reuse: Reuse::Leak,
+            ..Traits::text(Distinct::Bits(bits), Some(max_len))
+        }
+    }
+
+    fn apply(&self, input: Cell<'_>, cx: &Context<'_>, out: &mut Vec<u8>) -> Result<Made, Fault> {
+        const BASE32: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+        text_of(input)?;
+        let digest = cx.digest(input);
+        let start = out.len();
+        words::push_first_name(&digest, out);
+        out.push(b'.');
+        words::push_surname(&digest, out);
+        out[start..].make_ascii_lowercase();
+        let mut bits = digest.word(3);
+        for _ in 0..self.suffix_len() {
+            out.push(BASE32[(bits & 31) as usize]);
+            bits >>= 5;
+        }
+        out.extend_from_slice(DOMAINS[digest.below(2, 3) as usize]);
+        Ok(Made::Text)
+    }
+
+    fn hit_kind(&self) -> Option<HitKind> {
+        Some(HitKind::Email)
+    }
+}
+
+/// A phone number in the same format that nobody can have.
+///
+/// North American numbers get 555-01xx, set aside for fiction in every area; in all other plans the
+/// national part starts with 00, which no plan gives out. Without `keep_country` the country code
+/// becomes that of no country, 999. Letters become `x`: they may be a name.
+#[derive(Debug)]
+struct Phone {
+    keep_country: bool,
+}
+
+pub(super) fn phone(options: &Options<'_>) -> Option<Arc<dyn Mask>> {
+    let keep_country = options.flag("keep_country");
+    Options::done(Phone { keep_country })
+}
+
+impl Mask for Phone {
+    fn traits(&self) -> Traits {
+        Traits::text(Distinct::Few, None)
+    }
+
+    fn apply(&self, input: Cell<'_>, cx: &Context<'_>, out: &mut Vec<u8>) -> Result<Made, Fault> {
+        let text = text_of(input)?;
+        let mut digits = [0_u8; 32];
+        let mut count = 0;
+        for byte in text.bytes().filter(u8::is_ascii_digit).take(digits.len()) {
+            digits[count] = byte;
+            count += 1;
+        }
+        let digits = &mut digits[..count];
+        let plus = text.trim_start().starts_with('+');
+        self.replace(plus, digits, &mut cx.digest(input).stream());
+        let mut next = digits.iter();
+        for c in text.chars() {
+            out.push(match c {
+                // Digits beyond any phone number are not kept.
+                c if c.is_ascii_digit() => next.next().copied().unwrap_or(b'0'),
+                c if c.is_alphabetic() || !c.is_ascii() => b'x',
+                other => other as u8,
+            });
+        }
+        if count == 0 && !text.chars().any(char::is_alphabetic) {
+            // Signs alone would come out unchanged.
+            out.push(b'0');
+        }
+        Ok(Made::Text)
+    }
+
+    fn hit_kind(&self) -> Option<HitKind> {
+        Some(HitKind::Phone)
+    }
+}
+
+impl Phone {
+    fn replace(&self, plus: bool, digits: &mut [u8], words: &mut crate::key::WordStream) {
+        let prefix = if plus {
+            0
+        } else if digits.starts_with(b"00") && !digits.starts_with(b"000") {
+            2
+        } else {
+            return replace_national(digits, words);
+        };
+        let number = &mut digits[prefix..];
+        let code_len = country_code_len(number);
+        if number.first() == Some(&b'1') && number.len() == 11 && self.keep_country {
+            return fictional_nanp(&mut number[1..], words);
+        }
+        if !self.keep_country {
+            let code_len = number.len().min(3);
+            number[..code_len].fill(b'9');
+            return unassigned(&mut number[code_len..], words);
+        }
+        unassigned(&mut number[code_len..], words);
+    }
+}
+
+fn replace_national(digits: &mut [u8], words: &mut crate::key::WordStream) {
+    match digits.len() {
+        10 if digits[0] >= b'2' => fictional_nanp(digits, words),
+        11 if digits[0] == b'1' => fictional_nanp(&mut digits[1..], words),
+        // The trunk zero and the two that nobody has.
+        _ => {
+            let zeros = digits.len().min(3);
+            digits[..zeros].fill(b'0');
+            fill(&mut digits[zeros..], words);
+        }
+    }
+}
+
+fn fictional_nanp(ten: &mut [u8], words: &mut crate::key::WordStream) {
+    ten[0] = b'2' + words.below(8) as u8;
+    fill(&mut ten[1..3], words);
+    ten[3..8].copy_from_slice(b"55501");
+    fill(&mut ten[8..], words);
+}
+
+fn unassigned(national: &mut [u8], words: &mut crate::key::WordStream) {
+    let zeros = national.len().min(2);
+    national[..zeros].fill(b'0');
+    fill(&mut national[zeros..], words);
+}
+
+fn fill(digits: &mut [u8], words: &mut crate::key::WordStream) {
+    digits.iter_mut().for_each(|digit| *digit = words.digit());
+}
+
+/// The mask for addresses found in text, where rules name no domain.
+pub(super) fn any_email() -> Arc<dyn Mask> {
+    Arc::new(Email { unique: false })
+}
+
+/// The mask for numbers found in text, where rules name no domain.
+pub(super) fn any_phone() -> Arc<dyn Mask> {
+    Arc::new(Phone { keep_country: true })
+}

@@ -1,0 +1,195 @@
+//! Numbers with check digits: cards, IBANs and social security numbers.
+
+use std::sync::Arc;
+
+use super::{Context, Distinct, Fault, Made, Mask, Options, Traits, text_of};
+use crate::batch::Cell;
+use crate::detect::{HitKind, TEST_BINS, iban_check_digits, luhn_check_digit, synthetic_bank};
+use crate::key::WordStream;
+
+/// A card number as long and as grouped as the original, from the published test range nearest to
+/// its brand, with a right Luhn digit.
+#[derive(Debug)]
+struct Card;
+
+pub(super) fn card(_: &Options<'_>) -> Option<Arc<dyn Mask>> {
+    Options::done(Card)
+}
+
+impl Mask for Card {
+    fn traits(&self) -> Traits {
+        Traits::text(Distinct::Few, None)
+    }
+
+    fn apply(&self, input: Cell<'_>, cx: &Context<'_>, out: &mut Vec<u8>) -> Result<Made, Fault> {
+        let text = text_of(input)?;
+        let mut words = cx.digest(input).stream();
+        let count = text.bytes().filter(u8::is_ascii_digit).count();
+        // What is no card number comes out as one of 16 digits.
+        let like_card = (12..=19).contains(&count) && is_grouped_digits(text);
+        let count = if like_card { count } else { 16 };
+        let mut digits = [0; 19];
+        let digits = &mut digits[..count];
+        let first = text.bytes().find(u8::is_ascii_digit);
+        digits[..6].copy_from_slice(TEST_BINS[brand(first)]);
+        digits[6..]
+            .iter_mut()
+            .for_each(|digit| *digit = words.digit());
+        digits[count - 1] = luhn_check_digit(digits[..count - 1].iter().copied());
+        if like_card {
+            refill(text, digits, out);
+        } else {
+            out.extend_from_slice(digits);
+        }
+        Ok(Made::Text)
+    }
+
+    fn hit_kind(&self) -> Option<HitKind> {
+        Some(HitKind::Card)
+    }
+}
+
+fn brand(first: Option<u8>) -> usize {
+    match first {
+        Some(b'5' | b'2') => 1,
+        Some(b'3') => 2,
+        Some(b'6') => 3,
+        _ => 0,
+    }
+}
+
+fn is_grouped_digits(text: &str) -> bool {
+    let mut bytes = text.bytes();
+    bytes.all(|byte| byte.is_ascii_digit() || byte == b' ' || byte == b'-')
+}
+
+/// Writes `digits` in the places of the digits of `text`.
+fn refill(text: &str, digits: &[u8], out: &mut Vec<u8>) {
+    let mut next = digits.iter();
+    out.extend(text.bytes().map(|byte| match byte {
+        b'0'..=b'9' => next.next().copied().unwrap_or(b'0'),
+        other => other,
+    }));
+}
+
+/// An IBAN of the same country, length and grouping at a bank that does not exist, with right check
+/// digits.
+#[derive(Debug)]
+struct Iban;
+
+pub(super) fn iban(_: &Options<'_>) -> Option<Arc<dyn Mask>> {
+    Options::done(Iban)
+}
+
+/// What stands in for the form of a value that is no IBAN.
+const GERMAN: &str = "DE00000000000000000000";
+
+impl Mask for Iban {
+    fn traits(&self) -> Traits {
+        Traits::text(Distinct::Few, Some(64))
+    }
+
+    fn apply(&self, input: Cell<'_>, cx: &Context<'_>, out: &mut Vec<u8>) -> Result<Made, Fault> {
+        let text = text_of(input)?;
+        let form = if looks_like_iban(text) { text } else { GERMAN };
+        let mut words = cx.digest(input).stream();
+        let mut compact = [0; 34];
+        let mut len = 0;
+        for byte in form.bytes().filter(u8::is_ascii_alphanumeric) {
+            compact[len] = masked_character(len, byte, &mut words);
+            len += 1;
+        }
+        let account = compact[4..len].iter().copied();
+        let check = iban_check_digits(&compact[..2], account);
+        compact[2..4].copy_from_slice(&check);
+        let mut next = compact[..len].iter();
+        out.extend(form.bytes().map(|byte| {
+            if byte == b' ' {
+                return b' ';
+            }
+            *next
+                .next()
+                .expect("one character for each that is no blank")
+        }));
+        Ok(Made::Text)
+    }
+
+    fn hit_kind(&self) -> Option<HitKind> {
+        Some(HitKind::Iban)
+    }
+}
+
+fn masked_character(place: usize, original: u8, words: &mut WordStream) -> u8 {
+    match place {
+        0 | 1 => original.to_ascii_uppercase(),
+        2 | 3 => b'0',
+        4..8 => synthetic_bank(place - 4, original),
+        _ if original.is_ascii_digit() => words.digit(),
+        _ => b'A' + words.below(26) as u8,
+    }
+}
+
+fn looks_like_iban(text: &str) -> bool {
+    let mut len = 0;
+    for byte in text.bytes() {
+        let fits = match len {
+            0 | 1 => byte.is_ascii_alphabetic(),
+            2 | 3 => byte.is_ascii_digit() || byte == b' ',
+            _ => byte.is_ascii_alphanumeric() || byte == b' ',
+        };
+        if !fits {
+            return false;
+        }
+        len += usize::from(byte != b' ');
+    }
+    (15..=34).contains(&len) && text.len() <= 64
+}
+
+/// A number with an area of 9xx and a group that is no taxpayer's either: well-formed, never given
+/// out.
+#[derive(Debug)]
+struct Ssn;
+
+pub(super) fn ssn(_: &Options<'_>) -> Option<Arc<dyn Mask>> {
+    Options::done(Ssn)
+}
+
+impl Mask for Ssn {
+    fn traits(&self) -> Traits {
+        Traits::text(Distinct::Few, Some(11))
+    }
+
+    fn apply(&self, input: Cell<'_>, cx: &Context<'_>, out: &mut Vec<u8>) -> Result<Made, Fault> {
+        let text = text_of(input)?;
+        let digest = cx.digest(input);
+        let area = 900 + digest.below(0, 100);
+        let group = 1 + digest.below(1, 49);
+        let serial = 1 + digest.below(2, 9999);
+        let number = if text.len() == 9 && text.bytes().all(|byte| byte.is_ascii_digit()) {
+            format!("{area}{group:02}{serial:04}")
+        } else {
+            format!("{area}-{group:02}-{serial:04}")
+        };
+        out.extend_from_slice(number.as_bytes());
+        Ok(Made::Text)
+    }
+
+    fn hit_kind(&self) -> Option<HitKind> {
+        Some(HitKind::Ssn)
+    }
+}
+
+/// The masks for finds in text, where rules name no domain.
+pub(super) fn any_card() -> Arc<dyn Mask> {
+    Arc::new(Card)
+}
+
+/// See [`any_card`].
+pub(super) fn any_iban() -> Arc<dyn Mask> {
+    Arc::new(Iban)
+}
+
+/// See [`any_card`].
+pub(super) fn any_ssn() -> Arc<dyn Mask> {
+    Arc::new(Ssn)
+}

@@ -1,0 +1,351 @@
+//! From rules, schema and key to tables with bound masks.
+
+use std::cell::RefCell;
+
+use lifeboat_document::{Origin, suggest};
+use lifeboat_model::{Problem, Problems};
+
+use super::{ArmPlan, ColumnClass, ColumnPlan, TablePlan, check};
+use crate::key::MaskKey;
+use crate::mask::{Binder, Bound, null_mask, redact};
+use crate::rules::{Arm, Choice, ColumnRule, MaskRule, Normalize, RuleSet, Unlisted};
+use crate::schema::{ColumnSchema, Schema, TableSchema};
+
+/// How deep foreign keys are followed to the column that decides.
+const FOLLOW_MAX: usize = 32;
+
+/// Everything that compiling looks at.
+pub(super) struct Compiler<'a> {
+    pub(super) rules: &'a RuleSet,
+    pub(super) schema: &'a Schema,
+    key: &'a MaskKey,
+    problems: RefCell<Problems>,
+}
+
+pub(super) fn tables(
+    rules: &RuleSet,
+    schema: &Schema,
+    key: &MaskKey,
+) -> (Vec<TablePlan>, Problems) {
+    let compiler = Compiler {
+        rules,
+        schema,
+        key,
+        problems: RefCell::default(),
+    };
+    compiler.check_names();
+    let tables = schema.tables.iter().enumerate();
+    let tables = tables
+        .map(|(index, table)| compiler.table(index, table))
+        .collect();
+    (tables, compiler.problems.into_inner())
+}
+
+/// The rule that decides about a column, and where it was found.
+pub(super) struct Decision<'a> {
+    pub(super) rule: &'a ColumnRule,
+    table: &'a TableSchema,
+    column: &'a ColumnSchema,
+    /// Whether another column's rule decides.
+    pub(super) inherited: bool,
+}
+
+impl<'a> Compiler<'a> {
+    pub(super) fn push(&self, problem: Problem) {
+        self.problems.borrow_mut().push(problem);
+    }
+
+    pub(super) fn error(&self, origin: &Origin, message: String, hint: impl Into<String>) {
+        self.push(origin.error(message, Some(hint.into())));
+    }
+
+    /// Reports rules whose table or column does not exist.
+    fn check_names(&self) {
+        for rules in &self.rules.tables {
+            let Some(table) = self.schema.table(&rules.name) else {
+                let names = self.schema.tables.iter().map(|table| table.name.as_str());
+                let message = format!("there is no table `{}`", rules.name);
+                self.error(&rules.origin, message, near(&rules.name, names));
+                continue;
+            };
+            for column in &rules.columns {
+                if table.column(&column.name).is_none() {
+                    let names = table.columns.iter().map(|column| column.name.as_str());
+                    let message = format!("there is no column `{}.{}`", table.name, column.name);
+                    self.error(&column.origin, message, near(&column.name, names));
+                }
+            }
+        }
+    }
+
+    fn table(&self, index: usize, table: &TableSchema) -> TablePlan {
+        let stored: Vec<&ColumnSchema> = table
+            .columns
+            .iter()
+            .filter(|column| !column.generated)
+            .collect();
+        let columns: Vec<ColumnPlan> = stored
+            .iter()
+            .map(|column| self.column(table, &stored, column))
+            .collect();
+        let late = |column: &ColumnPlan| {
+            let mut actions = column.arms.iter().filter_map(|arm| arm.action.as_ref());
+            actions.any(|bound| bound.mask.reads_masked())
+        };
+        let mut order: Vec<usize> = (0..columns.len()).collect();
+        order.sort_by_key(|at| late(&columns[*at]));
+        TablePlan {
+            name: table.name.clone(),
+            index,
+            columns,
+            order,
+        }
+    }
+
+    fn column(
+        &self,
+        table: &'a TableSchema,
+        stored: &[&ColumnSchema],
+        column: &'a ColumnSchema,
+    ) -> ColumnPlan {
+        let mut plan = ColumnPlan {
+            name: column.name.clone(),
+            class: ColumnClass::Policy,
+            arms: Vec::new(),
+            allow: Vec::new(),
+        };
+        let Some(decision) = self.decision(table, column) else {
+            plan.arms = self.unlisted(table, column).into_iter().collect();
+            return plan;
+        };
+        let place = format!("{}.{}", decision.table.name, decision.column.name);
+        let position = |name: &str| stored.iter().position(|column| column.name == name);
+        let masked = |name: &str| self.is_masked(table, name);
+        let binder = Binder {
+            rules: self.rules,
+            key: self.key,
+            place,
+            position: &position,
+            masked: &masked,
+            inside: false,
+        };
+        for arm in &decision.rule.arms {
+            plan.arms.extend(self.arm(arm, &binder, decision.rule));
+            if let Choice::Keep(keep) = &arm.choice {
+                plan.allow.extend(&keep.allow);
+            }
+        }
+        plan.class = class(&plan.arms, decision.inherited);
+        check::column(self, table, column, &decision, &plan);
+        plan
+    }
+
+    fn arm(&self, arm: &Arm, binder: &Binder<'_>, rule: &ColumnRule) -> Option<ArmPlan> {
+        let when = match &arm.when {
+            None => None,
+            Some(condition) => match condition.compile(binder.position) {
+                Ok(condition) => Some(condition),
+                Err(column) => {
+                    let message = format!("`when` names no column `{column}` of this table");
+                    self.error(&rule.origin, message, "conditions read the same row");
+                    return None;
+                }
+            },
+        };
+        match self.action(&arm.choice, binder) {
+            Ok(action) => Some(ArmPlan { when, action }),
+            Err(message) => {
+                let message = format!("`{}`: {message}", binder.place);
+                self.push(rule.origin.error(message, None));
+                None
+            }
+        }
+    }
+
+    fn action(&self, choice: &Choice, binder: &Binder<'_>) -> Result<Option<Bound>, String> {
+        match choice {
+            Choice::Keep(_) => Ok(None),
+            Choice::Mask(rule) => binder.rule(rule).map(Some),
+            Choice::Domain(name) => binder.domain(name).map(Some),
+            // `decision` follows references; one inside an arm has nothing to follow.
+            Choice::References(..) => Err("`references` must be the whole rule".to_owned()),
+        }
+    }
+
+    /// Finds the rule that decides about a column: its own, or that of the column its foreign key
+    /// points at.
+    pub(super) fn decision(
+        &self,
+        table: &'a TableSchema,
+        column: &'a ColumnSchema,
+    ) -> Option<Decision<'a>> {
+        let (mut at_table, mut at_column) = (table, column);
+        for step in 0..FOLLOW_MAX {
+            let rule = self.rule(&at_table.name, &at_column.name);
+            let target = match rule {
+                Some(rule) => match &rule.arms[..] {
+                    [
+                        Arm {
+                            choice: Choice::References(table, column, origin),
+                            ..
+                        },
+                    ] => {
+                        let target = (table, column);
+                        if self.find(target).is_none() {
+                            let message =
+                                format!("`references` names no column `{table}.{column}`");
+                            self.error(origin, message, "write `table.column` as the schema does");
+                            return None;
+                        }
+                        target
+                    }
+                    _ => {
+                        return Some(Decision {
+                            rule,
+                            table: at_table,
+                            column: at_column,
+                            inherited: step > 0,
+                        });
+                    }
+                },
+                None => {
+                    let (table, column) = at_column.references.as_ref()?;
+                    (table, column)
+                }
+            };
+            (at_table, at_column) = self.find(target)?;
+        }
+        None
+    }
+
+    pub(super) fn find(
+        &self,
+        (table, column): (&String, &String),
+    ) -> Option<(&'a TableSchema, &'a ColumnSchema)> {
+        let table = self.schema.table(table)?;
+        table.column(column).map(|(_, column)| (table, column))
+    }
+
+    fn rule(&self, table: &str, column: &str) -> Option<&'a ColumnRule> {
+        let rules = self.rules.tables.iter().find(|rules| rules.name == table)?;
+        rules.columns.iter().find(|rule| rule.name == column)
+    }
+
+    fn is_masked(&self, table: &'a TableSchema, name: &str) -> bool {
+        let Some((_, column)) = table.column(name) else {
+            return false;
+        };
+        let Some(decision) = self.decision(table, column) else {
+            return false;
+        };
+        decision.rule.arms.iter().all(|arm| match &arm.choice {
+            Choice::Mask(rule) => !rule.mask.reads_masked(),
+            Choice::Domain(name) => {
+                let domain = self.rules.domain(name);
+                domain.is_some_and(|domain| !domain.rule.mask.reads_masked())
+            }
+            _ => false,
+        })
+    }
+
+    /// Applies the policy to a column that no rule names.
+    fn unlisted(&self, table: &TableSchema, column: &ColumnSchema) -> Option<ArmPlan> {
+        let place = format!("{}.{}", table.name, column.name);
+        let mask = match self.rules.policy.unlisted {
+            Unlisted::Error => {
+                self.report_unlisted(table, column);
+                return None;
+            }
+            Unlisted::Null => (null_mask(), column.not_null || column.primary_key),
+            Unlisted::Redact => {
+                let text = check::takes_text(column.ty);
+                let unique = column.unique || column.primary_key;
+                (redact(), !text || unique)
+            }
+        };
+        if mask.1 {
+            let message =
+                format!("no rule names `{place}`, and the policy does not fit the column");
+            let hint = format!(
+                "add to `[table.\"{}\".columns]`: {}",
+                table.name,
+                proposal(column)
+            );
+            let file = self.rules.file.clone();
+            self.problems
+                .borrow_mut()
+                .push_file(&file, message, Some(hint));
+            return None;
+        }
+        let rule = MaskRule {
+            mask: mask.0,
+            normalize: Normalize::default(),
+        };
+        let action = Bound::constant(&rule, self.key, &place);
+        Some(ArmPlan {
+            when: None,
+            action: Some(action),
+        })
+    }
+
+    fn report_unlisted(&self, table: &TableSchema, column: &ColumnSchema) {
+        let message = format!("no rule names `{}.{}`", table.name, column.name);
+        let line = proposal(column);
+        let rules = self
+            .rules
+            .tables
+            .iter()
+            .find(|rules| rules.name == table.name);
+        match rules {
+            Some(rules) => {
+                let hint = format!("add to `[table.\"{}\".columns]`: {line}", table.name);
+                self.error(&rules.origin, message, hint);
+            }
+            None => {
+                let hint = format!(
+                    "add `[table.\"{}\".columns]` and below it: {line}",
+                    table.name
+                );
+                let file = self.rules.file.clone();
+                self.problems
+                    .borrow_mut()
+                    .push_file(&file, message, Some(hint));
+            }
+        }
+    }
+}
+
+/// Returns the line that gives a column the most careful rule that fits it.
+fn proposal(column: &ColumnSchema) -> String {
+    let mask = if column.primary_key || column.unique {
+        if check::takes_text(column.ty) {
+            "hash"
+        } else {
+            "permute_int"
+        }
+    } else if !column.not_null {
+        "null"
+    } else if check::takes_text(column.ty) {
+        "redact"
+    } else {
+        return format!("`{} = {{ mask = \"const\", value = 0 }}`", column.name);
+    };
+    format!("`{} = {{ mask = \"{mask}\" }}`", column.name)
+}
+
+fn near<'n>(name: &str, names: impl Iterator<Item = &'n str> + Clone) -> String {
+    match suggest(name, names.clone()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("there are {}", names.collect::<Vec<_>>().join(", ")),
+    }
+}
+
+fn class(arms: &[ArmPlan], inherited: bool) -> ColumnClass {
+    let kept = arms.iter().filter(|arm| arm.action.is_none()).count();
+    match kept {
+        _ if kept > 0 && kept == arms.len() => ColumnClass::Kept,
+        0 if inherited => ColumnClass::Inherited,
+        0 => ColumnClass::Masked,
+        _ => ColumnClass::Mixed,
+    }
+}

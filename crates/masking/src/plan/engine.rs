@@ -1,0 +1,132 @@
+//! The engine: masks row batches. One batch is one unit of work, and rows keep their order, so the
+//! result does not depend on the number of threads.
+
+use lifeboat_model::{Diagnose, ErrorKind};
+use rayon::prelude::*;
+
+use super::{ArmPlan, ColumnPlan, TablePlan};
+use crate::batch::{Row, RowBatch, Slot};
+use crate::mask::{Fault, Made, RowContext};
+
+/// A value could not be masked. Says where, never what.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("failed to mask `{table}.{column}` in row {row}: {reason}")]
+pub struct MaskError {
+    /// The table.
+    pub table: String,
+    /// The column, or `*` for a whole row.
+    pub column: String,
+    /// The row, counted from 1 in the order read.
+    pub row: u64,
+    /// Why.
+    pub reason: String,
+}
+
+impl Diagnose for MaskError {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Refused
+    }
+
+    fn hint(&self) -> Option<String> {
+        let Self { table, column, .. } = self;
+        Some(format!(
+            "look at that row in the source, or change the rule of `{column}` in `[table.\"{table}\"]`"
+        ))
+    }
+}
+
+impl TablePlan {
+    /// Masks the rows of one batch.
+    ///
+    /// # Errors
+    /// Fails on the first value that its mask cannot take, or if the batch has another number of
+    /// columns than the plan.
+    pub fn mask(&self, batch: &RowBatch) -> Result<RowBatch, MaskError> {
+        if batch.columns() != self.columns.len() {
+            let (found, planned) = (batch.columns(), self.columns.len());
+            let reason = format!("rows have {found} cells and the plan {planned} columns");
+            return Err(self.error("*", batch.first_row(), reason));
+        }
+        let mut masked = RowBatch::sized_like(batch);
+        for (row, number) in batch.rows().zip(batch.first_row()..) {
+            self.mask_row(row, number, &mut masked)?;
+        }
+        Ok(masked)
+    }
+
+    /// Masks many batches in parallel on the current rayon pool and keeps their order.
+    ///
+    /// # Errors
+    /// Fails as [`TablePlan::mask`] does; of several failures the one of the earliest batch is
+    /// returned.
+    pub fn mask_all(&self, batches: Vec<RowBatch>) -> Result<Vec<RowBatch>, MaskError> {
+        let masked: Vec<Result<RowBatch, MaskError>> = batches
+            .into_par_iter()
+            .map(|batch| self.mask(&batch))
+            .collect();
+        masked.into_iter().collect()
+    }
+
+    fn mask_row(&self, row: Row<'_>, number: u64, into: &mut RowBatch) -> Result<(), MaskError> {
+        let first = into.slots.len();
+        into.slots.resize(first + self.columns.len(), Slot::Null);
+        for &at in &self.order {
+            let column = &self.columns[at];
+            let slot = mask_cell(column, at, row, number, first, into)
+                .map_err(|Fault(reason)| self.error(&column.name, number, reason.into_owned()))?;
+            into.slots[first + at] = slot;
+        }
+        Ok(())
+    }
+
+    fn error(&self, column: &str, number: u64, reason: String) -> MaskError {
+        MaskError {
+            table: self.name.clone(),
+            column: column.to_owned(),
+            row: number + 1,
+            reason,
+        }
+    }
+}
+
+fn mask_cell(
+    column: &ColumnPlan,
+    at: usize,
+    row: Row<'_>,
+    number: u64,
+    first: usize,
+    into: &mut RowBatch,
+) -> Result<Slot, Fault> {
+    let cell = row.cell(at);
+    // The last arm has no condition, so one always holds; without arms there is no plan.
+    let arm = column
+        .arm(row)
+        .ok_or(Fault::new("no arm of its rule holds"))?;
+    let Some(bound) = &arm.action else {
+        return Ok(into.store(cell));
+    };
+    let context = RowContext {
+        original: row,
+        masked: &into.slots[first..],
+        number,
+    };
+    let start = into.arena.len();
+    let made = bound.apply(cell, context, &mut into.arena)?;
+    let len = into.arena.len() - start;
+    Ok(match made {
+        Made::Null => Slot::Null,
+        Made::Integer(number) => Slot::Integer(number),
+        Made::Real(number) => Slot::Real(number),
+        Made::Text => Slot::Text { start, len },
+        Made::Blob => Slot::Blob { start, len },
+    })
+}
+
+impl ColumnPlan {
+    /// Returns the arm for an original row.
+    pub(crate) fn arm(&self, row: Row<'_>) -> Option<&ArmPlan> {
+        self.arms
+            .iter()
+            .find(|arm| arm.when.as_ref().is_none_or(|when| when.holds(row)))
+    }
+}

@@ -1,0 +1,135 @@
+//! Masking rules as people write them: parsed, typed, every value with its place.
+//!
+//! Owns the language. Knows no schema and no key: whether a rule fits a table is decided by
+//! [`crate::Plan::compile`], and the reference to the key is kept as text.
+
+mod canonical;
+mod choice;
+mod condition;
+mod parse;
+
+use std::sync::Arc;
+
+use lifeboat_document::Origin;
+use lifeboat_model::Problems;
+
+pub(crate) use choice::{Choice, Keep, MaskRule, Nested, Normalize};
+pub(crate) use condition::{CompiledCondition, Condition};
+pub(crate) use parse::unlisted;
+
+/// A parsed rule file.
+#[derive(Debug, Clone)]
+pub struct RuleSet {
+    pub(crate) file: Arc<str>,
+    pub(crate) policy: RulePolicy,
+    pub(crate) domains: Vec<DomainRule>,
+    pub(crate) tables: Vec<TableRules>,
+    hash: String,
+}
+
+/// What the whole file demands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RulePolicy {
+    /// What happens to a column that no rule names.
+    pub unlisted: Unlisted,
+    /// Where the key is to be had (`env:NAME`, `file:PATH`, `command:LINE`); never the key.
+    pub key: String,
+    /// How long pseudonyms stay the same.
+    pub scope: RuleScope,
+}
+
+/// What happens to something that no rule names. Keeping it is not among the choices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unlisted {
+    /// The run is refused.
+    Error,
+    /// It becomes NULL.
+    Null,
+    /// Its text is replaced by a constant.
+    Redact,
+}
+
+/// How long pseudonyms stay the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RuleScope {
+    /// A fresh derived key for each snapshot.
+    Snapshot,
+    /// The same pseudonyms in every refresh under this name.
+    Stable(String),
+}
+
+impl RuleScope {
+    /// Returns the scope to derive the key with, for the snapshot called `snapshot`.
+    pub fn for_snapshot(&self, snapshot: &str) -> String {
+        match self {
+            Self::Snapshot => format!("snapshot:{snapshot}"),
+            Self::Stable(name) => format!("stable:{name}"),
+        }
+    }
+}
+
+/// A named domain: columns that share it mask alike.
+#[derive(Debug, Clone)]
+pub(crate) struct DomainRule {
+    pub(crate) name: String,
+    pub(crate) rule: MaskRule,
+}
+
+/// The rules of one table.
+#[derive(Debug, Clone)]
+pub(crate) struct TableRules {
+    pub(crate) name: String,
+    pub(crate) origin: Origin,
+    pub(crate) columns: Vec<ColumnRule>,
+}
+
+/// The rule of one column: arms in order, the last one unconditional.
+#[derive(Debug, Clone)]
+pub(crate) struct ColumnRule {
+    pub(crate) name: String,
+    pub(crate) origin: Origin,
+    pub(crate) arms: Vec<Arm>,
+}
+
+/// What to do when a condition holds.
+#[derive(Debug, Clone)]
+pub(crate) struct Arm {
+    pub(crate) when: Option<Condition>,
+    pub(crate) choice: Choice,
+}
+
+impl RuleSet {
+    /// Reads a rule file, which the user knows as `file`, and reports every problem at once.
+    ///
+    /// # Errors
+    /// Returns all problems if one of them is an error.
+    pub fn parse(file: &str, text: &str) -> Result<(RuleSet, Problems), Problems> {
+        parse::rule_set(file, text)
+    }
+
+    /// Returns what the whole file demands.
+    pub fn policy(&self) -> &RulePolicy {
+        &self.policy
+    }
+
+    /// Returns the file as the user named it.
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// Returns the hex BLAKE3 of the parsed form, keys sorted.
+    ///
+    /// Comments, spacing and the order of keys do not enter; every rule and option does.
+    pub fn hash(&self) -> &str {
+        &self.hash
+    }
+
+    /// Returns the names of the tables that have rules, in the order written.
+    pub fn tables(&self) -> impl Iterator<Item = &str> {
+        self.tables.iter().map(|table| table.name.as_str())
+    }
+
+    pub(crate) fn domain(&self, name: &str) -> Option<&DomainRule> {
+        self.domains.iter().find(|domain| domain.name == name)
+    }
+}

@@ -1,0 +1,259 @@
+//! From text to [`RuleSet`].
+
+use std::cell::RefCell;
+
+use lifeboat_document::{Key, Node, Origin, Reader, Table, Value, parse};
+use lifeboat_model::Problems;
+
+use super::choice::{Choice, Nested};
+use super::{
+    Arm, ColumnRule, Condition, DomainRule, RulePolicy, RuleScope, RuleSet, TableRules, Unlisted,
+    canonical,
+};
+
+const VERSION: i64 = 1;
+
+pub(super) fn rule_set(file: &str, text: &str) -> Result<(RuleSet, Problems), Problems> {
+    let mut problems = Problems::new();
+    let tree = parse(file, text, &mut problems);
+    if problems.has_errors() {
+        return Err(problems);
+    }
+    let problems = RefCell::new(problems);
+    let root = Reader::new(&tree, "the rule file", &problems);
+    version(&root);
+    let policy = policy(&root, &problems);
+    let domain_tables = root.named_tables("domain");
+    let names: Vec<String> = domain_tables
+        .iter()
+        .map(|(key, _)| key.name.clone())
+        .collect();
+    let nested = Nested {
+        problems: &problems,
+        domains: &names,
+    };
+    let domains = domain_tables
+        .iter()
+        .filter_map(|(key, table)| domain(&nested, key, table))
+        .collect();
+    let tables = root
+        .named_tables("table")
+        .into_iter()
+        .map(|(key, table)| table_rules(&nested, key, table))
+        .collect();
+    root.finish();
+    let rules = RuleSet {
+        file: file.into(),
+        policy,
+        domains,
+        tables,
+        hash: canonical::hash(&tree),
+    };
+    problems.into_inner().into_result(rules)
+}
+
+fn version(root: &Reader<'_>) {
+    match root.integer("version") {
+        Some(VERSION) => {}
+        Some(other) => root.reject(
+            "version",
+            format!("rules of version {other} are not known"),
+            Some(format!("this program reads version {VERSION}")),
+        ),
+        None if root.node("version").is_none() => {
+            root.missing("version", &format!("add `version = {VERSION}`"));
+        }
+        None => {}
+    }
+}
+
+fn policy(root: &Reader<'_>, problems: &RefCell<Problems>) -> RulePolicy {
+    let mut policy = RulePolicy {
+        unlisted: Unlisted::Error,
+        key: String::new(),
+        scope: RuleScope::Snapshot,
+    };
+    let Some(table) = root.table("policy") else {
+        root.missing(
+            "policy",
+            "add `[policy]` with `unlisted`, `key` and `scope`",
+        );
+        return policy;
+    };
+    let reader = Reader::new(table, "[policy]", problems);
+    if let Some(unlisted) = unlisted(&reader) {
+        policy.unlisted = unlisted;
+    }
+    if let Some(key) = reader.required_string("key", "for instance `key = \"env:MASK_KEY\"`") {
+        let known = ["env:", "file:", "command:"];
+        if !known.iter().any(|kind| key.starts_with(kind)) {
+            // What stands here may be the key itself, so it is not repeated.
+            let hint = "the key itself never stands in a rule file".to_owned();
+            let message = "`key` must be `env:NAME`, `file:PATH` or `command:LINE`";
+            reader.reject("key", message, Some(hint));
+        }
+        policy.key = key;
+    }
+    if let Some(text) = reader.string("scope") {
+        match text.strip_prefix("stable:") {
+            Some(name) if !name.is_empty() => policy.scope = RuleScope::Stable(name.to_owned()),
+            _ if text == "snapshot" => {}
+            _ => reader.reject(
+                "scope",
+                format!("`{text}` is not a scope"),
+                Some("use `snapshot` or `stable:<name>`".to_owned()),
+            ),
+        }
+    }
+    reader.finish();
+    policy
+}
+
+/// Reads `unlisted`, which columns and JSON documents share.
+pub(crate) fn unlisted(reader: &Reader<'_>) -> Option<Unlisted> {
+    let text = reader.string("unlisted")?;
+    match text.as_str() {
+        "error" => return Some(Unlisted::Error),
+        "null" => return Some(Unlisted::Null),
+        "redact" => return Some(Unlisted::Redact),
+        _ => {}
+    }
+    let message = format!("`unlisted` must be `error`, `null` or `redact`, not `{text}`");
+    let hint = if text == "keep" {
+        "a value that nobody classified would reach staging as it is; keep values by name"
+    } else {
+        "`error` stops the run, the others remove the value"
+    };
+    reader.reject("unlisted", message, Some(hint.to_owned()));
+    None
+}
+
+fn domain(nested: &Nested<'_>, key: &Key, table: &Table) -> Option<DomainRule> {
+    let what = format!("[domain.{}]", key.name);
+    let reader = Reader::new(table, what, nested.problems);
+    let word = reader.required_string("mask", "a domain names the mask its columns share")?;
+    let origin = reader.node("mask")?.origin.clone();
+    if word == "keep" {
+        let hint = "keep columns one by one, with a reason each".to_owned();
+        reader.reject("mask", "a domain cannot keep its values", Some(hint));
+        return None;
+    }
+    let rule = nested.mask_rule(&word, &origin, &reader)?;
+    reader.finish();
+    let name = key.name.clone();
+    Some(DomainRule { name, rule })
+}
+
+fn table_rules(nested: &Nested<'_>, key: &Key, table: &Table) -> TableRules {
+    let what = format!("[table.\"{}\"]", key.name);
+    let reader = Reader::new(table, what.clone(), nested.problems);
+    let mut columns = Vec::new();
+    reader.strings("keep");
+    if let Some(Node {
+        value: Value::Array(items),
+        ..
+    }) = reader.node("keep")
+    {
+        columns.extend(items.iter().filter_map(kept_column));
+    }
+    if let Some(listed) = reader.table("columns") {
+        for (key, node) in &listed.entries {
+            let Some(arms) = arms(nested, node, &format!("column `{}`", key.name)) else {
+                continue;
+            };
+            columns.push(ColumnRule {
+                name: key.name.clone(),
+                origin: key.origin.clone(),
+                arms,
+            });
+        }
+    }
+    reader.finish();
+    report_twice(nested, &columns);
+    TableRules {
+        name: key.name.clone(),
+        origin: key.origin.clone(),
+        columns,
+    }
+}
+
+fn kept_column(item: &Node) -> Option<ColumnRule> {
+    let Value::String(name) = &item.value else {
+        return None;
+    };
+    Some(ColumnRule {
+        name: name.clone(),
+        origin: item.origin.clone(),
+        arms: vec![Arm {
+            when: None,
+            choice: Choice::Keep(super::choice::Keep::default()),
+        }],
+    })
+}
+
+fn report_twice(nested: &Nested<'_>, columns: &[ColumnRule]) {
+    for (n, column) in columns.iter().enumerate() {
+        if columns[..n].iter().any(|other| other.name == column.name) {
+            let message = format!("column `{}` is named twice", column.name);
+            let hint = "each column has one rule: take it out of `keep` or of `columns`";
+            nested.push(column.origin.error(message, Some(hint.to_owned())));
+        }
+    }
+}
+
+/// Reads one unconditional choice, or an array of arms.
+fn arms(nested: &Nested<'_>, node: &Node, what: &str) -> Option<Vec<Arm>> {
+    let Value::Array(items) = &node.value else {
+        let choice = nested.choice(node, what)?;
+        return Some(vec![Arm { when: None, choice }]);
+    };
+    let arms: Vec<Arm> = items
+        .iter()
+        .filter_map(|item| arm(nested, item, what))
+        .collect();
+    if arms.len() != items.len() {
+        return None;
+    }
+    let bad = |origin: &Origin, message: &str, hint: &str| {
+        nested.push(origin.error(format!("{what}: {message}"), Some(hint.to_owned())));
+    };
+    let Some((last, before)) = arms.split_last() else {
+        bad(&node.origin, "there is no arm", "add `{ mask = .. }`");
+        return None;
+    };
+    if last.when.is_some() {
+        let hint = "add an arm without `when` for all other rows";
+        bad(&node.origin, "the last arm has a condition", hint);
+    }
+    if before.iter().any(|arm| arm.when.is_none()) {
+        let hint = "an arm without `when` takes every row; put it last";
+        bad(
+            &node.origin,
+            "an arm before the last has no condition",
+            hint,
+        );
+    }
+    Some(arms)
+}
+
+fn arm(nested: &Nested<'_>, item: &Node, what: &str) -> Option<Arm> {
+    let Value::Table(table) = &item.value else {
+        let choice = nested.choice(item, what)?;
+        return Some(Arm { when: None, choice });
+    };
+    let reader = Reader::new(table, what, nested.problems);
+    let mut when = None;
+    if let Some(text) = reader.string("when") {
+        match Condition::parse(&text) {
+            Ok(condition) => when = Some(condition),
+            Err(message) => {
+                let message = format!("`when` is not a condition: {message}");
+                reader.reject("when", message, None);
+                return None;
+            }
+        }
+    }
+    let choice = nested.table_choice(&reader)?;
+    reader.finish();
+    Some(Arm { when, choice })
+}

@@ -1,0 +1,16 @@
+//! Leak verification: the gate between a masked copy and everybody who may not see production.
+//!
+//! While masking, [`Originals`] remembers keyed hashes of what must not come out. Afterwards
+//! [`OutputScan`] reads the finished output back, and [`verify`] judges. No value enters a report.
+//! Only [`LeakReport::release`] makes a [`Masked`] value, and only if every gate passed.
+
+mod gates;
+mod originals;
+mod report;
+mod scan;
+mod tokens;
+
+pub use gates::{Evidence, IntegrityCheck, verify};
+pub use originals::Originals;
+pub use report::{Finding, Gate, LeakReport, Masked, NotMasked};
+pub use scan::{Canaries, OutputScan};

@@ -1,0 +1,60 @@
+//! Masked copies: the gates they passed, and what they were made with.
+
+use maud::{Markup, html};
+
+use crate::figure::{counted, human_secs, sentence};
+use crate::story::{GateView, MaskingView};
+use crate::verdict::badge;
+
+/// Shows the masked copies.
+pub(crate) fn section(masking: &[MaskingView]) -> Markup {
+    html! {
+        @if !masking.is_empty() {
+            section aria-labelledby="masking" {
+                h2 #masking { "Masking" }
+                @for view in masking { (copy(view)) }
+            }
+        }
+    }
+}
+
+fn copy(view: &MaskingView) -> Markup {
+    let (tables, rows) = (counted(view.tables, "table"), counted(view.rows, "row"));
+    html! {
+        article {
+            div.title { h3 { (view.source) " → " (view.target) } (badge(view.verdict)) }
+            p.lead { (tables) ", " (rows) " in " (human_secs(view.secs)) "." }
+            @if !view.gates.is_empty() { (gates(&view.gates)) }
+            @if !view.manifest.is_empty() {
+                dl.facts {
+                    @for (name, value) in &view.manifest {
+                        div { dt { (name) } dd { code { (value) } } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn gates(gates: &[GateView]) -> Markup {
+    html! {
+        table.findings {
+            thead {
+                tr {
+                    th scope="col" { "Gate" }
+                    th scope="col" { "Verdict" }
+                    th scope="col" { "Found" }
+                }
+            }
+            tbody {
+                @for gate in gates {
+                    tr {
+                        th scope="row" { (sentence(&gate.name)) }
+                        td { (badge(gate.verdict)) }
+                        td { (sentence(&gate.detail)) }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Extended attributes, read and written without following links.
+//!
+//! The system has no `*at` call for them that is old enough to rely on, so an entry is named through
+//! its folder's descriptor: `/proc/self/fd/<folder>/<name>`.
+
+use std::os::fd::{AsRawFd as _, BorrowedFd};
+
+use rustix::fs::XattrFlags;
+use rustix::io::Errno;
+
+/// The kernel's limits: `XATTR_LIST_MAX` and `XATTR_SIZE_MAX` are both 64 KiB.
+const ATTRIBUTE_BYTES_MAX: usize = 64 * 1024;
+
+/// Extended attributes as [`lifeboat_model::Metadata`] has them: names and values, sorted by name.
+pub type Attributes = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// Reads extended attributes; holds the buffer that makes one call an entry enough.
+#[derive(Debug)]
+pub(crate) struct AttributeReader {
+    names: Vec<u8>,
+    value: Vec<u8>,
+}
+
+impl AttributeReader {
+    pub(crate) fn new() -> Self {
+        Self {
+            names: vec![0; ATTRIBUTE_BYTES_MAX],
+            value: vec![0; ATTRIBUTE_BYTES_MAX],
+        }
+    }
+
+    /// Returns the attributes of `name` in `folder`, sorted by name; those that the system hides from
+    /// this user or that vanish meanwhile are left out.
+    pub(crate) fn read(
+        &mut self,
+        folder: BorrowedFd<'_>,
+        name: &[u8],
+    ) -> Result<Attributes, Errno> {
+        let path = path_through(folder, name);
+        let len = match rustix::fs::llistxattr(path.as_slice(), self.names.as_mut_slice()) {
+            Ok(len) => len,
+            // The entry is a special file or the file system keeps none.
+            Err(Errno::NOTSUP | Errno::PERM | Errno::ACCESS) => 0,
+            Err(error) => return Err(error),
+        };
+        let mut found = Vec::new();
+        for attribute in self.names[..len].split(|byte| *byte == 0) {
+            if attribute.is_empty() {
+                continue;
+            }
+            match rustix::fs::lgetxattr(path.as_slice(), attribute, self.value.as_mut_slice()) {
+                Ok(len) => found.push((attribute.to_vec(), self.value[..len].to_vec())),
+                Err(Errno::NODATA | Errno::PERM | Errno::ACCESS | Errno::NOTSUP) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        found.sort_unstable();
+        Ok(found)
+    }
+}
+
+/// Sets attributes through an open descriptor; returns how many the system did not take.
+pub(crate) fn write(file: BorrowedFd<'_>, attributes: &[(Vec<u8>, Vec<u8>)]) -> u64 {
+    count_refused(attributes, |name, value| {
+        rustix::fs::fsetxattr(file, name, value, XattrFlags::empty())
+    })
+}
+
+/// Sets attributes of `name` in `folder`, which may be a link; returns how many were not taken.
+pub(crate) fn write_at(
+    folder: BorrowedFd<'_>,
+    name: &[u8],
+    attributes: &[(Vec<u8>, Vec<u8>)],
+) -> u64 {
+    let path = path_through(folder, name);
+    count_refused(attributes, |name, value| {
+        rustix::fs::lsetxattr(path.as_slice(), name, value, XattrFlags::empty())
+    })
+}
+
+fn count_refused(
+    attributes: &[(Vec<u8>, Vec<u8>)],
+    mut set: impl FnMut(&[u8], &[u8]) -> Result<(), Errno>,
+) -> u64 {
+    let refused = attributes
+        .iter()
+        .filter(|(name, value)| set(name, value).is_err());
+    refused.count() as u64
+}
+
+fn path_through(folder: BorrowedFd<'_>, name: &[u8]) -> Vec<u8> {
+    let mut path = format!("/proc/self/fd/{}/", folder.as_raw_fd()).into_bytes();
+    path.extend_from_slice(name);
+    path
+}
