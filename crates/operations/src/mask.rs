@@ -324,7 +324,7 @@ fn read_groups(
 ) -> Result<(), OperationError> {
     let reader = RowReader::open(database)?;
     let mut group = Vec::new();
-    let mut batch = RowBatch::new(columns.len(), 1);
+    let mut batch = RowBatch::new(columns.len(), 0);
     let mut stopped = false;
     let rows = reader.read::<SqliteError>(info, columns, RowRange::All, |values| {
         if stopped {

@@ -196,7 +196,6 @@ impl Session {
             report.published = Some(plan.target.clone());
         }
         drop(beside);
-        std::fs::remove_dir(beside_of(&plan.target)).ok();
         report.secs = watch.elapsed().as_secs_f64();
         report.publish_secs = report.secs - before_publish;
         Ok(report)
@@ -264,19 +263,12 @@ fn refresh_of(environment: &Environment) -> Result<&Refresh, OperationError> {
         })
 }
 
-/// The folder beside a target in which copies are made.
-fn beside_of(target: &Path) -> PathBuf {
-    let mut name = target.as_os_str().to_owned();
-    name.push(".refreshing");
-    PathBuf::from(name)
-}
-
 fn beside(target: &Path, run: RunId) -> Result<Scratch, OperationError> {
     if let Some(folder) = target.parent() {
         std::fs::create_dir_all(folder)
             .map_err(|error| OperationError::io("create the folder", folder, error))?;
     }
-    Scratch::create(&beside_of(target), &run.to_string())
+    Scratch::beside(target, ".refreshing", &run.to_string())
 }
 
 /// Puts a masked database in the place of the old one. Takes only what the gates have released.

@@ -265,11 +265,8 @@ async fn restore_database(
     target: &Path,
     session: &Session,
 ) -> Result<(TreeReport, u64), OperationError> {
-    let mut beside = target.as_os_str().to_owned();
-    beside.push(".restoring");
-    let beside = PathBuf::from(beside);
     let run = RunId::from_bytes(session.world.entropy.bytes());
-    let scratch = Scratch::create(&beside, &run.to_string())?;
+    let scratch = Scratch::beside(target, ".restoring", &run.to_string())?;
     let tree = scratch.path().join("tree");
     let written = write_tree(manifest, &tree, |_| true, &*session.progress).await?;
     let database = manifest
@@ -281,8 +278,5 @@ async fn restore_database(
         });
     let database = database.expect("a database snapshot holds one file");
     lifeboat_source_sqlite::install(&tree.join(database), target)?;
-    drop(scratch);
-    // Another restore to the same place may be under way in it.
-    std::fs::remove_dir(&beside).ok();
     Ok(written)
 }

@@ -15,6 +15,8 @@ const LOCK: &str = "lock";
 #[derive(Debug)]
 pub struct Scratch {
     path: PathBuf,
+    /// A folder made for scratch folders alone; it goes with the last of them.
+    container: Option<PathBuf>,
     _lock: File,
 }
 
@@ -35,7 +37,25 @@ impl Scratch {
         let lock = lock_file(&path)
             .and_then(|file| file.try_lock().map(|()| file).map_err(Into::into))
             .map_err(|error| OperationError::io("lock the folder", &path, error))?;
-        Ok(Self { path, _lock: lock })
+        Ok(Self {
+            path,
+            container: None,
+            _lock: lock,
+        })
+    }
+
+    /// Creates a scratch folder beside `target`, on the same file system, so that what is made in it
+    /// takes the target's place by one rename. `suffix` says what for.
+    ///
+    /// # Errors
+    /// Fails if the folder cannot be created.
+    pub fn beside(target: &Path, suffix: &str, name: &str) -> Result<Self, OperationError> {
+        let mut container = target.as_os_str().to_owned();
+        container.push(suffix);
+        let container = PathBuf::from(container);
+        let mut scratch = Self::create(&container, name)?;
+        scratch.container = Some(container);
+        Ok(scratch)
     }
 
     /// Returns the folder.
@@ -48,6 +68,10 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         // What cannot be removed now is swept by the next run.
         fs::remove_dir_all(&self.path).ok();
+        if let Some(container) = &self.container {
+            // Another run may have its scratch folder there too; then this fails, as it should.
+            fs::remove_dir(container).ok();
+        }
     }
 }
 

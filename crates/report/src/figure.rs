@@ -92,12 +92,12 @@ pub(crate) fn moment(at: Timestamp) -> Markup {
 pub(crate) fn sentence(text: &str) -> Markup {
     let parts: Vec<&str> = text.split('`').collect();
     // An even number of parts means a backtick without its partner: then none is a quote.
-    if parts.len() % 2 == 0 {
+    if parts.len().is_multiple_of(2) {
         return html! { (text) };
     }
     html! {
         @for (at, part) in parts.into_iter().enumerate() {
-            @if at % 2 == 1 { code { (part) } } @else { (part) }
+            @if !at.is_multiple_of(2) { code { (part) } } @else { (part) }
         }
     }
 }

@@ -4,7 +4,7 @@ use lifeboat_model::Verdict;
 use maud::{Markup, html};
 
 use crate::figure::{human_secs, secs_or_not_measured};
-use crate::verdict::badge_or_no_target;
+use crate::verdict::badge_or;
 
 /// How much longer than its target a bar's scale is, so that the mark does not sit on the end.
 const HEADROOM: f64 = 1.25;
@@ -27,7 +27,7 @@ pub(crate) struct Gauge {
 pub(crate) fn gauge(gauge: &Gauge) -> Markup {
     html! {
         div.gauge {
-            div.title { p.label { (gauge.label) } (badge_or_no_target(gauge.verdict)) }
+            div.title { p.label { (gauge.label) } (badge_or(gauge.verdict, "no target")) }
             p.figure { (secs_or_not_measured(gauge.secs)) }
             @if let Some(target) = gauge.target_secs {
                 (bar(gauge.secs, target, gauge.verdict))

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use crate::figure::{counted, human_secs, sentence};
 use crate::story::{GateView, MaskingView};
-use crate::verdict::badge;
+use crate::verdict::{badge, badge_or};
 
 /// Shows the masked copies.
 pub(crate) fn section(masking: &[MaskingView]) -> Markup {
@@ -50,7 +50,7 @@ fn gates(gates: &[GateView]) -> Markup {
                 @for gate in gates {
                     tr {
                         th scope="row" { (sentence(&gate.name)) }
-                        td { (badge(gate.verdict)) }
+                        td { (badge_or(gate.verdict, "nothing to look for")) }
                         td { (sentence(&gate.detail)) }
                     }
                 }

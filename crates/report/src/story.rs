@@ -54,7 +54,7 @@ pub struct GateView {
     /// Its name.
     pub name: String,
     /// What it found.
-    pub verdict: Verdict,
+    pub verdict: Option<Verdict>,
     /// What it found, in a sentence; never a value of the data.
     pub detail: String,
 }

@@ -9,7 +9,7 @@ use crate::figure::{
     counted, human_bytes, human_count, human_secs, plural, secs_or_not_measured, short_count,
 };
 use crate::story::{MaskingView, Story};
-use crate::verdict::{badge_or_no_target, severity};
+use crate::verdict::{badge_or, severity};
 
 struct Tile {
     label: &'static str,
@@ -38,7 +38,7 @@ pub(crate) fn row(story: &Story<'_>) -> Markup {
                         p.label { (tile.label) }
                         p.figure { (tile.figure) }
                         p.note { (tile.note) }
-                        (badge_or_no_target(tile.verdict))
+                        (badge_or(tile.verdict, "no target"))
                     }
                 }
             }
@@ -78,8 +78,12 @@ fn second_region(replications: &[ReplicateReport]) -> Option<Tile> {
 }
 
 fn masking(masking: &[MaskingView]) -> Option<Tile> {
-    let gates = || masking.iter().flat_map(|view| &view.gates);
-    let passed = gates().filter(|gate| gate.verdict == Verdict::Pass).count();
+    // A gate that had nothing to look for is neither passed nor part of the count.
+    let gates = || {
+        let gates = masking.iter().flat_map(|view| &view.gates);
+        gates.filter_map(|gate| gate.verdict)
+    };
+    let passed = gates().filter(|verdict| *verdict == Verdict::Pass).count();
     let rows = masking.iter().map(|view| view.rows).sum();
     (!masking.is_empty()).then(|| Tile {
         label: "Masking",

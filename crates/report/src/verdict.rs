@@ -21,11 +21,11 @@ pub(crate) fn badge(verdict: Verdict) -> Markup {
     }
 }
 
-/// Shows a verdict, or that nothing demanded one.
-pub(crate) fn badge_or_no_target(verdict: Option<Verdict>) -> Markup {
+/// Shows a verdict, or why there is none.
+pub(crate) fn badge_or(verdict: Option<Verdict>, absent: &str) -> Markup {
     match verdict {
         Some(verdict) => badge(verdict),
-        None => html! { span.badge.none { "no target" } },
+        None => html! { span.badge.none { (absent) } },
     }
 }
 

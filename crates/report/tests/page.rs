@@ -82,9 +82,9 @@ fn replication() -> ReplicateReport {
 }
 
 fn masking() -> MaskingView {
-    let gate = |name: &str, verdict, detail: &str| GateView {
+    let gate = |name: &str, verdict: Verdict, detail: &str| GateView {
         name: name.to_owned(),
-        verdict,
+        verdict: Some(verdict),
         detail: detail.to_owned(),
     };
     MaskingView {
@@ -423,22 +423,49 @@ fn a_folder_without_targets_is_judged_by_none() {
 }
 
 #[test]
-fn the_head_line_shows_the_worst_drill() {
+fn the_head_line_shows_the_drill_that_did_worst_by_its_own_target() {
+    // Slower than the other, but within its target.
     let slow = DrillReport {
         drill: run(0x77),
-        rto_secs: 1000.0,
+        rto_secs: 800.0,
+        ..drill()
+    };
+    let missed = DrillReport {
+        rto_secs: 75.0,
+        rto_target_secs: Some(60.0),
         rto_verdict: Some(Verdict::Fail),
         verdict: Verdict::Fail,
         ..drill()
     };
-    for drills in [vec![slow.clone(), drill()], vec![drill(), slow]] {
-        let page = Facts {
+    for drills in [vec![slow.clone(), missed.clone()], vec![missed, slow]] {
+        let facts = Facts {
             drills,
             ..Facts::none()
-        }
-        .page();
+        };
+        let page = facts.page();
         let (tiles, _) = page.split_once("</ul>").unwrap();
-        assert_says(tiles, &["16m 40s", "worst of 2 drills", "fail"]);
+        assert_says(
+            tiles,
+            &["1m 15s", "target 1m 00s, worst of 2 drills", "fail"],
+        );
+    }
+}
+
+#[test]
+fn among_drills_with_one_verdict_the_head_line_shows_the_slowest() {
+    let slow = DrillReport {
+        drill: run(0x77),
+        rto_secs: 800.0,
+        ..drill()
+    };
+    for drills in [vec![slow.clone(), drill()], vec![drill(), slow]] {
+        let facts = Facts {
+            drills,
+            ..Facts::none()
+        };
+        let page = facts.page();
+        let (tiles, _) = page.split_once("</ul>").unwrap();
+        assert_says(tiles, &["13m 20s", "target 15m 00s, worst of 2 drills"]);
     }
 }
 

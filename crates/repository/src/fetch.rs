@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::stream::{self, Stream, StreamExt as _};
-use lifeboat_model::ChunkId;
+use lifeboat_model::{ChunkId, ErrorKind};
+use lifeboat_storage::ObjectKey;
 use tokio::sync::OnceCell;
 
 use crate::chunk_index::{ChunkIndex, FrameRow};
@@ -172,6 +173,21 @@ impl Repository {
             .flatten())
     }
 
+    /// Reads part of an object that must be there: if it is not, that is damage.
+    pub(crate) async fn read_stored(
+        &self,
+        key: &ObjectKey,
+        range: Range<u64>,
+    ) -> Result<Bytes, RepositoryError> {
+        self.store
+            .get_range(key, range)
+            .await
+            .map_err(|error| match error.kind {
+                ErrorKind::NotFound => RepositoryError::corrupt(key, "it is missing"),
+                _ => error.into(),
+            })
+    }
+
     async fn read_frames(
         &self,
         index: &ChunkIndex,
@@ -193,10 +209,10 @@ impl Repository {
         let pack = index.pack(read.pack);
         let key = layout::pack(pack.id);
         let range = u64::from(read.range.start)..u64::from(read.range.end);
-        let bytes = self.store.get_range(&key, range).await?;
+        let bytes = self.read_stored(&key, range).await?;
         let opener = opener
             .get_or_try_init(|| async {
-                let header = self.store.get_range(&key, 0..HEADER_LEN as u64).await?;
+                let header = self.read_stored(&key, 0..HEADER_LEN as u64).await?;
                 let opener = FrameOpener::new(pack.kind, self.id, &self.keys, &header)?;
                 opener.map(Arc::new).map_err(|flaw| flaw.of(&key))
             })

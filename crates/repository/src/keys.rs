@@ -23,7 +23,7 @@ pub enum Role {
     Writer,
     /// Restores.
     Reader,
-    /// Issues and revokes the others.
+    /// Holds every secret; the others derive from it.
     Root,
 }
 
@@ -42,8 +42,7 @@ impl fmt::Display for Role {
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct RootSecret([u8; 32]);
 
-/// How a secret that wraps a key, or the root secret itself, is written: a prefix, four-letter
-/// groups of Crockford base32, and a check over all of it.
+/// Digits of the text form of secrets (Crockford's base32, which has no letters that look alike).
 const BASE32: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
 impl RootSecret {

@@ -1,7 +1,8 @@
 //! The ledger: the intent of every run before it begins, its outcome after it ended.
 //!
-//! A run that never reported its end is a visible gap, not a silence. Entries are plain JSON: they
-//! hold no content, no file names and no secrets, and an operator can read them with any tool.
+//! A run that never reported its end is a visible gap, not a silence. Entries are plain JSON that an
+//! operator can read with any tool: no content and no secrets, though the text of an error may name
+//! a path.
 
 use std::collections::BTreeMap;
 

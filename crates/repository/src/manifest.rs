@@ -109,11 +109,10 @@ impl MetadataReader {
         let key = layout::pack(pack.id);
         let start = u64::from(row.offset);
         let header = repository
-            .store
-            .get_range(&key, 0..crate::format::HEADER_LEN as u64)
+            .read_stored(&key, 0..crate::format::HEADER_LEN as u64)
             .await?;
         let range = start..start + u64::from(row.stored_len);
-        let sealed = repository.store.get_range(&key, range).await?.to_vec();
+        let sealed = repository.read_stored(&key, range).await?.to_vec();
         let opener = FrameOpener::new(pack.kind, repository.id, &repository.keys, &header)?
             .map_err(|flaw| flaw.of(&key))?;
         let frame = FrameV1 {

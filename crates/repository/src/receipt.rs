@@ -30,7 +30,7 @@ pub struct Receipt {
     pub packs: u64,
     /// Length of the commit record, index objects and packs together, bytes.
     pub bytes: u64,
-    /// BLAKE3 over the sorted keys of all those objects, one a line.
+    /// BLAKE3 over the sorted keys of those index objects and packs, one a line.
     pub closure: String,
 }
 

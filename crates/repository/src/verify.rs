@@ -11,7 +11,8 @@ use serde::Serialize;
 use crate::chunk_index::ChunkIndex;
 use crate::error::RepositoryError;
 use crate::format::HEADER_LEN;
-use crate::format::pack::{FrameOpener, PackKind, read_directory};
+use crate::format::index::IndexedPackV1;
+use crate::format::pack::{DirectoryV1, FrameOpener, PackKind, read_directory};
 use crate::keys::Role;
 use crate::layout::{self, INDEX, ObjectClass, PACKS, SnapshotName};
 use crate::manifest::ManifestReader;
@@ -75,6 +76,8 @@ struct Verification<'a> {
     bad_packs: BTreeSet<PackId>,
     /// Chunks known to be damaged within otherwise readable packs.
     bad_chunks: BTreeSet<ChunkId>,
+    /// What the index objects say each pack holds, as a hash.
+    directories: HashMap<PackId, blake3::Hash>,
 }
 
 impl Repository {
@@ -91,6 +94,7 @@ impl Repository {
             report: VerifyReport::default(),
             bad_packs: BTreeSet::new(),
             bad_chunks: BTreeSet::new(),
+            directories: HashMap::new(),
         };
         verification.run(level).await?;
         let mut report = verification.report;
@@ -186,11 +190,30 @@ impl Verification<'_> {
                 continue;
             }
             match repository.open_index(&bytes) {
-                Ok(object) => object.packs.iter().for_each(|pack| index.add(pack)),
+                Ok(object) => {
+                    for pack in &object.packs {
+                        self.check_agreement(&meta.key, pack);
+                        index.add(pack);
+                    }
+                }
                 Err(flaw) => self.note_error(&meta.key, flaw.of(&meta.key))?,
             }
         }
         Ok(index)
+    }
+
+    /// Notes an index object that says of a pack what another one denies: whoever is read first would
+    /// hide the other's chunks.
+    fn check_agreement(&mut self, key: &ObjectKey, pack: &IndexedPackV1) {
+        let id = PackId::from_bytes(pack.id);
+        let hash = directory_hash(&pack.directory);
+        if *self.directories.entry(id).or_insert(hash) != hash {
+            let what = format!(
+                "it contradicts another index object about pack {}",
+                id.short()
+            );
+            self.note(key, what);
+        }
     }
 
     /// Compares the packs that are there with those the index names.
@@ -225,9 +248,10 @@ impl Verification<'_> {
             .packs()
             .iter()
             .filter(|pack| wanted(&pack.id) && !self.bad_packs.contains(&pack.id))
-            .map(|pack| (pack.id, pack.kind))
+            .map(|pack| (pack.id, pack.kind, self.directories[&pack.id]))
             .collect();
-        let read = |(id, kind)| async move { (id, read_pack(repository, id, kind).await) };
+        let read =
+            |(id, kind, listed)| async move { (id, read_pack(repository, id, kind, listed).await) };
         let mut reads = stream::iter(packs)
             .map(read)
             .buffer_unordered(READS_AT_ONCE);
@@ -317,6 +341,11 @@ fn is_due(id: &PackId, days: u16, today: u32) -> bool {
     turn == today % days
 }
 
+/// Tells two directories apart.
+fn directory_hash(directory: &DirectoryV1) -> blake3::Hash {
+    blake3::hash(&postcard::to_allocvec(directory).expect("it serializes into memory"))
+}
+
 /// What reading one pack found.
 struct PackFindings {
     bytes: u64,
@@ -328,6 +357,7 @@ async fn read_pack(
     repository: &Repository,
     id: PackId,
     kind: PackKind,
+    listed: blake3::Hash,
 ) -> Result<PackFindings, RepositoryError> {
     let key = layout::pack(id);
     let bytes = repository.store.get(&key).await?;
@@ -350,6 +380,11 @@ async fn read_pack(
             ));
         }
         let directory = read_directory(kind, repository_id, &metadata, &bytes)?;
+        if directory_hash(&directory) != listed {
+            return Err(crate::error::Flaw::damaged(
+                "its directory is not what the index says",
+            ));
+        }
         let mut findings = PackFindings {
             bytes: bytes.len() as u64,
             chunks: 0,
@@ -388,4 +423,95 @@ async fn read_pack(
         Ok(findings)
     });
     job.await.map_err(|flaw| flaw.of(&shown))
+}
+
+#[cfg(test)]
+mod tests {
+    use lifeboat_model::BackupKind;
+    use lifeboat_runtime::{ComputePool, ManualClock, SeededEntropy, World};
+    use lifeboat_storage::MemoryStore;
+
+    use super::*;
+    use crate::format::index::{IndexV1, public_part};
+    use crate::format::{Kind, sealed};
+    use crate::{Layout, SnapshotDraft};
+
+    /// A repository that holds one snapshot of one small file.
+    async fn repository() -> Repository {
+        let world = World {
+            clock: Arc::new(ManualClock::new(jiff::Timestamp::UNIX_EPOCH)),
+            entropy: Arc::new(SeededEntropy::new(1)),
+            pool: ComputePool::inline(),
+        };
+        let store = Arc::new(MemoryStore::new("home"));
+        let (region, location) = ("home".parse().unwrap(), "eu".parse().unwrap());
+        let (repository, _) = Repository::create(store, region, location, world)
+            .await
+            .unwrap();
+        let draft = SnapshotDraft {
+            environment: "prod".parse().unwrap(),
+            class: lifeboat_model::EnvironmentClass::Production,
+            source: "config".parse().unwrap(),
+            source_kind: lifeboat_model::SourceKind::Files,
+            tier: lifeboat_model::Tier::Daily,
+            kind: BackupKind::Full,
+            host: String::new(),
+            program: String::new(),
+            masked: false,
+        };
+        let mut writer = repository.snapshot_writer(draft).await.unwrap();
+        let entry = lifeboat_model::Entry {
+            path: EntryPath::new("file").unwrap(),
+            kind: lifeboat_model::EntryKind::File { size: 4 },
+            metadata: lifeboat_model::Metadata::default(),
+        };
+        writer.begin_file(entry, Layout::Stream).await.unwrap();
+        writer.write(b"data").await.unwrap();
+        writer.end_file().await.unwrap();
+        writer.commit(jiff::Timestamp::UNIX_EPOCH).await.unwrap();
+        repository
+    }
+
+    /// Writes an index object that a stolen writer key could make: it moves the chunks of a pack.
+    async fn forge_index(repository: &Repository) {
+        let meta = repository.store.list(INDEX).await.unwrap().remove(0);
+        let bytes = repository.store.get(&meta.key).await.unwrap();
+        let mut packs = repository.open_index(&bytes).unwrap().packs;
+        for frame in packs.iter_mut().flat_map(|pack| &mut pack.directory.frames) {
+            frame.compressed = !frame.compressed;
+        }
+        let bytes = sealed::seal(
+            Kind::Index,
+            repository.id,
+            repository.keys.metadata(),
+            &*repository.world.entropy,
+            &public_part(&packs),
+            &IndexV1 { packs },
+        );
+        let id = lifeboat_model::IndexId::from_bytes(*blake3::hash(&bytes).as_bytes());
+        repository
+            .store
+            .put(&layout::index(id), bytes.into())
+            .await
+            .unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_forged_index_object_is_noticed_at_every_level() {
+        let repository = repository().await;
+        let verify = async |level| repository.verify(level).await.unwrap().damage;
+        assert_eq!(verify(VerifyLevel::Full).await, []);
+        forge_index(&repository).await;
+        for level in [
+            VerifyLevel::Quick,
+            VerifyLevel::Structure,
+            VerifyLevel::Full,
+        ] {
+            let damage = verify(level).await;
+            assert!(
+                damage.iter().any(|d| d.what.contains("contradicts")),
+                "{level:?} {damage:?}"
+            );
+        }
+    }
 }

@@ -86,6 +86,9 @@ impl Diagnose for StoreError {
                 )
             }
             ErrorKind::Transient => "try again".to_owned(),
+            ErrorKind::Corrupt => "`lifeboat verify` tells what is affected; `--region` reads \
+                                   another region, which may hold a good copy"
+                .to_owned(),
             _ => return None,
         })
     }

@@ -214,6 +214,7 @@ fn generate(
     Ok(shop)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` gives")]
 fn demo_error(error: DemoError) -> OperationError {
     OperationError::Usage {
         message: error.to_string(),
@@ -318,12 +319,10 @@ fn write_html(session: &Session, report: &DemoReport) -> Result<(), OperationErr
 
 fn masking_view(report: &RefreshReport) -> MaskingView {
     let leak_report = &report.mask.leak_report;
-    let gate = |gate: &lifeboat_masking::Gate| {
-        Some(GateView {
-            name: gate.name.to_owned(),
-            verdict: gate.verdict?,
-            detail: format!("{} checked. {}", gate.checked, gate.note),
-        })
+    let gate = |gate: &lifeboat_masking::Gate| GateView {
+        name: gate.name.to_owned(),
+        verdict: gate.verdict,
+        detail: format!("{} checked. {}", gate.checked, gate.note),
     };
     let manifest = leak_report.manifest();
     MaskingView {
@@ -333,7 +332,7 @@ fn masking_view(report: &RefreshReport) -> MaskingView {
         rows: report.mask.rows,
         secs: report.secs,
         verdict: leak_report.verdict(),
-        gates: leak_report.gates().iter().filter_map(gate).collect(),
+        gates: leak_report.gates().iter().map(gate).collect(),
         manifest: vec![
             ("rules hash".to_owned(), manifest.rules_hash.clone()),
             ("key id".to_owned(), manifest.key_id.clone()),

@@ -29,10 +29,8 @@ pub(super) fn run(
     show_warnings(&task);
     // Made beside the output and moved there once the gates have passed: a name that people look at
     // never holds anything else.
-    let mut beside = output.as_os_str().to_owned();
-    beside.push(".masking");
     let run = lifeboat_model::RunId::from_bytes(session.world.entropy.bytes());
-    let scratch = Scratch::create(Path::new(&beside), &run.to_string())?;
+    let scratch = Scratch::beside(output, ".masking", &run.to_string())?;
     let (report, released) = task.run(&session, &scratch.path().join("masked.sqlite"))?;
     if let Some(file) = report_file {
         write_report(&report.leak_report, file)?;
@@ -56,8 +54,6 @@ pub(super) fn run(
     } else {
         fail::print_line("error: nothing was written: a leak gate did not pass");
     }
-    drop(scratch);
-    std::fs::remove_dir(&beside).ok();
     Ok(Exit::of_verdict(verdict, Exit::REFUSED).refuse_unverified())
 }
 

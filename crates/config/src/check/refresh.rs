@@ -61,7 +61,7 @@ fn rules(environment: &Environment, refresh: &Refresh, findings: &mut Findings<'
                 "there are no masking rules at `{}`",
                 refresh.rules.display()
             ),
-            "`lifeboat mask discover` drafts them",
+            "write them; `lifeboat mask check` tells which columns they miss",
         );
     }
 }

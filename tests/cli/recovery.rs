@@ -1,0 +1,217 @@
+//! Replication, drills and status: what a DR team relies on.
+
+use crate::project::{Project, query};
+
+#[test]
+fn the_second_region_alone_recovers_everything() {
+    let project = Project::new();
+    project.ok(&["backup", "prod"]);
+    let report = project.json(&["replicate", "prod"]);
+    assert_eq!(report[0]["receipts_new"].as_array().unwrap().len(), 2);
+    std::fs::remove_dir_all(project.path("regions/eu-central")).unwrap();
+    std::fs::rename(project.path("production"), project.path("gone")).unwrap();
+    project.ok(&[
+        "restore", "prod", "shop", "--region", "eu-west", "--to", "shop.db",
+    ]);
+    assert_eq!(
+        query(&project.path("shop.db"), "PRAGMA integrity_check"),
+        "ok"
+    );
+    // The shop's newest transaction is old, so this drill proves the data and misses the RPO.
+    let drill = [
+        "drill",
+        "run",
+        "prod",
+        "--scenario",
+        "region-loss",
+        "--json",
+    ];
+    project.fails(
+        &drill,
+        5,
+        &["\"checks_verdict\": \"pass\"", "\"rto_verdict\": \"pass\""],
+    );
+}
+
+#[test]
+fn replication_goes_on_where_it_stopped_and_needs_no_key() {
+    let project = Project::new();
+    project.ok(&["backup", "prod"]);
+    for key in ["writer", "reader", "auditor"] {
+        std::fs::rename(project.path(&format!("keys/{key}.key")), project.path(key)).unwrap();
+    }
+    project.ok(&["replicate", "prod"]);
+    let again = project.json(&["replicate", "prod"]);
+    // The run itself leaves an entry in the ledger; nothing else is new.
+    assert!(again[0]["objects"].as_u64() <= Some(2), "{again}");
+    assert!(again[0]["receipts_new"].as_array().unwrap().is_empty());
+    let (pack, _) = project.packs("eu-west").into_iter().next().unwrap();
+    std::fs::remove_file(&pack).unwrap();
+    project.ok(&["replicate", "prod"]);
+    assert!(pack.exists(), "a lost object was not copied again");
+}
+
+#[test]
+fn damage_at_the_source_is_neither_copied_nor_receipted() {
+    let project = Project::new();
+    project.ok(&["backup", "prod"]);
+    let (pack, _) = project
+        .packs("eu-central")
+        .into_iter()
+        .max_by_key(|pack| pack.1)
+        .unwrap();
+    let mut bytes = std::fs::read(&pack).unwrap();
+    bytes[100] ^= 1;
+    std::fs::write(&pack, bytes).unwrap();
+    project.fails(
+        &["replicate", "prod"],
+        4,
+        &["its bytes do not match its name"],
+    );
+    assert!(
+        !project.path("regions/eu-west/snapshots").exists(),
+        "a commit record went ahead"
+    );
+    assert!(!project.path("regions/eu-west/receipts").exists());
+}
+
+#[test]
+fn a_drill_proves_rto_and_rpo_and_leaves_nothing_behind() {
+    let project = Project::new();
+    // The shop's newest transaction is old, so the RPO cannot be met, and the drill says so.
+    project.ok(&["backup", "prod", "shop"]);
+    let missed = project
+        .command(&["drill", "run", "prod", "--json"])
+        .output()
+        .unwrap();
+    assert_eq!(
+        missed.status.code(),
+        Some(5),
+        "{}",
+        crate::project::text(&missed)
+    );
+    let missed: serde_json::Value = serde_json::from_slice(&missed.stdout).unwrap();
+    assert_eq!(
+        (&missed["rto_verdict"], &missed["rpo_verdict"]),
+        (&"pass".into(), &"fail".into())
+    );
+    assert_eq!(missed["checks_verdict"], "pass");
+    // A commit of now, backed up, makes it pass.
+    let shop = rusqlite::Connection::open(project.shop()).unwrap();
+    shop.execute(
+        "UPDATE heartbeat SET at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')",
+        [],
+    )
+    .unwrap();
+    drop(shop);
+    project.ok(&["backup", "prod", "shop", "--tier", "hourly"]);
+    let drill = project.json(&["drill", "run", "prod"]);
+    assert_eq!(drill["verdict"], "pass");
+    assert!(drill["rpo_secs"].as_f64().unwrap() < 60.0);
+    assert_eq!(
+        std::fs::read_dir(project.path(".lifeboat/scratch"))
+            .unwrap()
+            .count(),
+        0
+    );
+    let status = project.json(&["status", "prod"]);
+    assert_eq!(status[0]["last_drill"]["end"]["facts"]["verdict"], "pass");
+}
+
+#[test]
+fn what_cannot_be_proven_is_not_a_pass() {
+    let project = Project::new();
+    project.edit(
+        "environments/prod.toml",
+        "newest_commit = \"SELECT at FROM heartbeat\"\n",
+        "",
+    );
+    project.ok(&["backup", "prod", "shop"]);
+    let output = project
+        .command(&["drill", "run", "prod", "--json"])
+        .output()
+        .unwrap();
+    assert_eq!(
+        output.status.code(),
+        Some(6),
+        "{}",
+        crate::project::text(&output)
+    );
+    let drill: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(drill["rpo_secs"].is_null());
+    assert_eq!(
+        (&drill["rpo_verdict"], &drill["verdict"]),
+        (&"not_verified".into(), &"not_verified".into())
+    );
+}
+
+#[test]
+fn a_failed_assertion_fails_the_drill() {
+    let project = Project::new();
+    project.edit(
+        "environments/prod.toml",
+        "SELECT count(*) > 0 FROM customers",
+        "SELECT count(*) > 1000000 FROM customers",
+    );
+    project.ok(&["backup", "prod", "shop"]);
+    project.fails(&["drill", "run", "prod"], 4, &["it does not hold"]);
+}
+
+#[test]
+fn a_folder_drill_judges_the_rto_alone() {
+    let project = Project::new();
+    project.ok(&["backup", "prod", "config"]);
+    let drill = project.json(&["drill", "run", "prod", "config"]);
+    assert_eq!(
+        (&drill["rto_verdict"], &drill["verdict"]),
+        (&"pass".into(), &"pass".into())
+    );
+    assert!(drill["rpo_secs"].is_null() && drill["rpo_verdict"].is_null());
+}
+
+#[test]
+fn status_shows_replicas_that_lag_and_runs_that_died() {
+    let project = Project::new();
+    project.ok(&["backup", "prod", "shop"]);
+    project.ok(&["replicate", "prod"]);
+    project.ok(&["backup", "prod", "shop", "--tier", "hourly"]);
+    let status = project.json(&["status", "prod"]);
+    let replica = &status[0]["regions"][1];
+    assert_eq!(
+        (&replica["region"], &replica["behind"]),
+        (&"eu-west".into(), &1.into())
+    );
+    assert!(replica["exposure_secs"].as_f64() > status[0]["regions"][0]["exposure_secs"].as_f64());
+    assert!(status[0]["unfinished"].as_array().unwrap().is_empty());
+    std::fs::rename(project.path("regions/eu-west"), project.path("lost")).unwrap();
+    project.fails(&["status", "prod"], 3, &["eu-west"]);
+}
+
+#[test]
+fn init_makes_a_project_that_checks_out_and_shows_the_recovery_code_once() {
+    let place = tempfile::tempdir().unwrap();
+    let run = |args: &[&str]| {
+        let output = crate::project::lifeboat()
+            .args(args)
+            .current_dir(place.path())
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{args:?}: {}",
+            crate::project::text(&output)
+        );
+        crate::project::text(&output)
+    };
+    assert!(run(&["init", "--name", "acme"]).contains("LIFEBOAT-ROOT-"));
+    run(&["check"]);
+    assert!(
+        !run(&["init"]).contains("LIFEBOAT-ROOT-"),
+        "a second init is harmless"
+    );
+    let key = std::fs::metadata(place.path().join("keys/reader.key")).unwrap();
+    assert_eq!(
+        std::os::unix::fs::PermissionsExt::mode(&key.permissions()) & 0o777,
+        0o600
+    );
+}
