@@ -79,7 +79,10 @@ fn a_backup_killed_at_any_moment_loses_no_snapshot_and_hinders_no_later_one() {
         rounds.parse().expect("LIFEBOAT_CRASH_ROUNDS is a number")
     });
     let project = project();
-    #[expect(clippy::disallowed_methods, reason = "a killed process dies in real time")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a killed process dies in real time"
+    )]
     let started = std::time::Instant::now();
     must(
         project.path(),

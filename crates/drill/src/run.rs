@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use lifeboat_config::{Environment, Source};
 use lifeboat_model::{Objectives, RegionName, RunId, SourceKind, Verdict};
-use lifeboat_operations::{OperationError, RestorePlan, RestorePoint, Session};
+use lifeboat_operations::{OperationError, RestorePlan, RestorePoint, RestoreRequest, Session};
 use lifeboat_policy::{Measured, judge};
 use lifeboat_repository::{Outcome, RunKind};
 use lifeboat_runtime::Clock;
@@ -206,13 +206,17 @@ async fn recover_timed(
     let mut phases = PhaseClock::start(clock);
     phases.not_measured("detect the fault");
     let target = target_in(place, source);
-    let point = RestorePoint::Latest;
-    let (name, class) = (source.name.as_str(), environment.class);
-    let restore = session
-        .plan_restore(environment, name, &point, &plan.region, &target, class)
-        .await?;
+    let request = RestoreRequest {
+        source: source.name.as_str(),
+        point: &RestorePoint::Latest,
+        region: &plan.region,
+        target: &target,
+        into: environment.class,
+        paths: &[],
+    };
+    let restore = session.plan_restore(environment, &request).await?;
     phases.end("select the recovery point");
-    let restored = session.restore(environment, &restore, |_| true).await?;
+    let restored = session.restore(environment, &restore).await?;
     phases.end_after(
         "first byte",
         Duration::from_secs_f64(restored.first_byte_secs),

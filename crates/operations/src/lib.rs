@@ -31,7 +31,7 @@ pub use place::{Opened, StoreOpener};
 pub use refresh::{RefreshPlan, RefreshReport};
 pub use region::{RegionCheck, check_regions};
 pub use replicate::{ReplicatePlan, ReplicateReport};
-pub use restore::{RestorePlan, RestoreReport};
+pub use restore::{RestorePlan, RestoreReport, RestoreRequest};
 pub use scratch::Scratch;
 pub use select::RestorePoint;
 pub use session::Session;

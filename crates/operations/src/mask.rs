@@ -12,15 +12,16 @@ use lifeboat_masking::{
     Canaries, Cell, ColumnSchema, ColumnType, Evidence, IntegrityCheck, LeakReport, MaskKey,
     Masked, Originals, OutputScan, Plan, RowBatch, RuleSet, Schema, TablePlan, TableSchema, verify,
 };
-use lifeboat_model::{ErrorKind, Problems, Verdict};
+use lifeboat_model::{ErrorKind, Problems, RunId, Verdict};
 use lifeboat_runtime::{ComputePool, SecretRef, Stopwatch};
 use lifeboat_source_sqlite::{
     ColumnInfo, DatabaseSchema, Rebuild, RebuildReport, RowRange, RowReader, SqliteError,
-    TableInfo, ToSqlOutput, ValueRef, read_schema,
+    TableInfo, ToSqlOutput, ValueRef, install, read_schema,
 };
 use serde::Serialize;
 
 use crate::error::OperationError;
+use crate::scratch::Scratch;
 use crate::session::Session;
 
 /// Batches that travel together: enough for every core, few enough to bound memory.
@@ -159,6 +160,33 @@ impl MaskTask {
             .release(database)
             .map_err(OperationError::from);
         Ok((report, released))
+    }
+
+    /// Masks into the new file `output`, which appears only once every gate has passed. Blocks.
+    ///
+    /// Returns whether it did; if not, the report says why.
+    ///
+    /// # Errors
+    /// Fails if `output` exists, or as [`MaskTask::run`] does.
+    pub fn run_into(
+        &self,
+        session: &Session,
+        output: &Path,
+    ) -> Result<(MaskReport, bool), OperationError> {
+        if output.symlink_metadata().is_ok() {
+            return Err(SqliteError::Exists {
+                path: output.to_owned(),
+            }
+            .into());
+        }
+        let run = RunId::from_bytes(session.world.entropy.bytes());
+        let scratch = Scratch::beside(output, ".masking", &run.to_string())?;
+        let (report, released) = self.run(session, &scratch.path().join("masked.sqlite"))?;
+        let Ok(masked) = released else {
+            return Ok((report, false));
+        };
+        install(&masked.into_inner().path, output)?;
+        Ok((report, true))
     }
 
     /// The tables that hold rows, each with what happens to its columns.

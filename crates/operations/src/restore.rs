@@ -11,7 +11,7 @@ use lifeboat_model::{
 use lifeboat_policy::may_restore;
 use lifeboat_repository::{Manifest, Outcome, Repository, Role, RunKind, Snapshot};
 use lifeboat_runtime::{Clock, Stopwatch};
-use lifeboat_source_files::TreeReport;
+use lifeboat_source_files::{PathFilter, TreeReport};
 use serde::Serialize;
 
 use crate::error::OperationError;
@@ -42,6 +42,25 @@ pub struct RestorePlan {
     pub bytes: u64,
     #[serde(skip)]
     record: Snapshot,
+    #[serde(skip)]
+    filter: PathFilter,
+}
+
+/// What to restore, and where to.
+#[derive(Debug, Clone)]
+pub struct RestoreRequest<'a> {
+    /// The source.
+    pub source: &'a str,
+    /// Which state.
+    pub point: &'a RestorePoint,
+    /// The region to read.
+    pub region: &'a RegionName,
+    /// Where it goes: a file for a database, an empty or missing folder for a folder.
+    pub target: &'a Path,
+    /// The class of the environment that the target belongs to.
+    pub into: EnvironmentClass,
+    /// Globs that pick entries of a folder; none picks everything.
+    pub paths: &'a [String],
 }
 
 impl RestorePlan {
@@ -75,22 +94,23 @@ pub struct RestoreReport {
 }
 
 impl Session {
-    /// Plans a restore from one region.
-    ///
-    /// `into` is the class of the environment that the target belongs to; raw production data goes
-    /// nowhere but production.
+    /// Plans a restore from one region. Raw production data goes nowhere but production.
     ///
     /// # Errors
-    /// Fails if there is no such snapshot, or policy refuses.
+    /// Fails if there is no such snapshot, policy refuses, or parts of a database are asked for.
     pub async fn plan_restore(
         &self,
         environment: &Environment,
-        source: &str,
-        point: &RestorePoint,
-        region: &RegionName,
-        target: &Path,
-        into: EnvironmentClass,
+        request: &RestoreRequest<'_>,
     ) -> Result<RestorePlan, OperationError> {
+        let RestoreRequest {
+            source,
+            point,
+            region,
+            target,
+            into,
+            paths,
+        } = *request;
         let opened = self.open_region(region).await?;
         let repository = self
             .open_repository(environment, &opened, Role::Reader)
@@ -114,6 +134,12 @@ impl Session {
         };
         let record = point.find(&repository, environment, &source).await?;
         may_restore(record.class, into, record.masked)?;
+        if record.source_kind != SourceKind::Files && !paths.is_empty() {
+            return Err(OperationError::Usage {
+                message: format!("`{source}` is a database: it comes back whole"),
+                hint: "leave `--path` out".to_owned(),
+            });
+        }
         Ok(RestorePlan {
             snapshot: record.id,
             environment: environment.name.to_string(),
@@ -123,13 +149,12 @@ impl Session {
             region: region.clone(),
             target: target.to_owned(),
             bytes: record.totals.bytes,
+            filter: PathFilter::new(paths)?,
             record,
         })
     }
 
     /// Carries out a restore.
-    ///
-    /// `wanted` picks the entries of a folder; a database comes back whole.
     ///
     /// # Errors
     /// Fails if the target is in use, or anything is missing or damaged; then nothing is left at the
@@ -138,7 +163,6 @@ impl Session {
         &self,
         environment: &Environment,
         plan: &RestorePlan,
-        wanted: impl Fn(&EntryPath) -> bool,
     ) -> Result<RestoreReport, OperationError> {
         let opened = self.open_region(&plan.region).await?;
         let repository = self
@@ -152,6 +176,7 @@ impl Session {
                 Some(&plan.source),
             )
             .await?;
+        let wanted = |path: &EntryPath| plan.filter.is_match(path);
         let result = restore_snapshot(
             &repository,
             &plan.record,

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use lifeboat_masking::{Gate, LeakReport};
 use lifeboat_model::Verdict;
-use lifeboat_operations::{MaskTask, OperationError, Scratch, Session};
+use lifeboat_operations::{MaskTask, OperationError};
 
 use crate::args::Args;
 use crate::exit::Exit;
@@ -17,21 +17,11 @@ pub(super) fn run(
     output: &Path,
     report_file: Option<&Path>,
 ) -> Result<Exit, OperationError> {
-    let session = session(args)?;
-    if output.symlink_metadata().is_ok() {
-        return Err(lifeboat_source_sqlite::SqliteError::Exists {
-            path: output.to_owned(),
-        }
-        .into());
-    }
+    let session = setup::session(args)?;
     let scope = format!("{}", session.world.clock.now());
     let task = MaskTask::prepare(&session, &rooted(rules)?, input, &scope)?;
     show_warnings(&task);
-    // Made beside the output and moved there once the gates have passed: a name that people look at
-    // never holds anything else.
-    let run = lifeboat_model::RunId::from_bytes(session.world.entropy.bytes());
-    let scratch = Scratch::beside(output, ".masking", &run.to_string())?;
-    let (report, released) = task.run(&session, &scratch.path().join("masked.sqlite"))?;
+    let (report, written) = task.run_into(&session, output)?;
     if let Some(file) = report_file {
         write_report(&report.leak_report, file)?;
     }
@@ -41,24 +31,21 @@ pub(super) fn run(
     } else {
         show(&report.leak_report);
     }
-    if let Ok(masked) = released {
-        lifeboat_source_sqlite::install(&masked.into_inner().path, output)?;
-        if !args.json {
-            let (rows, secs) = (report.rows, report.mask_secs + report.verify_secs);
-            let place = output.display();
-            table::line(&format!(
-                "{rows} rows masked into {place} in {}",
-                table::secs(secs)
-            ));
-        }
-    } else {
+    if !written {
         fail::print_line("error: nothing was written: a leak gate did not pass");
+    } else if !args.json {
+        let (rows, secs) = (report.rows, report.mask_secs + report.verify_secs);
+        let place = output.display();
+        table::line(&format!(
+            "{rows} rows masked into {place} in {}",
+            table::secs(secs)
+        ));
     }
     Ok(Exit::of_verdict(verdict, Exit::REFUSED).refuse_unverified())
 }
 
 pub(super) fn check(args: &Args, rules: &Path, input: &Path) -> Result<Exit, OperationError> {
-    let session = session(args)?;
+    let session = setup::session(args)?;
     let task = MaskTask::prepare(&session, &rooted(rules)?, input, "check")?;
     show_warnings(&task);
     table::line(&format!(
@@ -67,11 +54,6 @@ pub(super) fn check(args: &Args, rules: &Path, input: &Path) -> Result<Exit, Ope
         input.display()
     ));
     Ok(Exit::DONE)
-}
-
-/// Rules and databases may be masked outside any project, so an empty configuration does then.
-fn session(args: &Args) -> Result<Session, OperationError> {
-    setup::session(args)
 }
 
 fn rooted(path: &Path) -> Result<std::path::PathBuf, OperationError> {

@@ -1,8 +1,6 @@
 //! `lifeboat restore`.
 
-use lifeboat_model::{EntryPath, SourceKind};
-use lifeboat_operations::{OperationError, RestoreReport};
-use lifeboat_source_files::PathFilter;
+use lifeboat_operations::{OperationError, RestoreReport, RestoreRequest};
 
 use crate::args::{Args, Command};
 use crate::exit::Exit;
@@ -34,22 +32,20 @@ pub(super) async fn run(args: &Args) -> Result<Exit, OperationError> {
         source,
     })?;
     let class = into.unwrap_or(environment.class);
-    let plan = session
-        .plan_restore(environment, source, at, region, &target, class)
-        .await?;
-    if plan.source_kind != SourceKind::Files && !path.is_empty() {
-        return Err(OperationError::Usage {
-            message: format!("`{source}` is a database: it comes back whole"),
-            hint: "leave `--path` out".to_owned(),
-        });
-    }
-    let filter = PathFilter::new(path)?;
+    let request = RestoreRequest {
+        source,
+        point: at,
+        region,
+        target: &target,
+        into: class,
+        paths: path,
+    };
+    let plan = session.plan_restore(environment, &request).await?;
     if *dry_run {
         table::json(&plan);
         return Ok(Exit::DONE);
     }
-    let wanted = |path: &EntryPath| filter.is_match(path);
-    let report = session.restore(environment, &plan, wanted).await?;
+    let report = session.restore(environment, &plan).await?;
     if args.json {
         table::json(&report);
     } else {
