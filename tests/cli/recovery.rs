@@ -215,3 +215,49 @@ fn init_makes_a_project_that_checks_out_and_shows_the_recovery_code_once() {
         0o600
     );
 }
+
+#[test]
+fn the_recovery_code_alone_brings_everything_back_in_a_project_written_anew() {
+    let project = Project::without_repository();
+    let output = project.command(&["init"]).output().unwrap();
+    let shown = crate::project::text(&output);
+    let code = shown
+        .split_whitespace()
+        .find(|word| word.starts_with("LIFEBOAT-ROOT-"))
+        .unwrap();
+    project.ok(&["backup", "prod"]);
+    project.ok(&["replicate", "prod"]);
+    // All that is left: the replica's disk and the paper.
+    let rescue = tempfile::tempdir().unwrap();
+    let write = |file: &str, text: &str| std::fs::write(rescue.path().join(file), text).unwrap();
+    std::fs::create_dir(rescue.path().join("environments")).unwrap();
+    write("code", code);
+    let url = project.path("regions/eu-west");
+    write(
+        "lifeboat.toml",
+        &format!(
+            "version = 1\nproject = \"rescue\"\n[keys]\nroot = \"file:code\"\n\
+             [region.eu-west]\nurl = \"{}\"\nlocation = \"eu\"\n",
+            url.display()
+        ),
+    );
+    write(
+        "environments/prod.toml",
+        "class = \"test\"\nregion = \"eu-west\"\n[source.shop]\nkind = \"sqlite\"\npath = \"shop.db\"\n",
+    );
+    let output = crate::project::lifeboat()
+        .args([
+            "restore",
+            "prod",
+            "shop",
+            "--to",
+            "shop.db",
+            "--into",
+            "production",
+        ])
+        .current_dir(rescue.path())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", crate::project::text(&output));
+    crate::project::assert_same_rows(&project.shop(), &rescue.path().join("shop.db"));
+}
