@@ -230,3 +230,17 @@ impl Project {
         }
     }
 }
+
+#[test]
+fn a_source_that_fails_keeps_no_other_from_being_backed_up() {
+    let project = Project::new();
+    std::fs::remove_dir_all(project.path("production/config")).unwrap();
+    project.fails(&["backup", "prod"], 1, &["production/config", "hint:"]);
+    let listed = project.json(&["snapshots", "prod"]);
+    assert_eq!(
+        listed.as_array().unwrap().len(),
+        1,
+        "the database was not backed up"
+    );
+    assert_eq!(listed[0]["source"], "shop");
+}

@@ -261,3 +261,47 @@ fn the_recovery_code_alone_brings_everything_back_in_a_project_written_anew() {
     assert!(output.status.success(), "{}", crate::project::text(&output));
     crate::project::assert_same_rows(&project.shop(), &rescue.path().join("shop.db"));
 }
+
+#[test]
+fn a_region_that_can_only_be_read_still_serves_a_restore() {
+    let project = Project::new();
+    project.ok(&["backup", "prod", "shop"]);
+    let region = project.path("regions/eu-central");
+    let mount = |args: &[&str]| {
+        let mut command = std::process::Command::new("mount");
+        command.args(args).arg(&region);
+        command.status().is_ok_and(|status| status.success())
+    };
+    let path = region.to_str().unwrap();
+    if !mount(&["--bind", path]) || !mount(&["-o", "remount,ro,bind"]) {
+        return crate::project::skip("a folder cannot be mounted read-only here");
+    }
+    let restored = project
+        .command(&["restore", "prod", "shop", "--to", "shop.db"])
+        .output();
+    let verified = project
+        .command(&["verify", "prod", "--region", "eu-central"])
+        .output();
+    let backed_up = project.command(&["backup", "prod", "shop"]).output();
+    std::process::Command::new("umount")
+        .arg(&region)
+        .status()
+        .unwrap();
+    let (restored, verified) = (restored.unwrap(), verified.unwrap());
+    assert!(
+        restored.status.success(),
+        "{}",
+        crate::project::text(&restored)
+    );
+    assert!(
+        verified.status.success(),
+        "{}",
+        crate::project::text(&verified)
+    );
+    crate::project::assert_exit(
+        &backed_up.unwrap(),
+        1,
+        &["ead-only file system"],
+        &["backup"],
+    );
+}

@@ -256,6 +256,20 @@ fn target_in(place: &Path, source: &Source) -> PathBuf {
         })
 }
 
+/// Clocks of two hosts that differ by no more than this agree.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(1);
+
+/// Returns the time between the newest transaction and the fault.
+///
+/// A transaction from after the fault means that clocks disagree: then nothing was measured.
+fn work_lost(newest: Timestamp, declared: Timestamp) -> Option<Duration> {
+    let between = declared.duration_since(newest);
+    match Duration::try_from(between) {
+        Ok(lost) => Some(lost),
+        Err(_) => (between.unsigned_abs() <= CLOCK_TOLERANCE).then_some(Duration::ZERO),
+    }
+}
+
 fn report(
     session: &Session,
     environment: &Environment,
@@ -272,10 +286,9 @@ fn report(
             ..environment.objectives
         },
     };
-    let lost = |newest: Timestamp| {
-        Duration::try_from(declared.duration_since(newest)).unwrap_or(Duration::ZERO)
-    };
-    let rpo = recovered.newest.map(lost);
+    let rpo = recovered
+        .newest
+        .and_then(|newest| work_lost(newest, declared));
     let judgement = judge(
         &judged,
         Measured {
@@ -314,5 +327,27 @@ fn report(
                     snapshots were written to"
             .to_owned(),
         cleaned_up,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commit_from_after_the_fault_measures_nothing() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let fault = at("2026-11-21T03:00:00Z");
+        let lost = work_lost(at("2026-11-21T02:59:50Z"), fault);
+        assert_eq!(lost, Some(Duration::from_secs(10)));
+        assert_eq!(
+            work_lost(at("2026-11-21T03:00:00.5Z"), fault),
+            Some(Duration::ZERO)
+        );
+        assert_eq!(
+            work_lost(at("2026-11-21T03:05:00Z"), fault),
+            None,
+            "a clock is 5 minutes off"
+        );
     }
 }

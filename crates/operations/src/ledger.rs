@@ -14,7 +14,8 @@ use crate::session::Session;
 /// A run that has been announced in the ledger.
 pub struct Run {
     begin: RunBegin,
-    store: Arc<dyn ObjectStore>,
+    /// The ledger; `None` if it could not be written and need not be.
+    store: Option<Arc<dyn ObjectStore>>,
 }
 
 /// What a run leaves in the ledger.
@@ -23,8 +24,11 @@ pub type Facts = BTreeMap<String, serde_json::Value>;
 impl Session {
     /// Announces a run in a region's ledger.
     ///
+    /// A region that can only be read, such as a disk mounted read-only after a disaster, must still
+    /// serve a restore: what only reads goes on without its ledger entry.
+    ///
     /// # Errors
-    /// Fails if the ledger cannot be written; then the work must not begin.
+    /// Fails if the ledger cannot be written and the run is to write there; then it must not begin.
     pub async fn begin_run(
         &self,
         store: &Arc<dyn ObjectStore>,
@@ -41,11 +45,15 @@ impl Session {
             host: self.host.clone(),
             operator: self.operator.clone(),
         };
-        begin.write(&**store).await?;
-        Ok(Run {
-            begin,
-            store: store.clone(),
-        })
+        let store = match begin.write(&**store).await {
+            Ok(()) => Some(store.clone()),
+            Err(error) if kind.only_reads() => {
+                tracing::warn!(%error, "this {kind} is not recorded in the ledger");
+                None
+            }
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Run { begin, store })
     }
 }
 
@@ -82,9 +90,16 @@ impl Run {
             outcome,
             facts,
         };
-        let written = self.begin.write_end(&*self.store, &end).await;
+        let written = match &self.store {
+            Some(store) => self.begin.write_end(&**store, &end).await,
+            None => Ok(()),
+        };
         match (result, written) {
             (Ok(done), Ok(())) => Ok(done),
+            (Ok(done), Err(ledger)) if self.begin.kind.only_reads() => {
+                tracing::warn!(%ledger, run = %self.begin.run, "the run's end was not recorded");
+                Ok(done)
+            }
             (Ok(_), Err(error)) => Err(error.into()),
             (Err(error), written) => {
                 if let Err(ledger) = written {

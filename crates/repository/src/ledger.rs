@@ -33,6 +33,13 @@ pub enum RunKind {
     Verify,
 }
 
+impl RunKind {
+    /// Reports whether a run of this kind only reads the region it works on.
+    pub const fn only_reads(self) -> bool {
+        matches!(self, Self::Restore | Self::Verify)
+    }
+}
+
 impl std::fmt::Display for RunKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(match self {

@@ -5,7 +5,7 @@ use lifeboat_operations::{BackupReport, OperationError};
 
 use crate::args::{Args, Command};
 use crate::exit::Exit;
-use crate::{setup, table};
+use crate::{fail, setup, table};
 
 pub(super) async fn run(args: &Args) -> Result<Exit, OperationError> {
     let Command::Backup {
@@ -31,17 +31,23 @@ pub(super) async fn run(args: &Args) -> Result<Exit, OperationError> {
         table::json(&plans);
         return Ok(Exit::DONE);
     }
+    // A source that fails keeps none of the others from being backed up.
     let mut reports = Vec::new();
+    let mut failed = None;
     for plan in &plans {
-        reports.push(session.backup(plan).await?);
+        match session.backup(plan).await {
+            Ok(report) => reports.push(report),
+            Err(error) => failed = failed.or(Some(fail::print(&error))),
+        }
     }
     if args.json {
         table::json(&reports);
-    } else {
+    } else if !reports.is_empty() {
         show(&reports);
     }
     let whole = reports.iter().all(|report| report.skipped.is_empty());
-    Ok(if whole { Exit::DONE } else { Exit::INCOMPLETE })
+    let incomplete = (!whole).then_some(Exit::INCOMPLETE);
+    Ok(failed.or(incomplete).unwrap_or(Exit::DONE))
 }
 
 /// Prints what backups did.

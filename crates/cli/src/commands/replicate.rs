@@ -4,7 +4,7 @@ use lifeboat_operations::{OperationError, ReplicateReport};
 
 use crate::args::Args;
 use crate::exit::Exit;
-use crate::{setup, table};
+use crate::{fail, setup, table};
 
 pub(super) async fn run(
     args: &Args,
@@ -33,16 +33,21 @@ pub(super) async fn run(
         table::json(&plans);
         return Ok(Exit::DONE);
     }
+    // A region that fails keeps none of the others from getting its copy.
     let mut reports = Vec::new();
+    let mut failed = None;
     for plan in &plans {
-        reports.push(session.replicate(environment, plan).await?);
+        match session.replicate(environment, plan).await {
+            Ok(report) => reports.push(report),
+            Err(error) => failed = failed.or(Some(fail::print(&error))),
+        }
     }
     if args.json {
         table::json(&reports);
     } else {
         reports.iter().for_each(show);
     }
-    Ok(Exit::DONE)
+    Ok(failed.unwrap_or(Exit::DONE))
 }
 
 fn show(report: &ReplicateReport) {

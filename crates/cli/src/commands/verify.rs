@@ -5,7 +5,7 @@ use lifeboat_repository::VerifyLevel;
 
 use crate::args::{Args, Command, Level};
 use crate::exit::Exit;
-use crate::{setup, table};
+use crate::{fail, setup, table};
 
 pub(super) async fn run(args: &Args) -> Result<Exit, OperationError> {
     let Command::Verify {
@@ -33,19 +33,18 @@ pub(super) async fn run(args: &Args) -> Result<Exit, OperationError> {
         Some(name) => vec![&session.config.region(name)?.name],
         None => session.regions_of(environment),
     };
+    // A region that cannot be read keeps none of the others from being verified.
     let mut runs = Vec::new();
+    let mut failed = None;
     for region in regions {
-        runs.push(
-            session
-                .verify(
-                    environment,
-                    &VerifyPlan {
-                        region: region.clone(),
-                        level,
-                    },
-                )
-                .await?,
-        );
+        let plan = VerifyPlan {
+            region: region.clone(),
+            level,
+        };
+        match session.verify(environment, &plan).await {
+            Ok(run) => runs.push(run),
+            Err(error) => failed = failed.or(Some(fail::print(&error))),
+        }
     }
     if args.json {
         table::json(&runs);
@@ -53,7 +52,8 @@ pub(super) async fn run(args: &Args) -> Result<Exit, OperationError> {
         runs.iter().for_each(show);
     }
     let sound = runs.iter().all(|run| run.report.damage.is_empty());
-    Ok(if sound { Exit::DONE } else { Exit::INTEGRITY })
+    let damaged = (!sound).then_some(Exit::INTEGRITY);
+    Ok(damaged.or(failed).unwrap_or(Exit::DONE))
 }
 
 fn show(run: &VerifyRun) {
