@@ -81,7 +81,7 @@ fn restore(bencher: Bencher) {
     bencher.counter(BytesCount::new(LEN)).bench_local(|| {
         runtime.block_on(async {
             let manifest = repository.manifest(&snapshot).await.unwrap();
-            let mut pieces = Box::pin(manifest.fetch([0]).unwrap());
+            let mut pieces = Box::pin(manifest.fetch([(0, 0)]).unwrap());
             while let Some(pieces) = pieces.next().await {
                 divan::black_box(pieces.unwrap());
             }

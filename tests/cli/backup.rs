@@ -244,3 +244,58 @@ fn a_source_that_fails_keeps_no_other_from_being_backed_up() {
     );
     assert_eq!(listed[0]["source"], "shop");
 }
+
+#[test]
+fn what_a_lost_pack_held_is_stored_again_by_the_next_backup() {
+    let project = Project::new();
+    project.ok(&["backup", "prod", "shop"]);
+    for (n, kind) in ["--incremental", "--full"].into_iter().enumerate() {
+        // One pack is cut short, the other is gone: content and manifest.
+        let packs = project.packs("eu-central");
+        let file = std::fs::OpenOptions::new()
+            .write(true)
+            .open(&packs[0].0)
+            .unwrap();
+        file.set_len(packs[0].1 / 2).unwrap();
+        packs
+            .iter()
+            .skip(1)
+            .for_each(|pack| std::fs::remove_file(&pack.0).unwrap());
+        project.ok(&["backup", "prod", "shop", kind]);
+        let to = project.path(&format!("restored-{n}.db"));
+        project.ok(&["restore", "prod", "shop", "--to", to.to_str().unwrap()]);
+        assert_same_rows(&project.shop(), &to);
+        std::fs::remove_file(&packs[0].0).unwrap();
+    }
+}
+
+#[test]
+fn a_path_that_matches_nothing_is_an_error_and_a_link_brings_its_content() {
+    let project = Project::new();
+    let config = project.path("production/config");
+    std::fs::write(config.join("first"), "content").unwrap();
+    std::fs::hard_link(config.join("first"), config.join("second")).unwrap();
+    project.ok(&["backup", "prod", "config"]);
+    let restore = [
+        "restore",
+        "prod",
+        "config",
+        "--to",
+        "out",
+        "--path",
+        "config/first",
+    ];
+    project.fails(
+        &restore,
+        2,
+        &["nothing in snapshot", "paths begin inside the source"],
+    );
+    assert!(!project.path("out").exists());
+    project.ok(&[
+        "restore", "prod", "config", "--to", "out", "--path", "second",
+    ]);
+    assert_eq!(
+        std::fs::read_to_string(project.path("out/second")).unwrap(),
+        "content"
+    );
+}

@@ -172,19 +172,23 @@ fn a_folder_drill_judges_the_rto_alone() {
 #[test]
 fn status_shows_replicas_that_lag_and_runs_that_died() {
     let project = Project::new();
-    project.ok(&["backup", "prod", "shop"]);
+    project.ok(&["backup", "prod"]);
     project.ok(&["replicate", "prod"]);
-    project.ok(&["backup", "prod", "shop", "--tier", "hourly"]);
+    project.ok(&["backup", "prod", "--tier", "hourly"]);
     let status = project.json(&["status", "prod"]);
     let replica = &status[0]["regions"][1];
     assert_eq!(
         (&replica["region"], &replica["behind"]),
-        (&"eu-west".into(), &1.into())
+        (&"eu-west".into(), &2.into())
     );
     assert!(replica["exposure_secs"].as_f64() > status[0]["regions"][0]["exposure_secs"].as_f64());
     assert!(status[0]["unfinished"].as_array().unwrap().is_empty());
     std::fs::rename(project.path("regions/eu-west"), project.path("lost")).unwrap();
-    project.fails(&["status", "prod"], 3, &["eu-west"]);
+    project.fails(&["status", "prod"], 3, &["eu-west", "failed to open"]);
+    std::fs::rename(project.path("lost"), project.path("regions/eu-west")).unwrap();
+    std::fs::remove_dir_all(project.path("regions/eu-central")).unwrap();
+    // The replica tells what there is when the home is gone.
+    project.fails(&["status", "prod"], 3, &["eu-central", "shop", "reachable"]);
 }
 
 #[test]
@@ -204,7 +208,13 @@ fn init_makes_a_project_that_checks_out_and_shows_the_recovery_code_once() {
         crate::project::text(&output)
     };
     assert!(run(&["init", "--name", "acme"]).contains("LIFEBOAT-ROOT-"));
-    run(&["check"]);
+    let output = crate::project::lifeboat()
+        .arg("check")
+        .current_dir(place.path())
+        .output()
+        .unwrap();
+    // The starter's sources are the user's to bring; everything else is in order.
+    crate::project::assert_exit(&output, 1, &["is sound", "MISSING: prod/app"], &["check"]);
     assert!(
         !run(&["init"]).contains("LIFEBOAT-ROOT-"),
         "a second init is harmless"
@@ -217,7 +227,7 @@ fn init_makes_a_project_that_checks_out_and_shows_the_recovery_code_once() {
 }
 
 #[test]
-fn the_recovery_code_alone_brings_everything_back_in_a_project_written_anew() {
+fn the_recovery_code_and_one_disk_bring_everything_back_without_a_project() {
     let project = Project::without_repository();
     let output = project.command(&["init"]).output().unwrap();
     let shown = crate::project::text(&output);
@@ -229,36 +239,23 @@ fn the_recovery_code_alone_brings_everything_back_in_a_project_written_anew() {
     project.ok(&["replicate", "prod"]);
     // All that is left: the replica's disk and the paper.
     let rescue = tempfile::tempdir().unwrap();
-    let write = |file: &str, text: &str| std::fs::write(rescue.path().join(file), text).unwrap();
-    std::fs::create_dir(rescue.path().join("environments")).unwrap();
-    write("code", code);
-    let url = project.path("regions/eu-west");
-    write(
-        "lifeboat.toml",
-        &format!(
-            "version = 1\nproject = \"rescue\"\n[keys]\nroot = \"file:code\"\n\
-             [region.eu-west]\nurl = \"{}\"\nlocation = \"eu\"\n",
-            url.display()
-        ),
-    );
-    write(
-        "environments/prod.toml",
-        "class = \"test\"\nregion = \"eu-west\"\n[source.shop]\nkind = \"sqlite\"\npath = \"shop.db\"\n",
-    );
-    let output = crate::project::lifeboat()
-        .args([
-            "restore",
-            "prod",
-            "shop",
-            "--to",
-            "shop.db",
-            "--into",
-            "production",
-        ])
-        .current_dir(rescue.path())
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", crate::project::text(&output));
+    std::fs::write(rescue.path().join("code"), code).unwrap();
+    let disk = project.path("regions/eu-west");
+    std::fs::remove_dir_all(project.path("regions/eu-central")).unwrap();
+    std::fs::remove_file(project.path("lifeboat.toml")).unwrap();
+    let run = |args: &[&str]| {
+        let mut command = crate::project::lifeboat();
+        command
+            .args(args)
+            .arg("--from")
+            .arg(&disk)
+            .args(["--key", "code"]);
+        let output = command.current_dir(rescue.path()).output().unwrap();
+        assert!(output.status.success(), "{}", crate::project::text(&output));
+        crate::project::text(&output)
+    };
+    assert!(run(&["snapshots"]).contains("prod/shop"));
+    run(&["restore", "prod", "shop", "--to", "shop.db"]);
     crate::project::assert_same_rows(&project.shop(), &rescue.path().join("shop.db"));
 }
 
@@ -304,4 +301,48 @@ fn a_region_that_can_only_be_read_still_serves_a_restore() {
         &["ead-only file system"],
         &["backup"],
     );
+}
+
+#[test]
+fn a_receipt_needs_every_index_object_that_a_snapshot_needs() {
+    let project = Project::new();
+    project.ok(&["backup", "prod"]);
+    for region in ["eu-central", "eu-west"] {
+        std::fs::remove_dir_all(project.path(&format!("regions/{region}/index"))).ok();
+    }
+    project.fails(&["replicate", "prod"], 4, &["needs index object"]);
+    assert!(
+        !project.path("regions/eu-west/receipts").exists(),
+        "a receipt for nothing"
+    );
+    project.fails(
+        &[
+            "verify",
+            "prod",
+            "--level",
+            "quick",
+            "--region",
+            "eu-central",
+        ],
+        4,
+        &["index"],
+    );
+}
+
+#[test]
+fn a_drill_of_a_lost_region_is_not_served_by_that_region() {
+    let project = Project::new();
+    project.ok(&["backup", "prod"]);
+    let args = [
+        "drill",
+        "run",
+        "prod",
+        "--scenario",
+        "region-loss",
+        "--region",
+        "eu-central",
+    ];
+    project.fails(&args, 2, &["pretended to be lost"]);
+    let args = ["drill", "run", "prod", "--scenario", "region-loss"];
+    project.fails(&args, 1, &["no snapshot of `prod/shop` in", "eu-west"]);
 }

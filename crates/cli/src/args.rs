@@ -9,7 +9,7 @@ use lifeboat_operations::RestorePoint;
 
 /// Backups, masked staging copies and timed restore drills.
 #[derive(Debug, Parser)]
-#[command(name = "lifeboat", version, about, arg_required_else_help = true, after_help = CODES)]
+#[command(name = "lifeboat", version, arg_required_else_help = true, after_help = CODES)]
 pub(crate) struct Args {
     /// The project's folder; by default the nearest one upwards that holds lifeboat.toml.
     #[arg(long, short = 'C', global = true, value_name = "DIR")]
@@ -17,7 +17,7 @@ pub(crate) struct Args {
     /// Print one JSON document instead of text.
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Show no progress.
+    /// Say nothing but errors, for scheduled jobs.
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
     /// Log more; twice for everything.
@@ -90,6 +90,8 @@ pub(crate) enum Command {
         /// Read another region than the home.
         #[arg(long)]
         region: Option<String>,
+        #[command(flatten)]
+        rescue: RescueArgs,
     },
     /// Put a snapshot back.
     Restore {
@@ -100,7 +102,8 @@ pub(crate) enum Command {
         /// Where to: a file for a database, an empty or missing folder for a folder.
         #[arg(long, value_name = "PLACE")]
         to: PathBuf,
-        /// Which state: `latest`, an instant such as 2026-11-21T03:04:05Z, or a snapshot's id.
+        /// Which state: `latest`, "2h ago", an instant such as 2026-11-21T03:04:05Z or
+        /// "2026-11-21 03:04" (this host's time), a date, or a snapshot's id.
         #[arg(long, default_value = "latest", value_name = "POINT")]
         at: RestorePoint,
         /// Only what matches this glob; may be given several times. Folders only.
@@ -112,6 +115,8 @@ pub(crate) enum Command {
         /// The class of the environment that the target belongs to, if it is another one.
         #[arg(long, value_name = "CLASS")]
         into: Option<EnvironmentClass>,
+        #[command(flatten)]
+        rescue: RescueArgs,
         /// Show what would be done.
         #[arg(long)]
         dry_run: bool,
@@ -164,6 +169,29 @@ pub(crate) enum Command {
         /// The environment; by default all of them.
         environment: Option<String>,
     },
+}
+
+/// Working without a project: when a region and a key are all that is left.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RescueArgs {
+    /// Without a project: read the repository in this folder.
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        requires = "key",
+        conflicts_with = "region"
+    )]
+    pub(crate) from: Option<PathBuf>,
+    /// Without a project: a file with a key, or with the recovery code.
+    #[arg(long, value_name = "FILE", requires = "from")]
+    pub(crate) key: Option<PathBuf>,
+}
+
+impl RescueArgs {
+    /// Returns the folder and the key file, if they were given.
+    pub(crate) fn places(&self) -> Option<(&PathBuf, &PathBuf)> {
+        self.from.as_ref().zip(self.key.as_ref())
+    }
 }
 
 /// What to do with masking rules.

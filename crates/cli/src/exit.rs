@@ -31,8 +31,13 @@ impl Exit {
     pub(crate) const BUSY: Exit = Exit(11);
     /// The key is missing, malformed, too weak, or another repository's.
     pub(crate) const WRONG_KEY: Exit = Exit(12);
-    /// Stopped by Ctrl-C.
+    /// Stopped by Ctrl-C, or by SIGTERM as service managers send it.
     pub(crate) const INTERRUPTED: Exit = Exit(130);
+
+    /// Returns the number.
+    pub(crate) fn code(self) -> i32 {
+        i32::from(self.0)
+    }
 
     /// Returns the code for a kind of failure.
     pub(crate) const fn of_kind(kind: ErrorKind) -> Exit {

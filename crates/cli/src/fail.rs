@@ -1,16 +1,16 @@
 //! Showing failures: what could not be done, why, and the next step.
 
-use std::error::Error;
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
-use lifeboat_model::{Diagnose, Problem, Problems, Severity};
+use lifeboat_model::{Diagnose, Problem, Problems, Severity, error_chain};
 
 use crate::exit::Exit;
 
 /// Prints one line for people.
 pub(crate) fn print_line(line: &str) {
-    anstream::eprintln!("{line}");
+    // If nobody can be told, the exit code still says what happened.
+    writeln!(anstream::stderr(), "{line}").ok();
 }
 
 /// Prints a failure once, with its whole chain and hint, and returns its exit code.
@@ -18,18 +18,7 @@ pub(crate) fn print(error: &dyn Diagnose) -> Exit {
     if let Some(problems) = error.problems() {
         print_problems(problems);
     }
-    let mut line = format!("error: {error}");
-    let mut source = Error::source(error);
-    while let Some(cause) = source {
-        let text = cause.to_string();
-        // A transparent wrapper says the same again.
-        if !line.ends_with(&text) {
-            line.push_str(": ");
-            line.push_str(&text);
-        }
-        source = cause.source();
-    }
-    print_line(&line);
+    print_line(&format!("error: {}", error_chain(error)));
     if let Some(hint) = error.hint() {
         print_line(&format!("hint: {hint}"));
     }

@@ -22,6 +22,7 @@ use crate::exit::Exit;
 pub fn main() -> ExitCode {
     let args = Args::parse();
     setup::logging(args.verbose);
+    table::set_quiet(args.quiet);
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -33,10 +34,26 @@ pub fn main() -> ExitCode {
     runtime.block_on(async {
         tokio::select! {
             exit = commands::run(&args) => exit.into(),
-            _ = tokio::signal::ctrl_c() => {
+            () = stopped() => {
                 fail::print_line("interrupted: what was committed before stays valid");
                 Exit::INTERRUPTED.into()
             }
         }
     })
+}
+
+/// Returns when somebody asks the program to stop: Ctrl-C or SIGTERM.
+async fn stopped() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) = (
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::terminate()),
+    ) else {
+        // Without handlers the system's defaults end the program, as harmlessly.
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
 }

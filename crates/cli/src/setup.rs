@@ -80,6 +80,12 @@ pub(crate) fn load(root: &Path, args: &Args) -> Result<Loaded, OperationError> {
     Ok(Config::load(root, &variables, &args.set)?)
 }
 
+/// Makes a session without a project, for work on a place that the command line names.
+pub(crate) fn session_without_project(args: &Args) -> Session {
+    let here = std::path::absolute(".").unwrap_or_else(|_| PathBuf::from("."));
+    session_for(Config::without_project(here), args.quiet || args.json)
+}
+
 /// Makes a session for a loaded configuration.
 pub(crate) fn session_for(config: Config, quiet: bool) -> Session {
     let variables = Variables::of_process();

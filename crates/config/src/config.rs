@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use jiff::tz::TimeZone;
-use lifeboat_document::Table;
+use lifeboat_document::{Origin, Table};
 use lifeboat_model::{
     EnvironmentClass, EnvironmentName, Location, Objectives, RegionName, SourceKind, SourceName,
 };
@@ -166,6 +166,26 @@ impl FromStr for SourceId {
 }
 
 impl Config {
+    /// Makes a configuration that names nothing, for work on a store that only a path names.
+    pub fn without_project(root: PathBuf) -> Self {
+        let origin = Origin {
+            file: "no project".into(),
+            span: 0..0,
+            line: 0,
+        };
+        Self {
+            project: "none".to_owned(),
+            root,
+            keys: KeyRefs::default(),
+            regions: BTreeMap::new(),
+            environments: BTreeMap::new(),
+            tree: Table {
+                entries: Vec::new(),
+                origin,
+            },
+        }
+    }
+
     /// Returns the environment called `name`.
     ///
     /// # Errors

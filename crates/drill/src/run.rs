@@ -72,6 +72,12 @@ pub fn plan_drill(
             }
         },
     };
+    if request.scenario == Scenario::RegionLoss && region == environment.home {
+        return Err(OperationError::Usage {
+            message: format!("`{region}` is the region that is pretended to be lost"),
+            hint: "leave `--region` out, or name a replica".to_owned(),
+        });
+    }
     let denied = match request.scenario {
         Scenario::Latest => Vec::new(),
         Scenario::RegionLoss => session
@@ -228,7 +234,7 @@ async fn recover_timed(
     if source.spec.kind() == SourceKind::Sqlite {
         checks.push(checks::engine_opens(&target));
         phases.end("open the engine");
-        let (found, check) = checks::newest_commit_in(&target, source);
+        let (found, check) = checks::newest_commit_in(&target, source, snapshot);
         newest = found;
         checks.push(check);
         checks.extend(checks::sqlite(&target, source, snapshot));

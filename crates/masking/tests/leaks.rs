@@ -70,6 +70,24 @@ fn a_clean_copy_passes_every_gate_and_is_released() {
 }
 
 #[test]
+fn kept_columns_are_listed_although_the_gate_passes() {
+    let report = verified(&plan(), |_, batch| batch, "");
+    let gate = report.gate("coverage").unwrap();
+    assert_eq!(gate.verdict, Some(Verdict::Pass));
+    let kept: Vec<_> = gate
+        .findings
+        .iter()
+        .map(|find| (find.table.as_str(), find.column.as_str()))
+        .collect();
+    assert!(kept.starts_with(&[("customers", "country"), ("customers", "created_at")]));
+    assert_eq!(kept.len(), 12);
+    assert!(gate.note.ends_with("12 are kept"), "{}", gate.note);
+    for find in &gate.findings {
+        assert_eq!((find.kind.as_str(), find.count), ("kept", ROWS as u64));
+    }
+}
+
+#[test]
 fn an_original_anywhere_in_the_output_fails_and_is_not_printed() {
     let planted = full_name(12);
     let shouted = planted.to_uppercase();

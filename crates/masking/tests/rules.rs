@@ -3,6 +3,7 @@
 mod shop;
 
 use lifeboat_masking::{ColumnSchema, ColumnType, Plan, RuleSet, Schema, TableSchema};
+use lifeboat_model::{Problems, Severity};
 use shop::{RULES, key, schema};
 
 const HEAD: &str = "version = 1\n[policy]\nunlisted = 'error'\nkey = 'env:K'\n";
@@ -170,4 +171,284 @@ fn foreign_keys_follow_and_may_not_stray() {
         let found = plan_problems(fk(), &rule(stray));
         assert!(found.contains("masks differently from `p.id`"), "{found}");
     }
+}
+
+/// Tables of nullable text columns, except that `id` is a whole number and the key.
+fn schema_of(tables: &[(&str, &[&str])]) -> Schema {
+    let column = |name: &&str| match *name {
+        "id" => ColumnSchema {
+            primary_key: true,
+            ..ColumnSchema::new(*name, ColumnType::Integer)
+        },
+        name if name.ends_with("_id") => ColumnSchema::new(name, ColumnType::Integer),
+        name => text_column(name),
+    };
+    let table = |(name, columns): &(&str, &[&str])| TableSchema {
+        name: (*name).to_owned(),
+        columns: columns.iter().map(column).collect(),
+        rows: Some(1000),
+    };
+    Schema {
+        tables: tables.iter().map(table).collect(),
+    }
+}
+
+fn compile(rules: &str, schema: &Schema) -> Result<Problems, Problems> {
+    let (rules, _) = RuleSet::parse("r.toml", &format!("{HEAD}{rules}"))
+        .unwrap_or_else(|problems| panic!("{problems}\n{rules}"));
+    Plan::compile(&rules, schema, &key()).map(|(_, warnings)| warnings)
+}
+
+/// Returns the lines of the last hint that can be pasted.
+fn block(problems: &Problems) -> String {
+    let hint = problems.iter().last().unwrap().hint.clone().unwrap();
+    let (_, block) = hint.split_once(":\n").unwrap();
+    format!("{block}\n")
+}
+
+const AWKWARD: [&str; 6] = [
+    "first name",
+    "größe",
+    "a.b",
+    "say \"hi\"",
+    "back\\slash",
+    "line\nbreak",
+];
+
+#[test]
+fn what_is_proposed_for_awkward_names_can_be_pasted() {
+    for table in ["t", "main.t", "my table", "tücke"] {
+        let schema = schema_of(&[(table, &AWKWARD)]);
+        let problems = compile("", &schema).unwrap_err();
+        assert_eq!(problems.len(), AWKWARD.len());
+        for (problem, column) in problems.iter().zip(AWKWARD) {
+            assert!(problem.message.contains(&format!("`{table}.{column}`")));
+        }
+        let warnings = compile(&block(&problems), &schema).unwrap();
+        assert!(warnings.is_empty(), "{warnings}");
+    }
+}
+
+#[test]
+fn the_last_problem_of_a_table_has_all_lines_marked_as_guess_or_open() {
+    let columns = [
+        "id",
+        "email",
+        "phone2",
+        "full_name",
+        "ip_address",
+        "mood",
+        "u_id",
+    ];
+    let schema = schema_of(&[("u", &columns)]);
+    let problems = compile("", &schema).unwrap_err();
+    let pasted = block(&problems);
+    assert_eq!(
+        pasted,
+        "[table.u.columns]\n\
+         id = { mask = \"permute_int\", min = 1, max = 999999999 }  # a guess, decide\n\
+         email = { mask = \"email\" }  # a guess, decide\n\
+         phone2 = { mask = \"phone\" }  # a guess, decide\n\
+         full_name = { mask = \"name\" }  # a guess, decide\n\
+         ip_address = { mask = \"ip\" }  # a guess, decide\n\
+         mood = { mask = \"null\" }  # decide\n\
+         u_id = { mask = \"null\" }  # decide\n"
+    );
+    assert!(compile(&pasted, &schema).is_ok());
+    let headers = problems.to_string().matches("[table.u.columns]\n").count();
+    assert_eq!(headers, 1);
+    for (problem, column) in problems.iter().zip(columns) {
+        let hint = problem.hint.as_ref().unwrap();
+        assert!(hint.contains(&format!("`{column} = ")), "{hint}");
+    }
+}
+
+#[test]
+fn a_header_that_the_file_has_is_not_proposed_again() {
+    let schema = schema_of(&[("t", &["id", "mood", "email", "home"])]);
+    let rules = "[domain.mail]\nmask = 'email'\n[table.t]\n[table.t.columns]\nid = 'permute_int'\n";
+    let problems = compile(rules, &schema).unwrap_err();
+    let pasted = block(&problems);
+    assert!(
+        pasted.contains("email = { domain = \"mail\" }  # a guess"),
+        "{pasted}"
+    );
+    assert!(compile(&format!("{rules}{pasted}"), &schema).is_ok());
+}
+
+#[test]
+fn every_guess_fits_the_column_it_is_for() {
+    let names = [
+        "id",
+        "email",
+        "phone",
+        "iban",
+        "ssn",
+        "ip",
+        "mac",
+        "url",
+        "uuid",
+        "password",
+        "company",
+        "username",
+        "firstname",
+        "lastname",
+        "name",
+        "card",
+        "address",
+        "city",
+        "zip",
+        "birth",
+        "body",
+        "mood",
+        "t_id",
+    ];
+    for (n, ty) in [
+        ColumnType::Integer,
+        ColumnType::Real,
+        ColumnType::Text,
+        ColumnType::Blob,
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        for (not_null, unique, max_len) in [
+            (false, false, None),
+            (true, false, None),
+            (false, true, None),
+            (true, true, Some(40)),
+        ] {
+            let columns = names.map(|name| ColumnSchema {
+                not_null,
+                unique,
+                max_len,
+                ..ColumnSchema::new(name, ty)
+            });
+            // No mask makes bytes, nor distinct fractions: such a column takes NULL or a person.
+            if n % 2 == 1 && (not_null || unique) {
+                continue;
+            }
+            let schema = Schema {
+                tables: vec![TableSchema {
+                    name: "t".into(),
+                    columns: columns.to_vec(),
+                    rows: Some(1000),
+                }],
+            };
+            let pasted = block(&compile("", &schema).unwrap_err());
+            if let Err(problems) = compile(&pasted, &schema) {
+                panic!("{ty:?} {not_null} {unique}: {problems}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_guess_for_a_unique_column_lasts_when_an_empty_table_fills() {
+    let mut schema = schema_of(&[("t", &["id", "email"])]);
+    schema.tables[0].columns[1].unique = true;
+    schema.tables[0].rows = Some(0);
+    let pasted = block(&compile("", &schema).unwrap_err());
+    schema.tables[0].rows = Some(1_000_000);
+    assert!(compile(&pasted, &schema).is_ok(), "{pasted}");
+}
+
+#[test]
+fn a_foreign_key_is_not_given_a_line_that_its_target_would_contradict() {
+    let mut schema = schema_of(&[("users", &["id"]), ("posts", &["id", "user_id", "mood"])]);
+    schema.tables[1].columns[1].references = Some(("users".into(), "id".into()));
+    let problems = compile("", &schema).unwrap_err();
+    let text = problems.to_string();
+    assert!(
+        text.contains("give `users.id` a rule, which it follows"),
+        "{text}"
+    );
+    let lines: String = text.lines().filter(|line| line.contains("  # ")).collect();
+    assert!(!lines.contains("user_id"), "{lines}");
+}
+
+#[test]
+fn references_that_lead_nowhere_are_refused_and_say_so() {
+    let schema = schema_of(&[("t", &["id", "a", "b"])]);
+    let rules = |a: &str, b: &str| {
+        let columns = format!("a = {{ references = '{a}' }}\nb = {{ references = '{b}' }}\n");
+        format!("[table.t.columns]\nid = 'permute_int'\n{columns}")
+    };
+    let circle = compile(&rules("t.b", "t.a"), &schema)
+        .unwrap_err()
+        .to_string();
+    for part in [
+        "`t.a` references `t.b`, for which no rule decides",
+        "`t.b` references `t.a`, for which no rule decides",
+    ] {
+        assert!(circle.contains(part), "{circle}");
+    }
+    let absent = compile(&rules("t.x", "t.id"), &schema)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        absent.contains("`references` names no column `t.x`"),
+        "{absent}"
+    );
+    assert!(!absent.contains("no rule names"), "{absent}");
+}
+
+#[test]
+fn a_kept_column_that_looks_like_a_masked_key_is_a_warning() {
+    let schema = schema_of(&[
+        ("users", &["id"]),
+        ("categories", &["id"]),
+        (
+            "comments",
+            &["id", "user_id", "billing_user_id", "category_id", "mood_id"],
+        ),
+    ]);
+    let warnings = |keep: &str| {
+        let rules = format!(
+            "[domain.user]\nmask = 'permute_int'\n[table.users.columns]\nid = {{ domain = 'user' }}\n\
+             [table.categories]\nkeep = ['id']\n[table.comments.columns]\nid = 'permute_int'\n{keep}"
+        );
+        compile(&rules, &schema).unwrap_or_else(|problems| panic!("{problems}"))
+    };
+    let kept =
+        "user_id = 'keep'\nbilling_user_id = 'keep'\ncategory_id = 'keep'\nmood_id = 'keep'\n";
+    let found = warnings(kept);
+    assert_eq!(found.len(), 2, "{found}");
+    let first = found.iter().next().unwrap();
+    assert_eq!((first.severity, first.line), (Severity::Warning, 13));
+    assert_eq!(
+        first.message,
+        "`comments.user_id` looks like `users.id`, which is masked"
+    );
+    let hint = first.hint.as_ref().unwrap();
+    assert!(
+        hint.contains("`user_id = { references = \"users.id\" }`"),
+        "{hint}"
+    );
+    // What the hint says ends it, and so does a reason.
+    let settled = kept
+        .replacen("'keep'", "{ references = 'users.id' }", 1)
+        .replacen(
+            "'keep'",
+            "{ mask = 'keep', reason = 'of another system' }",
+            1,
+        );
+    let found = warnings(&settled);
+    assert!(found.is_empty(), "{found}");
+}
+
+#[test]
+fn one_broken_line_yields_a_few_errors_and_no_others() {
+    // The list is not closed.
+    let mut text = format!("{HEAD}[table.t]\nkeep = [\"a\", \"b\"\n[table.t.columns]\n");
+    for n in 0..40 {
+        text.push_str(&format!("c{n} = {{ mask = \"redact\" }}\n"));
+    }
+    let problems = RuleSet::parse("r.toml", &text).unwrap_err();
+    assert_eq!(problems.len(), 3, "{problems}");
+    let lines: Vec<_> = problems.iter().map(|problem| problem.line).collect();
+    assert!((6..=7).contains(&lines[0]), "{lines:?}");
+    assert!(lines.is_sorted(), "{lines:?}");
+    assert!(problems.to_string().contains("more errors may follow"));
+    assert!(problems.text_of("r.toml").is_some());
 }

@@ -63,3 +63,19 @@ pub trait Diagnose: std::error::Error {
         None
     }
 }
+
+/// Writes an error with all its causes on one line. A cause that only repeats what was said, as
+/// transparent wrappers do, is left out.
+pub fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !line.ends_with(&text) {
+            line.push_str(": ");
+            line.push_str(&text);
+        }
+        cause = error.source();
+    }
+    line
+}

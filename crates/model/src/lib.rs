@@ -13,7 +13,7 @@ mod tier;
 mod verdict;
 
 pub use entry::{Entry, EntryKind, EntryPath, InvalidPath, Metadata, Span};
-pub use error::{Diagnose, ErrorKind};
+pub use error::{Diagnose, ErrorKind, error_chain};
 pub use id::{ChunkId, IndexId, InvalidId, KeyId, PackId, RepositoryId, RunId, SnapshotId};
 pub use name::{EnvironmentName, InvalidName, Location, RegionName, SourceName};
 pub use objective::{Objectives, Rpo, Rto, human_duration};

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use lifeboat_model::{Diagnose, ErrorKind, Problems, RegionName};
+use lifeboat_model::{Diagnose, ErrorKind, Problems, RegionName, Severity};
 
 /// An operation could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +46,7 @@ pub enum OperationError {
     Unknown(#[from] lifeboat_config::UnknownName),
 
     /// Files that people write have errors.
-    #[error("{} in files that people write", count(.problems))]
+    #[error("{}", count(.problems))]
     Problems {
         /// The problems.
         problems: Box<Problems>,
@@ -134,9 +134,13 @@ pub enum OperationError {
 }
 
 fn count(problems: &Problems) -> String {
-    match problems.len() {
-        1 => "1 problem".to_owned(),
-        many => format!("{many} problems"),
+    let errors = problems
+        .iter()
+        .filter(|problem| problem.severity == Severity::Error)
+        .count();
+    match errors {
+        1 => "nothing was done because of this error".to_owned(),
+        many => format!("nothing was done because of these {many} errors"),
     }
 }
 

@@ -1,15 +1,14 @@
 //! Folders: from a walk into a snapshot, and from a snapshot into a tree.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use futures::StreamExt as _;
-use lifeboat_model::{EntryKind, EntryPath};
+use lifeboat_model::{Entry, EntryKind, EntryPath};
 use lifeboat_repository::{Layout, Manifest, Pieces, SnapshotWriter};
 use lifeboat_runtime::Progress;
 use lifeboat_source_files::{
-    FileProblem, FilesOptions, Found, Piece, Stability, TreeReport, TreeWriter, Walker,
+    FileProblem, FileSlot, FilesOptions, Found, Piece, Stability, TreeReport, TreeWriter, Walker,
 };
 
 use crate::error::OperationError;
@@ -87,8 +86,10 @@ async fn read_file(
     match fault {
         None => {
             writer.end_file().await?;
-            if matches!(reader.finish(), Ok(Stability::ChangedWhileReading)) {
-                progress.warn(&format!("`{}` changed while it was read", found.entry.path));
+            if !matches!(reader.finish(), Ok(Stability::Stable)) {
+                let why = "it changed while it was read, so it may mix two states";
+                progress.warn(&format!("`{}`: {why}", found.entry.path));
+                writer.skip(found.entry.path.clone(), why);
             }
             Ok(Ok(()))
         }
@@ -120,9 +121,12 @@ pub(crate) async fn write_tree(
     let mut tree = TreeWriter::create(target)?;
     let mut files = Vec::new();
     for (number, stored) in manifest.entries.iter().enumerate() {
-        match stored.entry.kind {
+        match &stored.entry.kind {
             _ if !wanted(&stored.entry.path) => {}
-            EntryKind::File { .. } => files.push(number),
+            EntryKind::File { .. } => files.push((number, stored.entry.clone())),
+            EntryKind::Hardlink { first } if !wanted(first) => {
+                files.extend(linked_file(manifest, &stored.entry, first));
+            }
             _ => tree.add(&stored.entry)?,
         }
     }
@@ -133,20 +137,41 @@ pub(crate) async fn write_tree(
     Ok((tree.finish()?, bytes))
 }
 
+/// Makes a file of a link whose first name is not restored: it brings the content itself.
+fn linked_file(manifest: &Manifest, link: &Entry, first: &EntryPath) -> Option<(usize, Entry)> {
+    let number = manifest
+        .entries
+        .iter()
+        .position(|stored| stored.entry.path == *first)?;
+    let kind = manifest.entries[number].entry.kind.clone();
+    Some((
+        number,
+        Entry {
+            kind,
+            ..link.clone()
+        },
+    ))
+}
+
 /// Writes some files; each is open until its last piece came.
+///
+/// Each is the number of the entry that has the content, and the entry to make.
 async fn write_files(
     manifest: &Manifest,
     tree: &TreeWriter,
-    files: &[usize],
+    files: &[(usize, Entry)],
     progress: &dyn Progress,
 ) -> Result<u64, OperationError> {
-    let mut slots = BTreeMap::new();
-    for number in files {
-        let slot = tree.create_file(&manifest.entries[*number].entry)?;
-        slots.insert(*number, Arc::new(slot));
+    let mut slots = Vec::new();
+    for (_, entry) in files {
+        slots.push(Arc::new(tree.create_file(entry)?));
     }
+    let contents = files
+        .iter()
+        .enumerate()
+        .map(|(slot, (number, _))| (slot, *number));
     let mut bytes = 0;
-    let mut stream = Box::pin(manifest.fetch(files.iter().copied())?);
+    let mut stream = Box::pin(manifest.fetch(contents)?);
     while let Some(pieces) = stream.next().await {
         let pieces = pieces?;
         let len: u64 = pieces
@@ -154,37 +179,33 @@ async fn write_files(
             .iter()
             .map(|piece| piece.range.len() as u64)
             .sum();
-        write_pieces(&pieces, |file| slots[&file].clone()).await?;
+        write_pieces(&pieces, &slots).await?;
         bytes += len;
         progress.advance(len);
     }
-    for (number, slot) in slots {
-        let slot = Arc::into_inner(slot).expect("all pieces are written");
-        slot.finish(&manifest.entries[number].entry)?;
+    drop(stream);
+    for (slot, (_, entry)) in slots.into_iter().zip(files) {
+        Arc::into_inner(slot)
+            .expect("all pieces are written")
+            .finish(entry)?;
     }
     Ok(bytes)
 }
 
-async fn write_pieces(
-    pieces: &Pieces,
-    slot: impl Fn(usize) -> Arc<lifeboat_source_files::FileSlot>,
-) -> Result<(), OperationError> {
+async fn write_pieces(pieces: &Pieces, slots: &[Arc<FileSlot>]) -> Result<(), OperationError> {
     let bytes = pieces.bytes.clone();
-    let writes: Vec<_> = pieces
-        .pieces
-        .iter()
-        .map(|piece| {
-            (
-                slot(piece.destination.file),
-                piece.destination.offset,
-                piece.range.clone(),
-            )
-        })
-        .collect();
+    let place = |piece: &lifeboat_repository::Piece| {
+        let destination = piece.destination;
+        (
+            slots[destination.file].clone(),
+            destination.offset,
+            piece.range.clone(),
+        )
+    };
+    let writes: Vec<_> = pieces.pieces.iter().map(place).collect();
     let written = tokio::task::spawn_blocking(move || {
-        writes
-            .into_iter()
-            .try_for_each(|(slot, offset, range)| slot.write_at(offset, &bytes[range]))
+        let mut writes = writes.into_iter();
+        writes.try_for_each(|(slot, offset, range)| slot.write_at(offset, &bytes[range]))
     });
     Ok(written.await.expect("writing does not panic")?)
 }

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 
 use lifeboat_masking::{
-    Canaries, Cell, ColumnSchema, ColumnType, Evidence, IntegrityCheck, LeakReport, MaskKey,
-    Masked, Originals, OutputScan, Plan, RowBatch, RuleSet, Schema, TablePlan, TableSchema, verify,
+    Canaries, Cell, ColumnClass, ColumnSchema, ColumnType, Evidence, IntegrityCheck, LeakReport,
+    MaskKey, Masked, Originals, OutputScan, Plan, RowBatch, RuleSet, Schema, TablePlan,
+    TableSchema, verify,
 };
 use lifeboat_model::{ErrorKind, Problems, RunId, Verdict};
 use lifeboat_runtime::{ComputePool, SecretRef, Stopwatch};
@@ -47,6 +48,8 @@ pub struct MaskReport {
     pub tables: u64,
     /// Number of rows written.
     pub rows: u64,
+    /// Columns that the rules keep as they are: nothing in them is masked.
+    pub kept: Vec<String>,
     /// Full-text indexes that keep no text and so start out empty.
     pub emptied: Vec<String>,
     /// The gates.
@@ -145,6 +148,7 @@ impl MaskTask {
         let report = MaskReport {
             tables: self.tables().count() as u64,
             rows: rebuilt.rows,
+            kept: self.kept(),
             emptied: rebuilt.emptied,
             mask_secs,
             verify_secs: watch.elapsed().as_secs_f64() - mask_secs,
@@ -193,6 +197,18 @@ impl MaskTask {
     fn tables(&self) -> impl Iterator<Item = (&TableInfo, &TablePlan)> {
         let rows = self.schema.tables.iter().filter(|table| table.holds_rows());
         rows.filter_map(|info| Some((info, self.plan.table(&info.name)?)))
+    }
+
+    /// The columns that pass unchanged in every row.
+    fn kept(&self) -> Vec<String> {
+        let of = |table: &TablePlan| {
+            let kept = table
+                .columns()
+                .filter(|(_, class)| *class == ColumnClass::Kept);
+            kept.map(|(name, _)| format!("{}.{name}", table.name()))
+                .collect::<Vec<_>>()
+        };
+        self.plan.tables().flat_map(of).collect()
     }
 
     fn mask_table(

@@ -89,7 +89,12 @@ impl Session {
         let opened = self.open_region(&origin.home).await?;
         let repository = self.open_repository(origin, &opened, Role::Reader).await?;
         let record = RestorePoint::Latest
-            .find(&repository, origin, &source.name)
+            .find(
+                &repository,
+                &origin.name,
+                &source.name,
+                self.world.clock.now(),
+            )
             .await?;
         if record.source_kind != SourceKind::Sqlite {
             return Err(OperationError::Usage {

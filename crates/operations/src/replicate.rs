@@ -78,6 +78,15 @@ impl Session {
         environment: &Environment,
         to: &RegionName,
     ) -> Result<ReplicatePlan, OperationError> {
+        if *to == environment.home {
+            return Err(OperationError::Usage {
+                message: format!(
+                    "`{to}` is the home of `{}`: it is copied from",
+                    environment.name
+                ),
+                hint: "name a replica".to_owned(),
+            });
+        }
         let from = self.open_region(&environment.home).await?;
         let target = self.open_region_for(environment, to).await?;
         if from.identity.repository != target.identity.repository {
@@ -116,7 +125,14 @@ impl Session {
             .as_ref()
             .map(|marker| &marker.location);
         for name in names {
-            let environment = self.config.environment(name.as_str())?;
+            let environment = self.config.environments.get(name).ok_or_else(|| {
+                // Nobody could say where its data may lie.
+                OperationError::NotConfigured {
+                    environment: name.to_string(),
+                    what: "configuration, but snapshots in the repository".to_owned(),
+                    hint: format!("keep environments/{name}.toml as long as it has snapshots"),
+                }
+            })?;
             environment
                 .residency
                 .decide(location)
@@ -213,6 +229,7 @@ impl Session {
             if before.contains(&name.id) {
                 continue;
             }
+            closure.check(&*to.store, name).await?;
             let receipt = closure.receipt(&plan.to, name, self.world.clock.now())?;
             // Both regions know: the home can tell what is safe, the replica can prove it alone.
             receipt.write(&*to.store).await?;
@@ -245,9 +262,18 @@ async fn missing(
         .into_iter()
         .map(|meta| (meta.key, meta.size))
         .collect();
+    let source = from.store.list("").await?;
+    let have: BTreeSet<&ObjectKey> = source.iter().map(|meta| &meta.key).collect();
+    if let Some(lost) = named
+        .iter()
+        .find(|key| !have.contains(key) && !there.contains_key(key))
+    {
+        let what = format!("it is missing in `{}`, from which to copy it", from.region);
+        return Err(RepositoryError::corrupt(lost, what).into());
+    }
     let mut steps: BTreeMap<ObjectClass, Vec<ObjectMeta>> = BTreeMap::new();
     let mut present = 0;
-    for meta in from.store.list("").await? {
+    for meta in source.clone() {
         let class = ObjectClass::of(&meta.key);
         let wanted = match class {
             ObjectClass::Pack => named.contains(&meta.key),
@@ -310,6 +336,7 @@ pub(crate) async fn copy_basics(
 /// What a region was seen to hold.
 struct Closure {
     commits: BTreeMap<SnapshotId, u64>,
+    index_names: Vec<String>,
     index_objects: u64,
     packs: u64,
     bytes: u64,
@@ -349,14 +376,37 @@ impl Closure {
             .filter_map(|(key, size)| Some((SnapshotName::parse(key)?.id, *size)))
             .collect();
         let hash = hasher.finalize().to_hex().to_string();
+        let index_names = index.iter().map(|(id, _)| id.to_string()).collect();
         let (index_objects, packs) = (index.len() as u64, packs.len() as u64);
         Ok(Self {
             commits,
+            index_names,
             index_objects,
             packs,
             bytes,
             hash,
         })
+    }
+
+    /// Checks that every index object that existed when the snapshot was committed is here.
+    async fn check(
+        &self,
+        store: &dyn ObjectStore,
+        name: &SnapshotName,
+    ) -> Result<(), OperationError> {
+        let key = name.key();
+        let record = store.get(&key).await?;
+        for prefix in Repository::index_needed_by(&key, &record)? {
+            if !self
+                .index_names
+                .iter()
+                .any(|name| name.starts_with(&prefix))
+            {
+                let what = format!("it needs index object {prefix}…, which is missing");
+                return Err(RepositoryError::corrupt(&key, what).into());
+            }
+        }
+        Ok(())
     }
 
     fn receipt(

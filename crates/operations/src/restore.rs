@@ -132,7 +132,16 @@ impl Session {
                     .into());
             }
         };
-        let record = point.find(&repository, environment, &source).await?;
+        let record = point
+            .find(
+                &repository,
+                &environment.name,
+                &source,
+                self.world.clock.now(),
+            )
+            .await?;
+        self.refuse_region(target)?;
+        let into = self.class_of_place(target).unwrap_or(into);
         may_restore(record.class, into, record.masked)?;
         if record.source_kind != SourceKind::Files && !paths.is_empty() {
             return Err(OperationError::Usage {
@@ -152,6 +161,46 @@ impl Session {
             filter: PathFilter::new(paths)?,
             record,
         })
+    }
+
+    /// Refuses a target inside a region's folder, which holds a repository and nothing else.
+    fn refuse_region(&self, target: &Path) -> Result<(), OperationError> {
+        match self
+            .config
+            .regions
+            .values()
+            .find(|region| target.starts_with(&region.path))
+        {
+            Some(region) => Err(OperationError::Usage {
+                message: format!(
+                    "`{}` lies inside region `{}`",
+                    target.display(),
+                    region.name
+                ),
+                hint: "restore to a place outside all regions".to_owned(),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns the class of the environment that a place belongs to: one whose source or refresh
+    /// target it is, or lies beside.
+    fn class_of_place(&self, target: &Path) -> Option<EnvironmentClass> {
+        let folder = target.parent()?;
+        let beside = |path: &Path| path == target || path.parent() == Some(folder);
+        let owns = |environment: &&Environment| {
+            environment
+                .refresh
+                .iter()
+                .any(|refresh| beside(&refresh.target))
+                || environment
+                    .sources
+                    .values()
+                    .any(|source| beside(&source.path))
+        };
+        // A place that several environments share is as restricted as the strictest of them.
+        let owners = self.config.environments.values().filter(owns);
+        owners.map(|environment| environment.class).max()
     }
 
     /// Carries out a restore.
@@ -233,43 +282,25 @@ pub(crate) async fn restore_snapshot(
         .into());
     }
     let manifest = repository.manifest(snapshot).await?;
+    if !manifest
+        .entries
+        .iter()
+        .any(|stored| wanted(&stored.entry.path))
+    {
+        return Err(OperationError::Usage {
+            message: format!("nothing in snapshot `{}` matches", snapshot.id.short()),
+            hint: "paths begin inside the source: `app.toml`, not `config/app.toml`".to_owned(),
+        });
+    }
     let first_byte_secs = watch.elapsed().as_secs_f64();
     session.progress.phase(
         &format!("restoring {}", snapshot.source),
         manifest.total_bytes(),
     );
     let (tree, bytes) = match snapshot.source_kind {
-        SourceKind::Files => write_tree(&manifest, target, wanted, &*session.progress).await?,
+        SourceKind::Files => write_tree(&manifest, target, &wanted, &*session.progress).await?,
         SourceKind::Sqlite => restore_database(&manifest, target, session).await?,
     };
-    let mut not_restored: Vec<String> = tree
-        .skipped
-        .iter()
-        .map(|path| format!("{path}: sockets and devices are left out"))
-        .collect();
-    not_restored.extend(
-        tree.problems
-            .iter()
-            .map(|problem| format!("{problem}: {}", problem.source)),
-    );
-    for (count, what) in [
-        (
-            tree.owners_not_restored,
-            "entries belong to you: only root can give files away",
-        ),
-        (
-            tree.set_ids_not_restored,
-            "entries lost their set-id bits with their owner",
-        ),
-        (
-            tree.xattrs_not_restored,
-            "extended attributes were not taken by the file system",
-        ),
-    ] {
-        if count > 0 {
-            not_restored.push(format!("{count} {what}"));
-        }
-    }
     Ok(RestoreReport {
         snapshot: snapshot.id,
         instant: snapshot.instant,
@@ -277,10 +308,41 @@ pub(crate) async fn restore_snapshot(
         target: target.to_owned(),
         entries: tree.files + tree.directories + tree.symlinks + tree.hardlinks + tree.specials,
         bytes,
-        not_restored,
+        not_restored: not_restored(snapshot, &tree, wanted),
         first_byte_secs,
         secs: watch.elapsed().as_secs_f64(),
     })
+}
+
+/// Lists what a tree lacks: what the backup could not read, and what could not be put back.
+fn not_restored(
+    snapshot: &Snapshot,
+    tree: &TreeReport,
+    wanted: impl Fn(&EntryPath) -> bool,
+) -> Vec<String> {
+    let unread = snapshot.skipped.iter().filter(|(path, _)| wanted(path));
+    let unread = unread.map(|(path, why)| format!("{path}: not in this backup: {why}"));
+    let left_out = tree.skipped.iter();
+    let left_out = left_out.map(|path| format!("{path}: sockets and devices are left out"));
+    let problems = tree.problems.iter();
+    let problems = problems.map(|problem| format!("{problem}: {}", problem.source));
+    let lost = [
+        (
+            tree.owners_not_restored,
+            "owners: only root can give files away",
+        ),
+        (
+            tree.set_ids_not_restored,
+            "set-id bits, which went with their owner",
+        ),
+        (
+            tree.xattrs_not_restored,
+            "extended attributes that the file system did not take",
+        ),
+    ];
+    let lost = lost.into_iter().filter(|(count, _)| *count > 0);
+    let lost = lost.map(|(count, what)| format!("{count} {what}"));
+    unread.chain(left_out).chain(problems).chain(lost).collect()
 }
 
 /// Writes the database beside its target first, so that the target's name only ever means a whole

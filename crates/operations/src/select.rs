@@ -1,7 +1,6 @@
 //! Choosing the snapshot to restore.
 
-use lifeboat_config::Environment;
-use lifeboat_model::SourceName;
+use lifeboat_model::{EnvironmentName, SourceName};
 use lifeboat_repository::{Repository, RepositoryError, Snapshot};
 
 use crate::error::OperationError;
@@ -14,6 +13,8 @@ pub enum RestorePoint {
     Latest,
     /// The newest snapshot that is not later than this.
     At(jiff::Timestamp),
+    /// The newest snapshot that is at least so old.
+    Ago(std::time::Duration),
     /// The snapshot whose id starts so.
     Snapshot(String),
 }
@@ -23,18 +24,43 @@ impl std::str::FromStr for RestorePoint {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let is_id = text.len() >= 4 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        match text {
-            "latest" => Ok(Self::Latest),
-            _ => match text.parse() {
-                Ok(instant) => Ok(Self::At(instant)),
-                Err(_) if is_id => Ok(Self::Snapshot(text.to_ascii_lowercase())),
-                Err(_) => Err(format!(
-                    "`{text}` is neither `latest`, nor an instant such as 2026-11-21T03:04:05Z, nor \
-                     the first characters of a snapshot's id"
-                )),
-            },
+        let ago = text
+            .strip_suffix("ago")
+            .map(lifeboat_document::parse_duration);
+        if text == "latest" {
+            Ok(Self::Latest)
+        } else if let Some(Ok(duration)) = ago {
+            Ok(Self::Ago(duration))
+        } else if let Some(instant) = parse_instant(text) {
+            Ok(Self::At(instant))
+        } else if is_id {
+            Ok(Self::Snapshot(text.to_ascii_lowercase()))
+        } else {
+            Err(format!(
+                "`{text}` is neither `latest`, nor an instant such as 2026-11-21T03:04:05Z or \
+                 \"2026-11-21 03:04\" (this host's time), nor \"2h ago\", nor the first characters of \
+                 a snapshot's id"
+            ))
         }
     }
+}
+
+/// Reads an instant, or a local date and time in this host's time zone. A date alone means its end,
+/// so that its last snapshot is found.
+fn parse_instant(text: &str) -> Option<jiff::Timestamp> {
+    if let Ok(instant) = text.parse() {
+        return Some(instant);
+    }
+    let local = match text.parse::<jiff::civil::Date>() {
+        Ok(date) if text.len() == 10 => date.at(23, 59, 59, 999_999_999),
+        _ => text.parse().ok()?,
+    };
+    Some(
+        local
+            .to_zoned(jiff::tz::TimeZone::system())
+            .ok()?
+            .timestamp(),
+    )
 }
 
 impl RestorePoint {
@@ -42,41 +68,41 @@ impl RestorePoint {
     pub(crate) async fn find(
         &self,
         repository: &Repository,
-        environment: &Environment,
+        environment: &EnvironmentName,
         source: &SourceName,
+        now: jiff::Timestamp,
     ) -> Result<Snapshot, OperationError> {
         let wanted =
             |what: String| OperationError::Repository(RepositoryError::NoSnapshot { wanted: what });
         if let Self::Snapshot(prefix) = self {
             let snapshot = repository.find(prefix).await?;
-            if snapshot.environment != environment.name || snapshot.source != *source {
+            if snapshot.environment != *environment || snapshot.source != *source {
                 return Err(OperationError::Usage {
                     message: format!(
                         "snapshot `{}` is of `{}/{}`, not of `{}/{source}`",
                         snapshot.id.short(),
                         snapshot.environment,
                         snapshot.source,
-                        environment.name,
+                        environment,
                     ),
-                    hint: format!("`lifeboat snapshots {}` lists what fits", environment.name),
+                    hint: format!("`lifeboat snapshots {environment}` lists what fits"),
                 });
             }
             return Ok(snapshot);
         }
-        let names = Repository::snapshot_names(
-            &**repository.store(),
-            Some(&environment.name),
-            Some(source),
-        )
-        .await?;
+        let names =
+            Repository::snapshot_names(&**repository.store(), Some(environment), Some(source))
+                .await?;
         let newest = names.iter().map(|name| name.instant).max();
         let oldest = names.iter().map(|name| name.instant).min();
-        let of = format!("of `{}/{source}`", environment.name);
+        let store = repository.store().describe();
+        let of = format!("of `{environment}/{source}` in `{store}`");
         let (Some(newest), Some(oldest)) = (newest, oldest) else {
             return Err(wanted(format!("{of} exists")));
         };
         let limit = match self {
             Self::At(instant) => *instant,
+            Self::Ago(age) => now.saturating_sub(*age).unwrap_or(oldest),
             _ => newest,
         };
         let best = names
@@ -106,9 +132,12 @@ mod tests {
             Ok(RestorePoint::Snapshot("ab12cd".to_owned()))
         );
         assert!("yesterday".parse::<RestorePoint>().is_err());
-        assert!(
-            "2026-11-21 03:04".parse::<RestorePoint>().is_err(),
-            "no time zone was given"
-        );
+        assert!(matches!(
+            "2026-11-21 03:04".parse(),
+            Ok(RestorePoint::At(_))
+        ));
+        assert!(matches!("2026-11-21".parse(), Ok(RestorePoint::At(_))));
+        let two_hours = std::time::Duration::from_secs(7200);
+        assert_eq!("2h ago".parse(), Ok(RestorePoint::Ago(two_hours)));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use lifeboat_model::{Entry, EntryKind, EntryPath, Metadata};
+use lifeboat_model::{Entry, EntryKind, EntryPath, Metadata, error_chain};
 use lifeboat_repository::{Layout, SnapshotWriter};
 use lifeboat_runtime::Progress;
 use lifeboat_source_sqlite::{CopyOptions, SqliteCopy, fingerprint, newest_commit};
@@ -42,17 +42,32 @@ pub(crate) async fn read_database(
     progress: &dyn Progress,
 ) -> Result<(), OperationError> {
     if observe.fingerprint {
-        let found = fingerprint(copy)?;
-        let json = serde_json::to_string(&found).expect("a fingerprint serializes");
-        writer.fact(FINGERPRINT_FACT, json);
+        match fingerprint(copy) {
+            Ok(found) => {
+                let json = serde_json::to_string(&found).expect("a fingerprint serializes");
+                writer.fact(FINGERPRINT_FACT, json);
+            }
+            // The bytes can be kept even if a table cannot be read without its extension.
+            Err(error) => progress.warn(&format!(
+                "`{}` has no fingerprint, so drills cannot compare rows: {}",
+                name.display(),
+                error_chain(&error)
+            )),
+        }
     }
-    if let Some(sql) = observe.newest_commit
-        && let Some(newest) = newest_commit(copy, sql)?
-    {
-        writer.fact(
-            NEWEST_COMMIT_FACT,
-            serde_json::Value::from(newest.to_string()).to_string(),
-        );
+    if let Some(sql) = observe.newest_commit {
+        match newest_commit(copy, sql) {
+            Ok(Some(newest)) => {
+                writer.fact(NEWEST_COMMIT_FACT, serde_json::json!(newest).to_string());
+            }
+            Ok(None) => {}
+            // A backup is worth more than the proof of its age.
+            Err(error) => progress.warn(&format!(
+                "the `newest_commit` query of `{}` failed, so no RPO can be proven: {}",
+                name.display(),
+                error_chain(&error)
+            )),
+        }
     }
     writer
         .begin_file(file_entry(copy, name)?, Layout::Pages { page_size })
@@ -96,7 +111,11 @@ fn file_entry(copy: &Path, name: &Path) -> Result<Entry, OperationError> {
             mode: stat.mode() & 0o7777,
             uid: stat.uid(),
             gid: stat.gid(),
-            mtime_ns: stat.mtime() * 1_000_000_000 + stat.mtime_nsec(),
+            // Times beyond what nanoseconds can say become the farthest that they can.
+            mtime_ns: stat
+                .mtime()
+                .saturating_mul(1_000_000_000)
+                .saturating_add(stat.mtime_nsec()),
             ..Metadata::default()
         },
     );

@@ -8,7 +8,7 @@ use lifeboat_model::{
     BackupKind, EnvironmentClass, EnvironmentName, Objectives, RegionName, RunId, SnapshotId,
     SourceName, Tier,
 };
-use lifeboat_repository::{Receipt, Repository, Role, RunKind, RunRecord, Snapshot};
+use lifeboat_repository::{Outcome, Receipt, Repository, Role, RunKind, RunRecord, Snapshot};
 use serde::Serialize;
 
 use crate::error::OperationError;
@@ -31,8 +31,10 @@ pub struct EnvironmentStatus {
     pub last_drill: Option<RunRecord>,
     /// The newest refresh that ended.
     pub last_refresh: Option<RunRecord>,
-    /// Runs that began and never reported an end: still going, or dead.
-    pub unfinished: Vec<(RunKind, RunId, Timestamp)>,
+    /// The newest run of each kind and source, where it failed.
+    pub failed: Vec<RunRecord>,
+    /// The newest run of each kind and source, where it never reported an end: going on, or dead.
+    pub unfinished: Vec<RunRecord>,
 }
 
 /// One source.
@@ -74,68 +76,92 @@ pub struct RegionStatus {
     pub fault: Option<String>,
     /// Snapshots of the home that this region has no receipt for; 0 for the home.
     pub behind: u64,
-    /// Time since the state of the newest snapshot that the region is known to hold, seconds: what a
-    /// loss of every other region now costs.
+    /// Time since the state of the newest snapshot that the region is known to hold, seconds, of the
+    /// source where it is longest: what a loss of everything else now costs. `None`: everything.
     pub exposure_secs: Option<f64>,
 }
 
 /// Looks at one environment. Needs the auditor key.
 ///
+/// If the home cannot be read, the first replica that can tells what there is.
+///
 /// # Errors
-/// Fails if the home region cannot be read; faults of replicas are part of the status.
+/// Fails if no region can be read, or no key opens it; other faults are part of the status.
 pub async fn status(
     session: &Session,
     environment: &Environment,
 ) -> Result<EnvironmentStatus, OperationError> {
     let now = session.world.clock.now();
-    let home = session.open_region(&environment.home).await?;
-    let repository = session
-        .open_repository(environment, &home, Role::Auditor)
-        .await?;
-    let snapshots = repository.snapshots(Some(&environment.name), None).await?;
+    let snapshots = known_snapshots(session, environment).await?;
     let runs = all_runs(session, environment).await?;
-    let mut regions = vec![RegionStatus {
-        region: environment.home.clone(),
-        home: true,
-        fault: None,
-        behind: 0,
-        exposure_secs: snapshots
-            .iter()
-            .map(|snapshot| age(now, snapshot.instant))
-            .reduce(f64::min),
-    }];
-    for region in &environment.replicas {
-        regions.push(replica_status(session, region, &snapshots, now).await);
-    }
-    let names: BTreeSet<&SourceName> = environment
+    let sources: BTreeSet<&SourceName> = environment
         .sources
         .keys()
         .chain(snapshots.iter().map(|snapshot| &snapshot.source))
         .collect();
+    let mut regions = Vec::new();
+    for region in session.regions_of(environment) {
+        regions
+            .push(region_status(session, environment, region, (&sources, &snapshots), now).await);
+    }
     let last = |kind| {
         runs.iter()
             .rev()
             .find(|run| run.begin.kind == kind && run.end.is_some())
             .cloned()
     };
-    let unfinished = runs
-        .iter()
-        .filter(|run| run.end.is_none())
-        .map(|run| (run.begin.kind, run.begin.run, run.begin.began))
-        .collect();
     Ok(EnvironmentStatus {
         environment: environment.name.clone(),
         class: environment.class,
         objectives: environment.objectives,
-        sources: names
-            .into_iter()
+        sources: sources
+            .iter()
             .map(|name| source_status(name, &snapshots, now))
             .collect(),
         regions,
         last_drill: last(RunKind::Drill),
         last_refresh: last(RunKind::Refresh),
-        unfinished,
+        failed: newest_of_each(&runs)
+            .filter(|run| outcome(run) == Some(Outcome::Failed))
+            .collect(),
+        unfinished: newest_of_each(&runs)
+            .filter(|run| run.end.is_none())
+            .collect(),
     })
+}
+
+fn outcome(run: &RunRecord) -> Option<Outcome> {
+    run.end.as_ref().map(|end| end.outcome)
+}
+
+/// Returns the newest run of each kind and source: what came later makes up for what came before.
+fn newest_of_each(runs: &[RunRecord]) -> impl Iterator<Item = RunRecord> {
+    let mut newest = BTreeMap::new();
+    for run in runs {
+        newest.insert((run.begin.kind, run.begin.source.clone()), run.clone());
+    }
+    newest.into_values()
+}
+
+async fn known_snapshots(
+    session: &Session,
+    environment: &Environment,
+) -> Result<Vec<Snapshot>, OperationError> {
+    let mut first_failure = None;
+    for region in session.regions_of(environment) {
+        let read = async {
+            let opened = session.open_region(region).await?;
+            let repository = session
+                .open_repository(environment, &opened, Role::Auditor)
+                .await?;
+            Ok::<_, OperationError>(repository.snapshots(Some(&environment.name), None).await?)
+        };
+        match read.await {
+            Ok(snapshots) => return Ok(snapshots),
+            Err(error) => first_failure = first_failure.or(Some(error)),
+        }
+    }
+    Err(first_failure.expect("an environment has a home region"))
 }
 
 /// Reads the ledgers of all regions that can be reached: a drill of a lost region, say, was recorded
@@ -183,39 +209,48 @@ fn source_status(name: &SourceName, snapshots: &[Snapshot], now: Timestamp) -> S
     }
 }
 
-async fn replica_status(
+async fn region_status(
     session: &Session,
+    environment: &Environment,
     region: &RegionName,
-    snapshots: &[Snapshot],
+    (sources, snapshots): (&BTreeSet<&SourceName>, &[Snapshot]),
     now: Timestamp,
 ) -> RegionStatus {
-    let receipts = async {
+    let home = *region == environment.home;
+    let held = async {
         let opened = session.open_region(region).await?;
         let names = Repository::snapshot_names(&*opened.store, None, None).await?;
-        let receipts = Receipt::list(&*opened.store, region).await?;
+        let committed: BTreeSet<SnapshotId> = names.into_iter().map(|name| name.id).collect();
+        if home {
+            return Ok(committed);
+        }
         // A receipt counts as long as the commit record it speaks of is still there.
-        let held: BTreeSet<SnapshotId> = names.into_iter().map(|name| name.id).collect();
+        let receipts = Receipt::list(&*opened.store, region).await?;
         let ids = receipts.into_iter().map(|receipt| receipt.snapshot);
-        Ok::<BTreeSet<SnapshotId>, OperationError>(ids.filter(|id| held.contains(id)).collect())
+        Ok::<_, OperationError>(ids.filter(|id| committed.contains(id)).collect())
     };
-    let (held, fault) = match receipts.await {
+    let (held, fault) = match held.await {
         Ok(held) => (held, None),
         Err(error) => (BTreeSet::new(), Some(error.to_string())),
     };
-    let received = snapshots
-        .iter()
-        .filter(|snapshot| held.contains(&snapshot.id));
+    // The source that would lose most decides; one without any snapshot would lose everything.
+    let exposure = |source: &&SourceName| {
+        let own = snapshots
+            .iter()
+            .filter(|one| one.source == **source && held.contains(&one.id));
+        own.map(|snapshot| age(now, snapshot.instant))
+            .reduce(f64::min)
+    };
+    let exposures: Option<Vec<f64>> = sources.iter().map(exposure).collect();
     RegionStatus {
         region: region.clone(),
-        home: false,
+        home,
         fault,
         behind: snapshots
             .iter()
             .filter(|snapshot| !held.contains(&snapshot.id))
             .count() as u64,
-        exposure_secs: received
-            .map(|snapshot| age(now, snapshot.instant))
-            .reduce(f64::min),
+        exposure_secs: exposures.and_then(|all| all.into_iter().reduce(f64::max)),
     }
 }
 

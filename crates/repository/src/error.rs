@@ -164,7 +164,9 @@ impl Diagnose for RepositoryError {
                     .to_owned()
             }
             Self::NoRepository { .. } => {
-                "check the region's `url`; `lifeboat init` creates a new repository".to_owned()
+                "check the region's `url`, and that its disk is mounted; a new project begins with \
+                 `lifeboat init`"
+                    .to_owned()
             }
             Self::RepositoryExists { .. } => {
                 "use it as it is, or choose an empty place for a new one".to_owned()

@@ -21,6 +21,8 @@ use crate::repository::Repository;
 const READ_BYTES_MAX: u32 = 8 << 20;
 /// A gap of unwanted bytes up to this long is read along, which is cheaper than a second request.
 const GAP_BYTES_MAX: u32 = 256 << 10;
+/// … and of up to this many bytes once they are opened: well-compressed frames are large inside.
+const READ_RAW_MAX: u64 = 16 << 20;
 /// How many such reads are under way or being opened at the same time.
 const READS_AT_ONCE: usize = 4;
 
@@ -87,6 +89,7 @@ struct WantedFrame {
 struct Read {
     pack: u32,
     range: Range<u32>,
+    raw_len: u64,
     frames: Vec<WantedFrame>,
 }
 
@@ -128,13 +131,16 @@ fn plan(index: &ChunkIndex, wanted: Wanted, store: &str) -> Result<Vec<Read>, Re
             Some(read)
                 if read.pack == pack
                     && offset - read.range.end <= GAP_BYTES_MAX
-                    && end - read.range.start <= READ_BYTES_MAX =>
+                    && end - read.range.start <= READ_BYTES_MAX
+                    && read.raw_len + u64::from(frame.row.raw_len) <= READ_RAW_MAX =>
             {
+                read.raw_len += u64::from(frame.row.raw_len);
                 read.range.end = end;
                 read.frames.push(frame);
             }
             _ => reads.push(Read {
                 pack,
+                raw_len: u64::from(frame.row.raw_len),
                 range: offset..end,
                 frames: vec![frame],
             }),

@@ -56,6 +56,13 @@ impl RootSecret {
         SecretBytes::new(format!("{ROOT_PREFIX}{}", to_groups(&self.0)).into_bytes())
     }
 
+    /// Reports whether the text begins as a recovery code does.
+    pub fn is_recovery_code(text: &SecretBytes) -> bool {
+        let start = text.expose().trim_ascii_start();
+        let prefix = start.get(..ROOT_PREFIX.len());
+        prefix.is_some_and(|start| start.eq_ignore_ascii_case(ROOT_PREFIX.as_bytes()))
+    }
+
     /// Reads the printed form; case, spaces and dashes do not matter.
     ///
     /// # Errors

@@ -134,7 +134,7 @@ impl RunRecord {
     /// Reads the ledger of an environment, oldest first. Needs no key.
     ///
     /// # Errors
-    /// Fails if the store cannot be read or an entry is damaged.
+    /// Fails if the store cannot be read. A damaged entry is logged and left out.
     pub async fn list(
         store: &dyn ObjectStore,
         environment: &EnvironmentName,
@@ -143,11 +143,15 @@ impl RunRecord {
         let mut ends = BTreeMap::new();
         for meta in store.list(&format!("{RUNS}{environment}/")).await? {
             let bytes = store.get(&meta.key).await?;
-            let damaged = |_| RepositoryError::corrupt(&meta.key, "it is not valid JSON");
+            // One damaged entry must not hide the others.
+            let damaged = |error| tracing::warn!(%error, "ledger entry `{}` is damaged", meta.key);
             if meta.key.as_str().ends_with(".begin") {
-                begins.push(serde_json::from_slice::<RunBegin>(&bytes).map_err(damaged)?);
-            } else {
-                let end: RunEnd = serde_json::from_slice(&bytes).map_err(damaged)?;
+                begins.extend(
+                    serde_json::from_slice::<RunBegin>(&bytes)
+                        .map_err(damaged)
+                        .ok(),
+                );
+            } else if let Ok(end) = serde_json::from_slice::<RunEnd>(&bytes).map_err(damaged) {
                 ends.insert(end.run, end);
             }
         }

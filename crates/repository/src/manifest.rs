@@ -189,7 +189,7 @@ impl Repository {
     /// # Errors
     /// Fails if an object is missing or damaged.
     pub async fn manifest(&self, snapshot: &Snapshot) -> Result<Manifest, RepositoryError> {
-        let index = Arc::new(self.load_index().await?);
+        let index = Arc::new(self.load_index().await?.0);
         let mut reader = ManifestReader::new(self.clone(), index.clone(), snapshot);
         let mut entries = Vec::new();
         while let Some(entry) = reader.next().await? {
@@ -213,20 +213,20 @@ impl Manifest {
         self.entries.iter().map(size).sum()
     }
 
-    /// Fetches the content of some files. `files` are numbers into [`Manifest::entries`]; the
-    /// pieces carry the same numbers. Holes give no piece.
+    /// Fetches the content of some files, each given as (the caller's number for it, number of the
+    /// entry). The pieces carry the caller's numbers. Holes give no piece.
     ///
     /// # Errors
     /// Fails if a chunk is in no index; the stream fails where an object is missing or damaged.
     pub fn fetch<'a>(
         &'a self,
-        files: impl IntoIterator<Item = usize>,
+        files: impl IntoIterator<Item = (usize, usize)>,
     ) -> Result<impl Stream<Item = Result<Pieces, RepositoryError>> + 'a, RepositoryError> {
         // Asked first, so that the wrong key is told before anything is written anywhere.
         self.repository.keys.content_private()?;
         let mut wanted = Wanted::default();
-        for file in files {
-            want_file(&mut wanted, file, self.entries[file].content.as_ref());
+        for (file, entry) in files {
+            want_file(&mut wanted, file, self.entries[entry].content.as_ref());
         }
         Ok(self.repository.fetch(&self.index, wanted)?.fuse())
     }

@@ -51,7 +51,7 @@ impl Receipt {
     /// Reads all receipts of a region that a store holds.
     ///
     /// # Errors
-    /// Fails if the store cannot be read or a receipt is damaged.
+    /// Fails if the store cannot be read. A damaged receipt is logged and counts for nothing.
     pub async fn list(
         store: &dyn ObjectStore,
         region: &RegionName,
@@ -59,9 +59,11 @@ impl Receipt {
         let mut found = Vec::new();
         for meta in store.list(&format!("{RECEIPTS}{region}/")).await? {
             let bytes = store.get(&meta.key).await?;
-            let receipt = serde_json::from_slice(&bytes)
-                .map_err(|_| RepositoryError::corrupt(&meta.key, "it is not valid JSON"))?;
-            found.push(receipt);
+            match serde_json::from_slice(&bytes) {
+                Ok(receipt) => found.push(receipt),
+                // It proves nothing then, and the next replication writes no other of its name.
+                Err(error) => tracing::warn!(%error, "receipt `{}` is damaged", meta.key),
+            }
         }
         Ok(found)
     }

@@ -1,5 +1,6 @@
 //! Opening and creating a repository, its keys, and finding snapshots.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,16 +11,16 @@ use lifeboat_model::{
     SourceName,
 };
 use lifeboat_runtime::World;
-use lifeboat_storage::{ObjectStore, Put};
+use lifeboat_storage::{ObjectKey, ObjectStore, Put};
 use serde::{Deserialize, Serialize};
 
 use crate::chunk_index::ChunkIndex;
 use crate::error::{Flaw, RepositoryError};
 use crate::format::commit::CommitV1;
-use crate::format::index::{IndexV1, packs_of};
+use crate::format::index::{IndexV1, IndexedPackV1, packs_of};
 use crate::format::{Kind, VERSION, sealed};
 use crate::keys::{KeyRing, KeySecret, Role, RootSecret, wrap_context};
-use crate::layout::{self, INDEX, KEYS, SNAPSHOTS, SnapshotName};
+use crate::layout::{self, INDEX, KEYS, PACKS, SNAPSHOTS, SnapshotName};
 use crate::snapshot::Snapshot;
 
 /// How many small objects are read at the same time.
@@ -113,7 +114,11 @@ impl Repository {
                 id: identity.repository,
             });
         }
-        let id = RepositoryId::from_bytes(world.entropy.bytes());
+        // An interrupted creation may have left the marker, which must not be contradicted.
+        let id = match store.get(&layout::region()).await {
+            Ok(bytes) => read_marker(&bytes)?.repository,
+            Err(_) => RepositoryId::from_bytes(world.entropy.bytes()),
+        };
         let root = RootSecret::generate(&*world.entropy);
         let repository = Self {
             store,
@@ -344,6 +349,23 @@ impl Repository {
         }
     }
 
+    /// Returns the starts of the names of all index objects that existed when a snapshot was
+    /// committed: without them it cannot be restored. Needs no key.
+    ///
+    /// # Errors
+    /// Fails if the bytes are no commit record.
+    pub fn index_needed_by(key: &ObjectKey, record: &[u8]) -> Result<Vec<String>, RepositoryError> {
+        let public = sealed::public(Kind::Commit, record).map_err(|flaw| flaw.of(key))?;
+        let ids = public.chunks_exact(INDEX_PREFIX_LEN);
+        if !ids.remainder().is_empty() {
+            return Err(RepositoryError::corrupt(
+                key,
+                "its list of index objects is cut short",
+            ));
+        }
+        Ok(ids.map(hex::encode).collect())
+    }
+
     /// Lists the index objects with the packs each names. Needs no key.
     ///
     /// # Errors
@@ -367,29 +389,57 @@ impl Repository {
             .await
     }
 
-    /// Loads the whole index. Needs any key.
+    /// Loads the index, and lists the index objects it came from. Needs any key.
     ///
-    /// Commit records that a caller relies on must be listed before: an index never names less
-    /// than the records that existed when it was read.
-    pub(crate) async fn load_index(&self) -> Result<ChunkIndex, RepositoryError> {
+    /// Packs that the store has lost or cut are left out: a backup stores their chunks again instead
+    /// of referring to them, and a restore finds the chunks where they are whole.
+    ///
+    /// Commit records that a caller relies on must be listed before: an index never names less than
+    /// the records that existed when it was read.
+    pub(crate) async fn load_index(&self) -> Result<(ChunkIndex, Vec<IndexId>), RepositoryError> {
+        let objects = self.index_objects().await?;
+        // Listed after the index, the packs of every index object must be there: they came first.
+        let listed = self.store.list(PACKS).await?;
+        let there: HashMap<ObjectKey, u64> = listed
+            .into_iter()
+            .map(|meta| (meta.key, meta.size))
+            .collect();
+        let mut index = ChunkIndex::default();
+        let mut lost = 0;
+        for pack in objects.iter().flat_map(|(_, object)| &object.packs) {
+            match there.get(&layout::pack(PackId::from_bytes(pack.id))) {
+                Some(size) if *size == pack.size => index.add(pack),
+                _ => lost += 1,
+            }
+        }
+        if lost > 0 {
+            let store = self.store.describe();
+            tracing::warn!("{lost} packs are missing or cut in `{store}`: run `lifeboat verify`");
+        }
+        Ok((index, objects.into_iter().map(|(id, _)| id).collect()))
+    }
+
+    async fn index_objects(&self) -> Result<Vec<(IndexId, IndexV1)>, RepositoryError> {
         let listed = self.store.list(INDEX).await?;
         let read = |meta: lifeboat_storage::ObjectMeta| async move {
             let bytes = self.store.get(&meta.key).await?;
-            self.open_index(&bytes).map_err(|flaw| flaw.of(&meta.key))
+            let id = meta.key.file_name().parse();
+            let id = id.map_err(|_| RepositoryError::corrupt(&meta.key, "its name is no id"))?;
+            Ok((
+                id,
+                self.open_index(&bytes).map_err(|flaw| flaw.of(&meta.key))?,
+            ))
         };
-        let mut reads = stream::iter(listed).map(read).buffered(READS_AT_ONCE);
-        let mut index = ChunkIndex::default();
-        while let Some(object) = reads.try_next().await? {
-            for pack in &object.packs {
-                index.add(pack);
-            }
-        }
-        Ok(index)
+        stream::iter(listed)
+            .map(read)
+            .buffered(READS_AT_ONCE)
+            .try_collect()
+            .await
     }
 
     pub(crate) fn open_index(&self, bytes: &[u8]) -> Result<IndexV1, Flaw> {
         let index: IndexV1 = sealed::open(Kind::Index, self.id, self.keys.metadata(), bytes)?;
-        let sound = |pack: &crate::format::index::IndexedPackV1| {
+        let sound = |pack: &IndexedPackV1| {
             pack.size <= u64::from(u32::MAX)
                 && pack
                     .directory
@@ -476,6 +526,11 @@ async fn read_repository_file(store: &dyn ObjectStore) -> Result<RepositoryFile,
     serde_json::from_slice(&bytes).map_err(|_| broken())
 }
 
+fn read_marker(bytes: &[u8]) -> Result<RegionMarker, RepositoryError> {
+    serde_json::from_slice(bytes)
+        .map_err(|_| RepositoryError::corrupt(&layout::region(), "it is not valid JSON"))
+}
+
 async fn mark_region(
     store: &dyn ObjectStore,
     repository: RepositoryId,
@@ -491,8 +546,7 @@ async fn mark_region(
     if store.put(&key, to_json(&marker).into()).await? == Put::Created {
         return Ok(());
     }
-    let there: RegionMarker = serde_json::from_slice(&store.get(&key).await?)
-        .map_err(|_| RepositoryError::corrupt(&key, "it is not valid JSON"))?;
+    let there = read_marker(&store.get(&key).await?)?;
     if there == marker {
         return Ok(());
     }
@@ -523,6 +577,18 @@ pub(crate) async fn put_new(
 ) -> Result<(), RepositoryError> {
     store.put(key, Bytes::from(body)).await?;
     Ok(())
+}
+
+/// Bytes of an index object's name that commit records keep: enough to tell them apart.
+const INDEX_PREFIX_LEN: usize = 8;
+
+/// Writes the public part of a commit record.
+pub(crate) fn index_prefixes(mut ids: Vec<IndexId>) -> Vec<u8> {
+    ids.sort_unstable();
+    ids.dedup();
+    ids.iter()
+        .flat_map(|id| id.as_bytes()[..INDEX_PREFIX_LEN].to_vec())
+        .collect()
 }
 
 /// Returns the id that a commit record's bytes have.

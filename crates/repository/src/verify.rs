@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use futures::stream::{self, StreamExt as _};
-use lifeboat_model::{ChunkId, EntryPath, PackId, SnapshotId};
+use lifeboat_model::{ChunkId, EntryPath, ErrorKind, PackId, SnapshotId, error_chain};
 use lifeboat_storage::ObjectKey;
 use serde::Serialize;
 
@@ -108,11 +108,14 @@ impl Verification<'_> {
     async fn run(&mut self, level: VerifyLevel) -> Result<(), RepositoryError> {
         let store = &*self.repository.store;
         let names = Repository::snapshot_names(store, None, None).await?;
-        let index = self.check_index().await?;
+        let packs = self.check_index().await?;
+        let index = index_of(&packs, |_| true);
         self.check_packs_listed(&index).await?;
         let mut snapshots = Vec::new();
+        let index_objects = self.index_objects().await?;
         for name in &names {
             self.report.objects += 1;
+            self.check_index_needed(name, &index_objects).await?;
             match self.repository.snapshot(name).await {
                 Ok(snapshot) => snapshots.push(snapshot),
                 Err(error) => self.note_snapshot(name, &error)?,
@@ -128,7 +131,8 @@ impl Verification<'_> {
             }
             VerifyLevel::Full => self.read_packs(&index, |_| true).await?,
         }
-        let index = Arc::new(index);
+        // A chunk that lies in two packs is whole as long as one of them is.
+        let index = Arc::new(index_of(&packs, |id| !self.bad_packs.contains(id)));
         for snapshot in &snapshots {
             self.check_snapshot(&index, snapshot).await?;
         }
@@ -151,8 +155,12 @@ impl Verification<'_> {
         match error {
             RepositoryError::Corrupt { object, what } => self.note(&object, what),
             error @ RepositoryError::NewerFormat { .. } => self.note(key, error.to_string()),
-            RepositoryError::Store(error) if is_damage(error.kind) => {
-                self.note(key, "it is missing or shorter than it must be");
+            RepositoryError::Store(error) if error.kind == ErrorKind::NoRepository => {
+                return Err(error.into());
+            }
+            // A bad sector must not hide what else is wrong.
+            RepositoryError::Store(error) => {
+                self.note(key, format!("it cannot be read: {}", error_chain(&error)));
             }
             other => return Err(other),
         }
@@ -172,9 +180,9 @@ impl Verification<'_> {
     }
 
     /// Reads and checks every index object; a damaged one is noted and left out.
-    async fn check_index(&mut self) -> Result<ChunkIndex, RepositoryError> {
+    async fn check_index(&mut self) -> Result<Vec<IndexedPackV1>, RepositoryError> {
         let repository = self.repository;
-        let mut index = ChunkIndex::default();
+        let mut packs = Vec::new();
         for meta in repository.store.list(INDEX).await? {
             self.report.objects += 1;
             let bytes = match repository.store.get(&meta.key).await {
@@ -191,15 +199,55 @@ impl Verification<'_> {
             }
             match repository.open_index(&bytes) {
                 Ok(object) => {
-                    for pack in &object.packs {
-                        self.check_agreement(&meta.key, pack);
-                        index.add(pack);
+                    for pack in object.packs {
+                        self.check_agreement(&meta.key, &pack);
+                        packs.push(pack);
                     }
                 }
                 Err(flaw) => self.note_error(&meta.key, flaw.of(&meta.key))?,
             }
         }
-        Ok(index)
+        Ok(packs)
+    }
+
+    async fn index_objects(&self) -> Result<Vec<String>, RepositoryError> {
+        let listed = self.repository.store.list(INDEX).await?;
+        Ok(listed
+            .iter()
+            .map(|meta| meta.key.file_name().to_owned())
+            .collect())
+    }
+
+    /// Notes a snapshot whose index objects are not all there: its chunks cannot be found.
+    async fn check_index_needed(
+        &mut self,
+        name: &SnapshotName,
+        there: &[String],
+    ) -> Result<(), RepositoryError> {
+        let key = name.key();
+        let needed = match self.repository.store.get(&key).await {
+            Ok(bytes) => Repository::index_needed_by(&key, &bytes),
+            Err(error) => Err(error.into()),
+        };
+        match needed {
+            Ok(needed) => {
+                let lost = |prefix: &&String| !there.iter().any(|name| name.starts_with(*prefix));
+                if let Some(prefix) = needed.iter().find(lost) {
+                    self.note(
+                        &key,
+                        format!("it needs index object {prefix}…, which is missing"),
+                    );
+                    let all = vec!["whatever that index object located".to_owned()];
+                    self.report.affected.insert(name.id, all);
+                }
+            }
+            // Reading the record itself reports what is wrong with it.
+            Err(RepositoryError::Store(error)) if error.kind == ErrorKind::NoRepository => {
+                return Err(error.into());
+            }
+            Err(_) => {}
+        }
+        Ok(())
     }
 
     /// Notes an index object that says of a pack what another one denies: whoever is read first would
@@ -316,11 +364,7 @@ impl Verification<'_> {
     }
 
     fn fault_of(&self, index: &ChunkIndex, chunk: &ChunkId) -> Option<&'static str> {
-        let Some(location) = index.find(chunk) else {
-            return Some("a chunk is in no index");
-        };
-        let pack = index.pack(index.frame(location.frame).pack);
-        if self.bad_packs.contains(&pack.id) {
+        if !index.contains(chunk) {
             return Some("a pack it needs is missing or damaged");
         }
         self.bad_chunks
@@ -329,16 +373,21 @@ impl Verification<'_> {
     }
 }
 
-fn is_damage(kind: lifeboat_model::ErrorKind) -> bool {
-    use lifeboat_model::ErrorKind;
-    matches!(kind, ErrorKind::NotFound | ErrorKind::Corrupt)
-}
-
 /// Spreads packs evenly over the days of a rotation, the same way on every host.
 fn is_due(id: &PackId, days: u16, today: u32) -> bool {
     let days = u32::from(days.max(1));
     let turn = u32::from_le_bytes(id.as_bytes()[..4].try_into().expect("32 bytes")) % days;
     turn == today % days
+}
+
+/// Makes the index of the packs that `wanted` picks.
+fn index_of(packs: &[IndexedPackV1], wanted: impl Fn(&PackId) -> bool) -> ChunkIndex {
+    let mut index = ChunkIndex::default();
+    let picked = packs
+        .iter()
+        .filter(|pack| wanted(&PackId::from_bytes(pack.id)));
+    picked.for_each(|pack| index.add(pack));
+    index
 }
 
 /// Tells two directories apart.

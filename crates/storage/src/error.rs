@@ -79,12 +79,7 @@ impl Diagnose for StoreError {
             ErrorKind::Denied => {
                 format!("check that this user may {} in `{}`", self.op, self.store)
             }
-            ErrorKind::NoRepository => {
-                format!(
-                    "is `{}` mounted? `lifeboat init` creates a new repository",
-                    self.store
-                )
-            }
+            ErrorKind::NoRepository => "check that its disk is mounted".to_owned(),
             ErrorKind::Transient => "try again".to_owned(),
             ErrorKind::Corrupt => "`lifeboat verify` tells what is affected; `--region` reads \
                                    another region, which may hold a good copy"

@@ -37,7 +37,13 @@ pub(super) async fn run(args: &Args) -> Result<Exit, OperationError> {
     for plan in &plans {
         match session.backup(plan).await {
             Ok(report) => reports.push(report),
-            Err(error) => failed = failed.or(Some(fail::print(&error))),
+            Err(error) => {
+                fail::print_line(&format!(
+                    "{}/{} was not backed up:",
+                    plan.environment, plan.source
+                ));
+                failed = failed.or(Some(fail::print(&error)));
+            }
         }
     }
     if args.json {
@@ -69,8 +75,8 @@ pub(super) fn show(reports: &[BackupReport]) {
     table::print(&header, reports.iter().map(row));
     for report in reports.iter().filter(|report| !report.skipped.is_empty()) {
         table::line(&format!(
-            "{} items of {} are missing:",
-            report.skipped.len(),
+            "{} of {} missing or in doubt:",
+            table::counted(report.skipped.len() as u64, "item"),
             report.source
         ));
         for item in &report.skipped {

@@ -1,7 +1,8 @@
 //! `lifeboat check`.
 
+use lifeboat_config::Loaded;
 use lifeboat_model::Verdict;
-use lifeboat_operations::{OperationError, RegionCheck, check_regions};
+use lifeboat_operations::{OperationError, RegionCheck, check_keys, check_regions, check_sources};
 
 use crate::args::Args;
 use crate::exit::Exit;
@@ -11,31 +12,56 @@ pub(super) async fn run(args: &Args, explain: Option<&str>) -> Result<Exit, Oper
     let root = setup::project_root(args.project.as_deref());
     let loaded = setup::load(&root, args)?;
     if let Some(key) = explain {
-        let found = loaded
-            .config
-            .explain(key)
-            .map_err(|unknown| OperationError::Usage {
-                message: unknown.to_string(),
-                hint: lifeboat_model::Diagnose::hint(&unknown).unwrap_or_default(),
-            })?;
-        table::line(&format!("{} = {}", found.key, found.value));
-        table::line(&format!("from {}", found.origin));
-        return Ok(Exit::DONE);
+        return explained(&loaded, key);
     }
     setup::show_warnings(&loaded);
     let session = setup::session_for(loaded.config, true);
-    let checks = check_regions(&session).await;
+    let regions = check_regions(&session).await;
+    let sources = check_sources(&session);
+    let keys = check_keys(&session).await;
     if args.json {
-        table::json(&checks);
+        let all = serde_json::json!({ "regions": regions, "sources": sources, "keys": keys });
+        table::json(&all);
     } else {
         table::line(&format!(
             "configuration of `{}` is sound",
             session.config.project
         ));
-        show(&checks);
+        show(&regions);
+        for source in sources
+            .iter()
+            .filter(|source| source.verdict != Verdict::Pass)
+        {
+            let why = source.message.as_deref().unwrap_or("not there");
+            table::line(&format!(
+                "MISSING: {}/{}: {why}",
+                source.environment, source.source
+            ));
+        }
+        for key in &keys {
+            table::line(&format!("{} key: {}", key.role, key.message));
+        }
     }
-    let reachable = checks.iter().all(|check| check.verdict == Verdict::Pass);
-    Ok(if reachable { Exit::DONE } else { Exit::FAILED })
+    let regions = regions.iter().map(|check| check.verdict);
+    let sources = sources.iter().map(|check| check.verdict);
+    let mut verdicts = regions
+        .chain(sources)
+        .chain(keys.iter().map(|check| check.verdict));
+    let failed = verdicts.any(|verdict| verdict == Verdict::Fail);
+    Ok(if failed { Exit::FAILED } else { Exit::DONE })
+}
+
+fn explained(loaded: &Loaded, key: &str) -> Result<Exit, OperationError> {
+    let found = loaded
+        .config
+        .explain(key)
+        .map_err(|unknown| OperationError::Usage {
+            message: unknown.to_string(),
+            hint: lifeboat_model::Diagnose::hint(&unknown).unwrap_or_default(),
+        })?;
+    table::line(&format!("{} = {}", found.key, found.value));
+    table::line(&format!("from {}", found.origin));
+    Ok(Exit::DONE)
 }
 
 fn show(checks: &[RegionCheck]) {

@@ -345,7 +345,7 @@ fn masking_view(report: &RefreshReport) -> MaskingView {
 fn show(report: &DemoReport) {
     table::line("");
     backup::show(&report.snapshots);
-    mask::show(&report.masking.mask.leak_report);
+    mask::show(&report.masking.mask);
     let replication = &report.replication;
     let drill = &report.drill;
     let target = |secs: Option<f64>| secs.map_or_else(|| "none".to_owned(), table::secs);
@@ -370,7 +370,7 @@ fn show(report: &DemoReport) {
                 report.masking.mask.rows,
                 table::secs(report.masking.secs)
             ),
-            "no original value".to_owned(),
+            "no original of a masked column".to_owned(),
             report.masking.mask.leak_report.verdict().to_string(),
         ],
         vec![

@@ -68,9 +68,9 @@ fn write_starter_files(root: &Path, name: Option<&str>) -> Result<(), OperationE
             source,
         })?;
     }
-    table::line("wrote the starter files:");
+    crate::fail::print_line("wrote the starter files:");
     for (file, _) in &files {
-        table::line(&format!("  {}", root.join(file).display()));
+        crate::fail::print_line(&format!("  {}", root.join(file).display()));
     }
     Ok(())
 }

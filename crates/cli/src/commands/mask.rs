@@ -4,7 +4,7 @@ use std::path::Path;
 
 use lifeboat_masking::{Gate, LeakReport};
 use lifeboat_model::Verdict;
-use lifeboat_operations::{MaskTask, OperationError};
+use lifeboat_operations::{MaskReport, MaskTask, OperationError};
 
 use crate::args::Args;
 use crate::exit::Exit;
@@ -29,7 +29,7 @@ pub(super) fn run(
     if args.json {
         table::json(&report);
     } else {
-        show(&report.leak_report);
+        show(&report);
     }
     if !written {
         fail::print_line("error: nothing was written: a leak gate did not pass");
@@ -79,28 +79,29 @@ fn write_report(report: &LeakReport, file: &Path) -> Result<(), OperationError> 
     })
 }
 
-/// Prints the gates of a leak report.
-pub(super) fn show(report: &LeakReport) {
+/// Prints the gates of a masked copy, and what they cannot speak of.
+pub(super) fn show(report: &MaskReport) {
+    let gates = report.leak_report.gates();
     let row = |gate: &Gate| {
         vec![
             gate.name.to_owned(),
             verdict(gate),
             gate.checked.to_string(),
-            gate.note.clone(),
         ]
     };
-    table::print(
-        &["gate", "verdict", "checked", "note"],
-        report.gates().iter().map(row),
-    );
+    table::print(&["gate", "verdict", "checked"], gates.iter().map(row));
     let bad = |gate: &&Gate| matches!(gate.verdict, Some(Verdict::Fail | Verdict::NotVerified));
-    for gate in report.gates().iter().filter(bad) {
+    for gate in gates.iter().filter(bad) {
+        table::line(&format!("  {}: {}", gate.name, gate.note));
         for finding in &gate.findings {
             table::line(&format!(
-                "  {}: {}.{}: {} x {}",
-                gate.name, finding.table, finding.column, finding.count, finding.kind
+                "    {}.{}: {} x {}",
+                finding.table, finding.column, finding.count, finding.kind
             ));
         }
+    }
+    if !report.kept.is_empty() {
+        table::line(&format!("kept as they are: {}", report.kept.join(", ")));
     }
 }
 

@@ -33,14 +33,7 @@ async fn dispatch(args: &Args) -> Result<Exit, OperationError> {
         Command::Init { name, dry_run } => init::run(args, name.as_deref(), *dry_run).await,
         Command::Check { explain } => check::run(args, explain.as_deref()).await,
         Command::Backup { .. } => backup::run(args).await,
-        Command::Snapshots {
-            environment,
-            source,
-            region,
-        } => {
-            let (environment, source) = (environment.as_deref(), source.as_deref());
-            snapshots::run(args, environment, source, region.as_deref()).await
-        }
+        Command::Snapshots { .. } => snapshots::run(args).await,
         Command::Restore { .. } => restore::run(args).await,
         Command::Verify { .. } => verify::run(args).await,
         Command::Mask { command } => match command {

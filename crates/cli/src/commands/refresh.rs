@@ -30,7 +30,7 @@ pub(super) async fn run(
 }
 
 fn show(report: &RefreshReport) {
-    mask::show(&report.mask.leak_report);
+    mask::show(&report.mask);
     match &report.published {
         Some(target) => table::line(&format!(
             "{}: {} rows of {} masked and published as {} in {}",

@@ -25,22 +25,25 @@ pub(super) async fn run(
             hint: "add `replicas = [\"…\"]` to it, or name one with `--to`".to_owned(),
         });
     }
-    let mut plans = Vec::new();
+    // A region that fails keeps none of the others from getting its copy.
+    let (mut plans, mut reports, mut failed) = (Vec::new(), Vec::new(), None);
     for target in &targets {
-        plans.push(session.plan_replicate(environment, target).await?);
+        let copied = async {
+            let plan = session.plan_replicate(environment, target).await?;
+            if dry_run {
+                plans.push(plan);
+                return Ok(());
+            }
+            reports.push(session.replicate(environment, &plan).await?);
+            Ok::<_, OperationError>(())
+        };
+        if let Err(error) = copied.await {
+            failed = failed.or(Some(fail::print(&error)));
+        }
     }
     if dry_run {
         table::json(&plans);
-        return Ok(Exit::DONE);
-    }
-    // A region that fails keeps none of the others from getting its copy.
-    let mut reports = Vec::new();
-    let mut failed = None;
-    for plan in &plans {
-        match session.replicate(environment, plan).await {
-            Ok(report) => reports.push(report),
-            Err(error) => failed = failed.or(Some(fail::print(&error))),
-        }
+        return Ok(failed.unwrap_or(Exit::DONE));
     }
     if args.json {
         table::json(&reports);

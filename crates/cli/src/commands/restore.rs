@@ -1,5 +1,8 @@
 //! `lifeboat restore`.
 
+use std::str::FromStr;
+
+use lifeboat_model::InvalidName;
 use lifeboat_operations::{OperationError, RestoreReport, RestoreRequest};
 
 use crate::args::{Args, Command};
@@ -16,28 +19,38 @@ pub(super) async fn run(args: &Args) -> Result<Exit, OperationError> {
         region,
         into,
         dry_run,
+        rescue,
     } = &args.command
     else {
         unreachable!("dispatched by command");
-    };
-    let session = setup::session(args)?;
-    let environment = session.environment(environment)?;
-    let region = match region {
-        Some(name) => &session.config.region(name)?.name,
-        None => &environment.home,
     };
     let target = std::path::absolute(to).map_err(|source| OperationError::Io {
         op: "find",
         path: to.clone(),
         source,
     })?;
-    let class = into.unwrap_or(environment.class);
+    if let Some((folder, key)) = rescue.places() {
+        let names = (parsed(environment)?, parsed(source)?);
+        let session = setup::session_without_project(args);
+        let rescue = session.rescue(folder, key).await?;
+        let names = (&names.0, &names.1);
+        return Ok(finish(
+            args,
+            &rescue.restore(&session, names, at, &target, path).await?,
+        ));
+    }
+    let session = setup::session(args)?;
+    let environment = session.environment(environment)?;
+    let region = match region {
+        Some(name) => &session.config.region(name)?.name,
+        None => &environment.home,
+    };
     let request = RestoreRequest {
         source,
         point: at,
         region,
         target: &target,
-        into: class,
+        into: into.unwrap_or(environment.class),
         paths: path,
     };
     let plan = session.plan_restore(environment, &request).await?;
@@ -45,31 +58,43 @@ pub(super) async fn run(args: &Args) -> Result<Exit, OperationError> {
         table::json(&plan);
         return Ok(Exit::DONE);
     }
-    let report = session.restore(environment, &plan).await?;
+    Ok(finish(args, &session.restore(environment, &plan).await?))
+}
+
+/// Reads a name of the command line.
+fn parsed<T: FromStr<Err = InvalidName>>(text: &str) -> Result<T, OperationError> {
+    text.parse()
+        .map_err(|error: InvalidName| OperationError::Usage {
+            message: error.to_string(),
+            hint: "`lifeboat snapshots` lists the names".to_owned(),
+        })
+}
+
+fn finish(args: &Args, report: &RestoreReport) -> Exit {
     if args.json {
-        table::json(&report);
+        table::json(report);
     } else {
-        show(&report);
+        show(report);
     }
-    Ok(if report.not_restored.is_empty() {
+    if report.not_restored.is_empty() {
         Exit::DONE
     } else {
         Exit::INCOMPLETE
-    })
+    }
 }
 
 fn show(report: &RestoreReport) {
     table::line(&format!(
-        "restored snapshot {} (state of {:.0}) from {} to {}: {} entries, {} in {}, every byte checked",
+        "restored snapshot {} (state of {:.0}) from {} to {}: {}, {} in {}, every byte checked",
         report.snapshot.short(),
         report.instant,
         report.region,
         report.target.display(),
-        report.entries,
+        table::counted(report.entries, "item"),
         table::bytes(report.bytes),
         table::secs(report.secs),
     ));
     for item in &report.not_restored {
-        table::line(&format!("  not restored: {item}"));
+        table::line(&format!("  INCOMPLETE: {item}"));
     }
 }

@@ -2,12 +2,11 @@
 
 use jiff::Timestamp;
 use lifeboat_config::Environment;
-use lifeboat_model::SourceName;
 use lifeboat_operations::{OperationError, Session};
 use lifeboat_repository::{Role, Snapshot};
 use serde::Serialize;
 
-use crate::args::Args;
+use crate::args::{Args, Command};
 use crate::exit::Exit;
 use crate::{setup, table};
 
@@ -26,33 +25,44 @@ struct Listed {
     complete: bool,
 }
 
-pub(super) async fn run(
-    args: &Args,
-    environment: Option<&str>,
-    source: Option<&str>,
-    region: Option<&str>,
-) -> Result<Exit, OperationError> {
-    let session = setup::session(args)?;
-    let environments: Vec<&Environment> = match environment {
-        Some(name) => vec![session.environment(name)?],
-        None => session.config.environments.values().collect(),
+pub(super) async fn run(args: &Args) -> Result<Exit, OperationError> {
+    let Command::Snapshots {
+        environment,
+        source,
+        region,
+        rescue,
+    } = &args.command
+    else {
+        unreachable!("dispatched by command");
     };
-    let source: Option<SourceName> = match source.map(str::parse).transpose() {
-        Ok(source) => source,
-        Err(error) => {
-            let hint = "`lifeboat status` lists the sources".to_owned();
-            let message = lifeboat_model::InvalidName::to_string(&error);
-            return Err(OperationError::Usage { message, hint });
+    let mut found = Vec::new();
+    if let Some((folder, key)) = rescue.places() {
+        let session = setup::session_without_project(args);
+        found.extend(
+            session
+                .rescue(folder, key)
+                .await?
+                .snapshots()
+                .await?
+                .iter()
+                .map(listed),
+        );
+        let wanted = |name: &Option<String>, have: &str| name.as_deref().is_none_or(|n| n == have);
+        found.retain(|item| wanted(environment, &item.environment) && wanted(source, &item.source));
+    } else {
+        let session = setup::session(args)?;
+        let environments: Vec<&Environment> = match environment {
+            Some(name) => vec![session.environment(name)?],
+            None => session.config.environments.values().collect(),
+        };
+        for environment in environments {
+            found.extend(list(&session, environment, source.as_deref(), region.as_deref()).await?);
         }
-    };
-    let mut listed = Vec::new();
-    for environment in environments {
-        listed.extend(list(&session, environment, source.as_ref(), region).await?);
     }
     if args.json {
-        table::json(&listed);
+        table::json(&found);
     } else {
-        show(&listed);
+        show(&found);
     }
     Ok(Exit::DONE)
 }
@@ -60,7 +70,7 @@ pub(super) async fn run(
 async fn list(
     session: &Session,
     environment: &Environment,
-    source: Option<&SourceName>,
+    source: Option<&str>,
     region: Option<&str>,
 ) -> Result<Vec<Listed>, OperationError> {
     let region = match region {
@@ -71,10 +81,17 @@ async fn list(
     let repository = session
         .open_repository(environment, &opened, Role::Auditor)
         .await?;
-    let snapshots = repository
-        .snapshots(Some(&environment.name), source)
-        .await?;
-    Ok(snapshots.iter().map(listed).collect())
+    let snapshots = repository.snapshots(Some(&environment.name), None).await?;
+    let wanted = |snapshot: &&Snapshot| source.is_none_or(|name| snapshot.source.as_str() == name);
+    let found: Vec<Listed> = snapshots.iter().filter(wanted).map(listed).collect();
+    match source {
+        // A source without snapshots is either new, or misspelt.
+        Some(name) if found.is_empty() => {
+            environment.source(name)?;
+            Ok(found)
+        }
+        _ => Ok(found),
+    }
 }
 
 fn listed(snapshot: &Snapshot) -> Listed {
@@ -94,7 +111,9 @@ fn listed(snapshot: &Snapshot) -> Listed {
 
 fn show(listed: &[Listed]) {
     if listed.is_empty() {
-        return table::line("there are no snapshots yet: `lifeboat backup ENV` takes one");
+        return table::line(
+            "there are no snapshots here: `lifeboat backup ENV` takes one, `lifeboat replicate ENV` copies",
+        );
     }
     let row = |item: &Listed| {
         let remark = match (item.masked, item.complete) {
@@ -114,7 +133,7 @@ fn show(listed: &[Listed]) {
         ]
     };
     let header = [
-        "source", "snapshot", "state of", "tier", "kind", "size", "stored", "",
+        "source", "snapshot", "state of", "tier", "kind", "size", "stored", "note",
     ];
     table::print(&header, listed.iter().map(row));
 }

@@ -1,6 +1,7 @@
 //! `lifeboat status`.
 
 use lifeboat_config::Environment;
+use lifeboat_model::{Objectives, human_duration};
 use lifeboat_operations::{EnvironmentStatus, OperationError, RegionStatus, SourceStatus, status};
 use lifeboat_repository::RunRecord;
 
@@ -32,6 +33,18 @@ pub(super) async fn run(args: &Args, environment: Option<&str>) -> Result<Exit, 
     } else {
         Exit::INCOMPLETE
     })
+}
+
+/// Says what a loss would cost, and whether that is more than was promised.
+fn exposure(secs: Option<f64>, objectives: Objectives) -> String {
+    let Some(secs) = secs else {
+        return "everything".to_owned();
+    };
+    let over = objectives
+        .rpo
+        .filter(|rpo| secs > rpo.limit().as_secs_f64());
+    let over = over.map(|rpo| format!(", over the RPO of {}", human_duration(rpo.limit())));
+    format!("{}{}", table::secs(secs), over.unwrap_or_default())
 }
 
 fn show(status: &EnvironmentStatus) {
@@ -71,9 +84,7 @@ fn show(status: &EnvironmentStatus) {
                 .clone()
                 .unwrap_or_else(|| "reachable".to_owned()),
             region.behind.to_string(),
-            region
-                .exposure_secs
-                .map_or_else(|| "everything".to_owned(), table::secs),
+            exposure(region.exposure_secs, status.objectives),
         ]
     };
     let header = [
@@ -86,32 +97,52 @@ fn show(status: &EnvironmentStatus) {
     table::print(&header, status.regions.iter().map(region));
     show_run("last drill", status.last_drill.as_ref());
     show_run("last refresh", status.last_refresh.as_ref());
-    for (kind, run, began) in &status.unfinished {
-        table::line(&format!(
-            "  {kind} {run} began {began:.0} and has not ended: running, or dead"
-        ));
+    for run in &status.failed {
+        let why = run.end.as_ref().and_then(|end| end.facts.get("error"));
+        let why = why.and_then(|why| why.as_str()).unwrap_or("see its report");
+        table::line(&format!("  FAILED: {}: {why}", describe(run)));
+    }
+    for run in &status.unfinished {
+        table::line(&format!("  NOT ENDED: {}: running, or dead", describe(run)));
     }
     table::line("");
 }
 
+/// Names a run: what, of which source, when.
+fn describe(run: &RunRecord) -> String {
+    let begin = &run.begin;
+    let of = begin
+        .source
+        .as_ref()
+        .map(|source| format!(" of {source}"))
+        .unwrap_or_default();
+    format!(
+        "{}{of} begun {:.0} on {} (run {})",
+        begin.kind, begin.began, begin.host, begin.run
+    )
+}
+
 fn show_run(what: &str, run: Option<&RunRecord>) {
-    let Some(RunRecord {
-        begin,
-        end: Some(end),
-    }) = run
-    else {
+    let Some(RunRecord { end: Some(end), .. }) = run else {
         return table::line(&format!("  {what}: none"));
     };
-    let fact = |name: &str| end.facts.get(name).map(ToString::to_string);
-    let verdict = fact("verdict").unwrap_or_else(|| "failed".to_owned());
-    let measured = ["rto_secs", "rpo_secs", "rows"]
-        .iter()
-        .filter_map(|name| Some(format!("{name} {}", fact(name)?)))
-        .collect::<Vec<_>>()
-        .join(", ");
-    let verdict = verdict.trim_matches('"');
-    table::line(&format!(
-        "  {what}: {verdict} at {:.0} (run {}) {measured}",
-        end.ended, begin.run
-    ));
+    let fact = |name: &str| end.facts.get(name);
+    let secs = |name: &str| fact(name).and_then(serde_json::Value::as_f64);
+    let verdict = fact("verdict")
+        .and_then(|verdict| verdict.as_str())
+        .unwrap_or("failed");
+    let objective = |label: &str, measured: &str, target: &str| {
+        let target = secs(target).map(|target| format!(" (target {})", table::secs(target)));
+        let measured = table::measured(secs(measured));
+        format!(", {label} {measured}{}", target.unwrap_or_default())
+    };
+    let mut line = format!("  {what}: {verdict} at {:.0}", end.ended);
+    if fact("scenario").is_some() {
+        line += &objective("RTO", "rto_secs", "rto_target_secs");
+        line += &objective("RPO", "rpo_secs", "rpo_target_secs");
+    }
+    if let Some(rows) = fact("rows").and_then(serde_json::Value::as_u64) {
+        line += &format!(", {}", table::counted(rows, "row"));
+    }
+    table::line(&line);
 }

@@ -1,16 +1,16 @@
 //! Whether a column's rule fits the column.
 
 use super::compile::{Compiler, Decision};
-use super::{ColumnPlan, names};
+use super::{ColumnClass, ColumnPlan, dangling, names};
 use crate::mask::{Distinct, Traits};
-use crate::rules::{Choice, Keep};
+use crate::rules::{Choice, Keep, written};
 use crate::schema::{ColumnSchema, ColumnType, TableSchema};
 
 /// Highest accepted chance that two of a unique column's masked values collide.
 const COLLISION_MAX: f64 = 1e-9;
 
 /// Rows assumed where nobody counted.
-const ROWS_ASSUMED: u64 = 1 << 24;
+pub(super) const ROWS_ASSUMED: u64 = 1 << 24;
 
 pub(super) fn column(
     compiler: &Compiler<'_>,
@@ -47,6 +47,9 @@ pub(super) fn column(
             check_keep(compiler, &place, column, decision, keep);
         }
     }
+    if plan.class == ColumnClass::Kept && !decision.inherited {
+        dangling::check(compiler, table, column, decision);
+    }
     if !decision.inherited {
         check_foreign_key(compiler, &place, column, decision);
     }
@@ -61,7 +64,10 @@ fn check_keep(
 ) {
     let origin = &decision.rule.origin;
     let name = &column.name;
-    let example = format!("`{name} = {{ mask = \"keep\", reason = \"..\" }}`");
+    let example = format!(
+        "`{} = {{ mask = \"keep\", reason = \"..\" }}`",
+        written::key(name)
+    );
     match names::personal_word(name) {
         Some(word) if keep.reason.is_none() => {
             let message = format!("`{place}` is kept, but `{word}` in its name speaks of people");
@@ -77,7 +83,7 @@ fn check_keep(
 }
 
 /// Lists what is wrong with a mask on a column.
-fn misfits(
+pub(super) fn misfits(
     place: &str,
     column: &ColumnSchema,
     rows: Option<u64>,

@@ -5,10 +5,11 @@ use std::cell::RefCell;
 use lifeboat_document::{Origin, suggest};
 use lifeboat_model::{Problem, Problems};
 
+use super::missing::Missing;
 use super::{ArmPlan, ColumnClass, ColumnPlan, TablePlan, check};
 use crate::key::MaskKey;
-use crate::mask::{Binder, Bound, null_mask, redact};
-use crate::rules::{Arm, Choice, ColumnRule, MaskRule, Normalize, RuleSet, Unlisted};
+use crate::mask::{Binder, Bound};
+use crate::rules::{Arm, Choice, ColumnRule, RuleSet};
 use crate::schema::{ColumnSchema, Schema, TableSchema};
 
 /// How deep foreign keys are followed to the column that decides.
@@ -18,7 +19,7 @@ const FOLLOW_MAX: usize = 32;
 pub(super) struct Compiler<'a> {
     pub(super) rules: &'a RuleSet,
     pub(super) schema: &'a Schema,
-    key: &'a MaskKey,
+    pub(super) key: &'a MaskKey,
     problems: RefCell<Problems>,
 }
 
@@ -59,6 +60,12 @@ impl<'a> Compiler<'a> {
         self.push(origin.error(message, Some(hint.into())));
     }
 
+    /// Reports an error that has no place in the rule file.
+    pub(super) fn error_in_file(&self, message: String, hint: impl Into<String>) {
+        let mut problems = self.problems.borrow_mut();
+        problems.push_file(&self.rules.file, message, Some(hint.into()));
+    }
+
     /// Reports rules whose table or column does not exist.
     fn check_names(&self) {
         for rules in &self.rules.tables {
@@ -84,10 +91,12 @@ impl<'a> Compiler<'a> {
             .iter()
             .filter(|column| !column.generated)
             .collect();
+        let mut missing = Missing::new(self, table);
         let columns: Vec<ColumnPlan> = stored
             .iter()
-            .map(|column| self.column(table, &stored, column))
+            .map(|column| self.column(table, &stored, column, &mut missing))
             .collect();
+        missing.report();
         let late = |column: &ColumnPlan| {
             let mut actions = column.arms.iter().filter_map(|arm| arm.action.as_ref());
             actions.any(|bound| bound.mask.reads_masked())
@@ -107,6 +116,7 @@ impl<'a> Compiler<'a> {
         table: &'a TableSchema,
         stored: &[&ColumnSchema],
         column: &'a ColumnSchema,
+        missing: &mut Missing<'_, 'a>,
     ) -> ColumnPlan {
         let mut plan = ColumnPlan {
             name: column.name.clone(),
@@ -115,7 +125,7 @@ impl<'a> Compiler<'a> {
             allow: Vec::new(),
         };
         let Some(decision) = self.decision(table, column) else {
-            plan.arms = self.unlisted(table, column).into_iter().collect();
+            plan.arms = missing.arm(column).into_iter().collect();
             return plan;
         };
         let place = format!("{}.{}", decision.table.name, decision.column.name);
@@ -226,9 +236,17 @@ impl<'a> Compiler<'a> {
         table.column(column).map(|(_, column)| (table, column))
     }
 
-    fn rule(&self, table: &str, column: &str) -> Option<&'a ColumnRule> {
+    pub(super) fn rule(&self, table: &str, column: &str) -> Option<&'a ColumnRule> {
         let rules = self.rules.tables.iter().find(|rules| rules.name == table)?;
         rules.columns.iter().find(|rule| rule.name == column)
+    }
+
+    /// Reports whether a rule masks a column in at least some rows.
+    pub(super) fn masks(&self, table: &'a TableSchema, column: &'a ColumnSchema) -> bool {
+        self.decision(table, column).is_some_and(|decision| {
+            let mut arms = decision.rule.arms.iter();
+            arms.any(|arm| !matches!(arm.choice, Choice::Keep(_)))
+        })
     }
 
     fn is_masked(&self, table: &'a TableSchema, name: &str) -> bool {
@@ -247,90 +265,6 @@ impl<'a> Compiler<'a> {
             _ => false,
         })
     }
-
-    /// Applies the policy to a column that no rule names.
-    fn unlisted(&self, table: &TableSchema, column: &ColumnSchema) -> Option<ArmPlan> {
-        let place = format!("{}.{}", table.name, column.name);
-        let mask = match self.rules.policy.unlisted {
-            Unlisted::Error => {
-                self.report_unlisted(table, column);
-                return None;
-            }
-            Unlisted::Null => (null_mask(), column.not_null || column.primary_key),
-            Unlisted::Redact => {
-                let text = check::takes_text(column.ty);
-                let unique = column.unique || column.primary_key;
-                (redact(), !text || unique)
-            }
-        };
-        if mask.1 {
-            let message =
-                format!("no rule names `{place}`, and the policy does not fit the column");
-            let hint = format!(
-                "add to `[table.\"{}\".columns]`: {}",
-                table.name,
-                proposal(column)
-            );
-            let file = self.rules.file.clone();
-            self.problems
-                .borrow_mut()
-                .push_file(&file, message, Some(hint));
-            return None;
-        }
-        let rule = MaskRule {
-            mask: mask.0,
-            normalize: Normalize::default(),
-        };
-        let action = Bound::constant(&rule, self.key, &place);
-        Some(ArmPlan {
-            when: None,
-            action: Some(action),
-        })
-    }
-
-    fn report_unlisted(&self, table: &TableSchema, column: &ColumnSchema) {
-        let message = format!("no rule names `{}.{}`", table.name, column.name);
-        let line = proposal(column);
-        let rules = self
-            .rules
-            .tables
-            .iter()
-            .find(|rules| rules.name == table.name);
-        match rules {
-            Some(rules) => {
-                let hint = format!("add to `[table.\"{}\".columns]`: {line}", table.name);
-                self.error(&rules.origin, message, hint);
-            }
-            None => {
-                let hint = format!(
-                    "add `[table.\"{}\".columns]` and below it: {line}",
-                    table.name
-                );
-                let file = self.rules.file.clone();
-                self.problems
-                    .borrow_mut()
-                    .push_file(&file, message, Some(hint));
-            }
-        }
-    }
-}
-
-/// Returns the line that gives a column the most careful rule that fits it.
-fn proposal(column: &ColumnSchema) -> String {
-    let mask = if column.primary_key || column.unique {
-        if check::takes_text(column.ty) {
-            "hash"
-        } else {
-            "permute_int"
-        }
-    } else if !column.not_null {
-        "null"
-    } else if check::takes_text(column.ty) {
-        "redact"
-    } else {
-        return format!("`{} = {{ mask = \"const\", value = 0 }}`", column.name);
-    };
-    format!("`{} = {{ mask = \"{mask}\" }}`", column.name)
 }
 
 fn near<'n>(name: &str, names: impl Iterator<Item = &'n str> + Clone) -> String {

@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use super::{ArmPlan, ColumnPlan, TablePlan};
 use crate::batch::{Row, RowBatch, Slot};
 use crate::mask::{Fault, Made, RowContext};
+use crate::rules::written;
 
 /// A value could not be masked. Says where, never what.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -30,7 +31,8 @@ impl Diagnose for MaskError {
     fn hint(&self) -> Option<String> {
         let Self { table, column, .. } = self;
         Some(format!(
-            "look at that row in the source, or change the rule of `{column}` in `[table.\"{table}\"]`"
+            "look at that row in the source, or change the rule of `{column}` in `[table.{}]`",
+            written::key(table)
         ))
     }
 }

@@ -3,8 +3,11 @@
 
 mod check;
 mod compile;
+mod dangling;
 mod engine;
+mod missing;
 mod names;
+mod propose;
 
 use lifeboat_model::Problems;
 
@@ -90,7 +93,7 @@ impl Plan {
     /// Returns all problems if one of them is an error: a column without a rule, a rule without a
     /// column, a foreign key that would not join, a unique column whose mask may collide, a mask
     /// that does not fit its column's type, length or NOT NULL, a column that looks personal and is
-    /// kept without a reason.
+    /// kept without a reason. A kept column that looks like a masked key is a warning.
     pub fn compile(
         rules: &RuleSet,
         schema: &Schema,

@@ -45,6 +45,15 @@ const STEMS: &[&str] = &[
 
 /// Returns the word of a column's name that speaks of personal data, if there is one.
 pub(super) fn personal_word(column: &str) -> Option<&'static str> {
+    let words = words(column);
+    let mut stems = STEMS.iter();
+    stems
+        .find(|stem| words.iter().any(|word| is_word(word, stem)))
+        .copied()
+}
+
+/// Takes a name apart: `contactEmail2` says `contact` and `email`.
+pub(super) fn words(column: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word = String::new();
     let mut lower_before = false;
@@ -59,10 +68,7 @@ pub(super) fn personal_word(column: &str) -> Option<&'static str> {
         lower_before = c.is_lowercase();
     }
     words.push(word);
-    let mut stems = STEMS.iter();
-    stems
-        .find(|stem| words.iter().any(|word| is_word(word, stem)))
-        .copied()
+    words
 }
 
 /// The word itself or its plural.

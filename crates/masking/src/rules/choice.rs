@@ -7,6 +7,7 @@ use std::sync::Arc;
 use lifeboat_document::{Node, Origin, Reader, Table, Value, suggest};
 use lifeboat_model::Problems;
 
+use super::written;
 use crate::detect::HitKind;
 use crate::mask::{self, Mask};
 
@@ -174,7 +175,7 @@ impl Nested<'_> {
         }
         let hint = match suggest(&name, self.domains.iter().map(String::as_str)) {
             Some(near) => format!("did you mean `{near}`?"),
-            None => format!("add a table `[domain.{name}]`"),
+            None => format!("add a table `[domain.{}]`", written::key(&name)),
         };
         self.push(origin.error(format!("unknown domain `{name}`"), Some(hint)));
         None

@@ -7,6 +7,7 @@ mod canonical;
 mod choice;
 mod condition;
 mod parse;
+pub(crate) mod written;
 
 use std::sync::Arc;
 
@@ -80,6 +81,8 @@ pub(crate) struct DomainRule {
 pub(crate) struct TableRules {
     pub(crate) name: String,
     pub(crate) origin: Origin,
+    /// Whether the file has a table of columns, which it then cannot have again.
+    pub(crate) lists_columns: bool,
     pub(crate) columns: Vec<ColumnRule>,
 }
 
@@ -102,7 +105,8 @@ impl RuleSet {
     /// Reads a rule file, which the user knows as `file`, and reports every problem at once.
     ///
     /// # Errors
-    /// Returns all problems if one of them is an error.
+    /// Returns all problems if one of them is an error. Of syntax errors it returns the first few, and
+    /// reads no rules then: one broken line makes the parser stumble over many others.
     pub fn parse(file: &str, text: &str) -> Result<(RuleSet, Problems), Problems> {
         parse::rule_set(file, text)
     }

@@ -8,16 +8,19 @@ use lifeboat_model::Problems;
 use super::choice::{Choice, Nested};
 use super::{
     Arm, ColumnRule, Condition, DomainRule, RulePolicy, RuleScope, RuleSet, TableRules, Unlisted,
-    canonical,
+    canonical, written,
 };
 
 const VERSION: i64 = 1;
+
+/// Syntax errors that are shown: those after them mostly follow from them.
+const SYNTAX_ERRORS_SHOWN: usize = 3;
 
 pub(super) fn rule_set(file: &str, text: &str) -> Result<(RuleSet, Problems), Problems> {
     let mut problems = Problems::new();
     let tree = parse(file, text, &mut problems);
     if problems.has_errors() {
-        return Err(problems);
+        return Err(first_few(file, text, &problems));
     }
     let problems = RefCell::new(problems);
     let root = Reader::new(&tree, "the rule file", &problems);
@@ -50,6 +53,22 @@ pub(super) fn rule_set(file: &str, text: &str) -> Result<(RuleSet, Problems), Pr
         hash: canonical::hash(&tree),
     };
     problems.into_inner().into_result(rules)
+}
+
+/// Keeps the first syntax errors and counts the others.
+fn first_few(file: &str, text: &str, all: &Problems) -> Problems {
+    let mut few = Problems::new();
+    few.add_text(file.into(), text.into());
+    let mut errors: Vec<_> = all.iter().cloned().collect();
+    errors.sort_by_key(|error| error.span.start);
+    let hidden = errors.len().saturating_sub(SYNTAX_ERRORS_SHOWN);
+    errors.truncate(SYNTAX_ERRORS_SHOWN);
+    if let Some(last) = errors.last_mut().filter(|_| hidden > 0) {
+        let hint = format!("correct these first; {hidden} more errors may follow from them");
+        last.hint.get_or_insert(hint);
+    }
+    errors.into_iter().for_each(|error| few.push(error));
+    few
 }
 
 fn version(root: &Reader<'_>) {
@@ -129,7 +148,7 @@ pub(crate) fn unlisted(reader: &Reader<'_>) -> Option<Unlisted> {
 }
 
 fn domain(nested: &Nested<'_>, key: &Key, table: &Table) -> Option<DomainRule> {
-    let what = format!("[domain.{}]", key.name);
+    let what = format!("[domain.{}]", written::key(&key.name));
     let reader = Reader::new(table, what, nested.problems);
     let word = reader.required_string("mask", "a domain names the mask its columns share")?;
     let origin = reader.node("mask")?.origin.clone();
@@ -145,9 +164,10 @@ fn domain(nested: &Nested<'_>, key: &Key, table: &Table) -> Option<DomainRule> {
 }
 
 fn table_rules(nested: &Nested<'_>, key: &Key, table: &Table) -> TableRules {
-    let what = format!("[table.\"{}\"]", key.name);
+    let what = format!("[table.{}]", written::key(&key.name));
     let reader = Reader::new(table, what.clone(), nested.problems);
     let mut columns = Vec::new();
+    let lists_columns = reader.node("columns").is_some();
     reader.strings("keep");
     if let Some(Node {
         value: Value::Array(items),
@@ -173,6 +193,7 @@ fn table_rules(nested: &Nested<'_>, key: &Key, table: &Table) -> TableRules {
     TableRules {
         name: key.name.clone(),
         origin: key.origin.clone(),
+        lists_columns,
         columns,
     }
 }

@@ -39,7 +39,7 @@ pub fn verify(
     evidence: &Evidence,
 ) -> LeakReport {
     let gates = vec![
-        coverage(plan),
+        coverage(plan, originals),
         row_accounting(plan, originals, scan, evidence),
         same_row_identity(plan, originals),
         value_reuse(originals, scan),
@@ -68,9 +68,31 @@ fn columns(plan: &Plan) -> impl Iterator<Item = ClassifiedColumn> {
     })
 }
 
-fn coverage(plan: &Plan) -> Gate {
+/// Lists what is kept as it is: that is what a reader has to agree with.
+fn coverage(plan: &Plan, originals: &Originals) -> Gate {
     let checked = columns(plan).count() as u64;
-    let kept = columns(plan).filter(|column| column.class == ColumnClass::Kept);
+    let mut findings = Vec::new();
+    for table in &plan.tables {
+        let rows = originals.tables[table.index].rows_read;
+        findings.extend(table.columns.iter().filter_map(|column| {
+            let (kind, count) = match column.class {
+                ColumnClass::Kept => ("kept", rows),
+                // Which rows its conditions keep is not counted.
+                ColumnClass::Mixed => ("kept in some rows", 0),
+                ColumnClass::Masked | ColumnClass::Inherited | ColumnClass::Policy => return None,
+            };
+            Some(Finding {
+                table: table.name.clone(),
+                column: column.name.clone(),
+                count,
+                kind: kind.to_owned(),
+            })
+        }));
+    }
+    let kept = findings
+        .iter()
+        .filter(|finding| finding.kind == "kept")
+        .count();
     Gate {
         name: "coverage",
         // A plan exists only if every column has its rule; a plan of nothing covers nothing.
@@ -80,8 +102,8 @@ fn coverage(plan: &Plan) -> Gate {
             Verdict::NotVerified
         }),
         checked,
-        findings: Vec::new(),
-        note: format!("every column has a rule; {} are kept", kept.count()),
+        findings,
+        note: format!("every column has a rule; {kept} are kept"),
     }
 }
 

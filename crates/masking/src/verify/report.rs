@@ -25,7 +25,10 @@ pub struct Gate {
     pub verdict: Option<Verdict>,
     /// How many things it looked at: columns, rows, cells or checks.
     pub checked: u64,
-    /// Where it found what, in schema order. Those of a passed gate are for information.
+    /// Where it found what, in schema order.
+    ///
+    /// Findings of a passed gate are information, not faults: columns that are kept, coincidences
+    /// within chance, finds that a reason allows. Judge by the verdict, never by this list.
     pub findings: Vec<Finding>,
     /// What the numbers mean.
     pub note: String,
@@ -40,7 +43,7 @@ pub struct Finding {
     pub column: String,
     /// How many.
     pub count: u64,
-    /// What: a detector's name, or the column an original came from.
+    /// What: a detector's name, the column an original came from, or `kept`.
     pub kind: String,
 }
 

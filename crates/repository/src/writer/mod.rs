@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use lifeboat_model::{
-    BackupKind, ChunkId, Entry, EntryKind, EntryPath, EnvironmentClass, EnvironmentName,
+    BackupKind, ChunkId, Entry, EntryKind, EntryPath, EnvironmentClass, EnvironmentName, IndexId,
     SnapshotId, SourceKind, SourceName, Tier,
 };
 
@@ -21,7 +21,7 @@ use crate::format::commit::ManifestChunkV1;
 use crate::format::manifest::write_record;
 use crate::format::{Kind, sealed};
 use crate::layout::truncate_instant;
-use crate::repository::{Repository, put_new, snapshot_id};
+use crate::repository::{Repository, index_prefixes, put_new, snapshot_id};
 use crate::snapshot::{Snapshot, Totals};
 use cutter::Cutter;
 use pages::{
@@ -29,6 +29,9 @@ use pages::{
 };
 use parent::{PagedParent, Parent};
 use pipeline::Pipeline;
+
+/// Entries that may wait for the chunk ids of an earlier one.
+const PENDING_MAX: usize = 4096;
 
 /// What is known of a snapshot before its first byte is read.
 #[derive(Debug, Clone)]
@@ -127,6 +130,8 @@ pub struct SnapshotWriter {
     totals: Totals,
     facts: BTreeMap<String, String>,
     skipped: Vec<(EntryPath, String)>,
+    /// Index objects that existed when the snapshot was begun.
+    index_objects: Vec<IndexId>,
     chunk_seed: u64,
     page_key: [u8; 32],
 }
@@ -151,9 +156,10 @@ impl Repository {
         // is in the index.
         let parent = match draft.kind {
             BackupKind::Full => None,
-            BackupKind::Incremental => self.newest(&draft.environment, &draft.source).await?,
+            BackupKind::Incremental => self.usable_parent(&draft).await?,
         };
-        let index = Arc::new(self.load_index().await?);
+        let (index, index_objects) = self.load_index().await?;
+        let index = Arc::new(index);
         let parent = parent.map(|snapshot| Parent::new(self.clone(), index.clone(), snapshot));
         Ok(SnapshotWriter {
             started: self.world.clock.now(),
@@ -169,11 +175,27 @@ impl Repository {
             totals: Totals::default(),
             facts: BTreeMap::new(),
             skipped: Vec::new(),
+            index_objects,
             chunk_seed,
             page_key,
             repository: self.clone(),
             draft,
         })
+    }
+
+    /// Returns the newest snapshot of a source unless it is damaged: then everything is read, which
+    /// is slower and safe.
+    async fn usable_parent(
+        &self,
+        draft: &SnapshotDraft,
+    ) -> Result<Option<Snapshot>, RepositoryError> {
+        match self.newest(&draft.environment, &draft.source).await {
+            Err(error @ RepositoryError::Corrupt { .. }) => {
+                tracing::warn!(%error, "the newest snapshot is damaged: everything is read");
+                Ok(None)
+            }
+            other => other,
+        }
     }
 
     /// Returns the newest snapshot of a source, by the moment it holds.
@@ -210,7 +232,8 @@ impl SnapshotWriter {
         let Some(parent) = &mut self.parent else {
             return Ok(false);
         };
-        let Some(content) = parent.unchanged_content(entry).await? else {
+        let found = parent.unchanged_content(entry).await;
+        let Some(content) = self.unless_damaged(found)? else {
             return Ok(false);
         };
         self.push_pending(entry.clone(), Some(content), true);
@@ -244,10 +267,11 @@ impl SnapshotWriter {
                 has_holes: false,
             },
             Layout::Pages { page_size } => {
-                let parent = match &mut self.parent {
-                    Some(parent) => parent.pages(&entry.path, page_size).await?,
-                    None => None,
+                let found = match &mut self.parent {
+                    Some(parent) => parent.pages(&entry.path, page_size).await,
+                    None => Ok(None),
                 };
+                let parent = self.unless_damaged(found)?;
                 Shape::Pages(Box::new(PagedFile::new(page_size, parent)))
             }
         };
@@ -405,6 +429,7 @@ impl SnapshotWriter {
         self.store_manifest_chunks(chunks).await?;
         self.pipeline.finish().await?;
         (self.totals.bytes_new, self.totals.bytes_stored) = self.pipeline.bytes();
+        let index_objects = [self.pipeline.index_objects(), &self.index_objects].concat();
         let repository = &self.repository;
         let mut snapshot = Snapshot {
             id: SnapshotId::from_bytes([0; 32]),
@@ -431,12 +456,29 @@ impl SnapshotWriter {
             repository.id,
             repository.keys.metadata(),
             &*repository.world.entropy,
-            &[],
+            &index_prefixes(index_objects),
             &snapshot.to_stored(),
         );
         snapshot.id = snapshot_id(&bytes);
         put_new(&*repository.store, &snapshot.name().key(), bytes).await?;
         Ok(snapshot)
+    }
+
+    /// Passes on what the parent gave, and gives the parent up if it turns out to be damaged.
+    fn unless_damaged<T>(
+        &mut self,
+        found: Result<Option<T>, RepositoryError>,
+    ) -> Result<Option<T>, RepositoryError> {
+        match found {
+            Err(
+                error @ (RepositoryError::Corrupt { .. } | RepositoryError::MissingChunk { .. }),
+            ) => {
+                tracing::warn!(%error, "the newest snapshot is damaged: everything is read");
+                self.parent = None;
+                Ok(None)
+            }
+            other => other,
+        }
     }
 
     fn push_pending(&mut self, entry: Entry, content: Option<Content>, closed: bool) {
@@ -606,6 +648,9 @@ impl SnapshotWriter {
 
     /// Fills in the ids that are known by now and writes the entries that are complete.
     async fn emit_ready(&mut self) -> Result<(), RepositoryError> {
+        if self.pending.len() > PENDING_MAX {
+            self.pipeline.resolve_all().await?;
+        }
         for chunk in self.pipeline.take_resolved() {
             let (entry, number) = self.slots.pop_front().expect("every chunk has its slot");
             let pending = &mut self.pending[(entry - self.pending_start) as usize];

@@ -12,7 +12,7 @@ use std::mem;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use lifeboat_model::ChunkId;
+use lifeboat_model::{ChunkId, IndexId};
 use lifeboat_runtime::Answer;
 use tokio::task::JoinHandle;
 
@@ -60,6 +60,8 @@ pub(crate) struct Pipeline {
     uploads: VecDeque<JoinHandle<Result<IndexedPackV1, RepositoryError>>>,
     uploaded: Vec<IndexedPackV1>,
     resolved: Vec<ChunkRef>,
+    /// Index objects written so far.
+    index_objects: Vec<IndexId>,
     bytes_new: u64,
     bytes_stored: u64,
 }
@@ -97,6 +99,7 @@ impl Pipeline {
             uploads: VecDeque::new(),
             uploaded: Vec::new(),
             resolved: Vec::new(),
+            index_objects: Vec::new(),
             bytes_new: 0,
             bytes_stored: 0,
         })
@@ -347,8 +350,15 @@ impl Pipeline {
             &IndexV1 { packs },
         );
         self.bytes_stored += bytes.len() as u64;
-        let id = lifeboat_model::IndexId::from_bytes(*blake3::hash(&bytes).as_bytes());
-        put_new(&*repository.store, &layout::index(id), bytes).await
+        let id = IndexId::from_bytes(*blake3::hash(&bytes).as_bytes());
+        put_new(&*repository.store, &layout::index(id), bytes).await?;
+        self.index_objects.push(id);
+        Ok(())
+    }
+
+    /// Returns the index objects written for this snapshot.
+    pub(crate) fn index_objects(&self) -> &[IndexId] {
+        &self.index_objects
     }
 }
 

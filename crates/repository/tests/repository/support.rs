@@ -137,7 +137,14 @@ pub(crate) async fn restore(
             files.insert(number, vec![0; size as usize]);
         }
     }
-    let mut stream = Box::pin(manifest.fetch(files.keys().copied().collect::<Vec<_>>())?);
+    let mut stream = Box::pin(
+        manifest.fetch(
+            files
+                .keys()
+                .map(|number| (*number, *number))
+                .collect::<Vec<_>>(),
+        )?,
+    );
     while let Some(pieces) = stream.next().await {
         let pieces = pieces?;
         for piece in pieces.pieces {

@@ -1,0 +1,210 @@
+//! Proposals for columns that no rule names: a guess by name, or the most careful rule that fits.
+//!
+//! No proposal keeps a value: a line that is pasted unread must not let anything out.
+
+use std::cell::RefCell;
+
+use lifeboat_document::parse;
+use lifeboat_model::Problems;
+
+use super::compile::Compiler;
+use super::{check, dangling, names};
+use crate::detect::HitKind;
+use crate::rules::{Choice, Nested, written};
+use crate::schema::{ColumnSchema, ColumnType, TableSchema};
+
+/// A line for the rule file.
+pub(super) struct Line {
+    /// The rule, such as `email = { mask = "email" }`.
+    pub(super) rule: String,
+    guessed: bool,
+}
+
+impl Line {
+    /// Returns what follows the line in a sentence.
+    pub(super) fn why(&self) -> &'static str {
+        if self.guessed {
+            ", a guess by its name"
+        } else {
+            ""
+        }
+    }
+
+    /// Returns the comment behind the line in a rule file.
+    pub(super) fn comment(&self) -> &'static str {
+        if self.guessed {
+            "a guess, decide"
+        } else {
+            "decide"
+        }
+    }
+}
+
+/// Proposes the rule of a column.
+pub(super) fn line(compiler: &Compiler<'_>, table: &TableSchema, column: &ColumnSchema) -> Line {
+    let mut guesses = guesses(compiler, table, column).into_iter();
+    let guess = guesses.find(|guess| fits(compiler, table, column, guess));
+    let guessed = guess.is_some();
+    let rule = guess.unwrap_or_else(|| careful(column));
+    Line {
+        rule: format!("{} = {rule}", written::key(&column.name)),
+        guessed,
+    }
+}
+
+/// Lists what the name says, best first; what does not fit the column is passed over.
+fn guesses(compiler: &Compiler<'_>, table: &TableSchema, column: &ColumnSchema) -> Vec<String> {
+    let mut found = Vec::new();
+    if let Some((target, key)) = dangling::looks_like(compiler.schema, table, column)
+        && !column.primary_key
+        && key.ty == column.ty
+        && compiler
+            .decision(target, key)
+            .is_some_and(|decision| decision.rule.arms.len() == 1)
+    {
+        let place = written::string(&format!("{}.{}", target.name, key.name));
+        found.push(format!("{{ references = {place} }}"));
+    }
+    if column.primary_key && column.ty == ColumnType::Integer {
+        found.push("{ mask = \"permute_int\", min = 1, max = 999999999 }".to_owned());
+    }
+    let words = names::words(&column.name);
+    let says = |options: &[&str]| words.iter().any(|word| options.contains(&word.as_str()));
+    for (options, kind, rules) in SPEAKING {
+        if !says(options) {
+            continue;
+        }
+        let mut domains = compiler.rules.domains.iter();
+        let domain = domains.find(|domain| kind.is_some() && domain.rule.mask.hit_kind() == *kind);
+        if let Some(domain) = domain {
+            let name = written::string(&domain.name);
+            found.push(format!("{{ domain = {name} }}"));
+        }
+        found.extend(rules.iter().map(|rule| (*rule).to_owned()));
+    }
+    found
+}
+
+/// Words of a name, the finds whose domain serves as well, and rules that suit, best first.
+type Speaking = (
+    &'static [&'static str],
+    Option<HitKind>,
+    &'static [&'static str],
+);
+
+/// What words in names mean. The first that fits is taken: an `ip_address` is no street.
+const SPEAKING: &[Speaking] = &[
+    (
+        &["email", "mail"],
+        Some(HitKind::Email),
+        &[
+            "{ mask = \"email\" }",
+            "{ mask = \"email\", unique = true }",
+        ],
+    ),
+    (
+        &["phone", "telephone", "tel", "mobile", "fax"],
+        Some(HitKind::Phone),
+        &["{ mask = \"phone\" }"],
+    ),
+    (&["iban"], Some(HitKind::Iban), &["{ mask = \"iban\" }"]),
+    (&["ssn"], Some(HitKind::Ssn), &["{ mask = \"ssn\" }"]),
+    (&["ip"], Some(HitKind::Ip), &["{ mask = \"ip\" }"]),
+    (&["mac"], None, &["{ mask = \"mac\" }"]),
+    (
+        &["url", "website", "homepage"],
+        None,
+        &["{ mask = \"url\" }"],
+    ),
+    (&["uuid", "guid"], None, &["{ mask = \"uuid\" }"]),
+    (
+        &["password", "secret", "token", "hash"],
+        None,
+        &["{ mask = \"hash\" }"],
+    ),
+    (&["company", "employer"], None, &["{ mask = \"company\" }"]),
+    (
+        &["username", "login"],
+        None,
+        &["{ mask = \"hash\", length = 16 }"],
+    ),
+    (
+        &["firstname", "forename"],
+        None,
+        &["{ mask = \"name\", part = \"first\" }"],
+    ),
+    (
+        &["lastname", "surname"],
+        None,
+        &["{ mask = \"name\", part = \"last\" }"],
+    ),
+    (
+        &["name", "fullname", "holder", "cardholder", "author"],
+        None,
+        &["{ mask = \"name\" }"],
+    ),
+    (&["card"], Some(HitKind::Card), &["{ mask = \"card\" }"]),
+    (&["street", "address"], None, &["{ mask = \"address\" }"]),
+    (&["city", "town"], None, &["{ mask = \"city\" }"]),
+    (
+        &["postcode", "zip", "zipcode"],
+        None,
+        &["{ mask = \"postcode\" }"],
+    ),
+    (
+        &["birth", "birthdate", "birthday", "dob"],
+        None,
+        &["{ mask = \"shift_date\", max_days = 180 }"],
+    ),
+    (
+        &["body", "comment", "note", "notes", "description", "bio"],
+        None,
+        &["{ mask = \"text\" }"],
+    ),
+];
+
+/// Reports whether a rule may stand for a column.
+fn fits(compiler: &Compiler<'_>, table: &TableSchema, column: &ColumnSchema, rule: &str) -> bool {
+    let mut problems = Problems::new();
+    let tree = parse("", &format!("rule = {rule}\n"), &mut problems);
+    let problems = RefCell::new(problems);
+    let domains: Vec<String> = compiler
+        .rules
+        .domains
+        .iter()
+        .map(|domain| domain.name.clone())
+        .collect();
+    let nested = Nested {
+        problems: &problems,
+        domains: &domains,
+    };
+    let choice = tree
+        .get("rule")
+        .and_then(|(_, node)| nested.choice(node, "a proposal"));
+    let mask = match choice {
+        Some(Choice::Mask(rule)) => rule.mask,
+        Some(Choice::Domain(name)) => match compiler.rules.domain(&name) {
+            Some(domain) => domain.rule.mask.clone(),
+            None => return false,
+        },
+        // Names a column that has a rule.
+        Some(Choice::References(..)) => return true,
+        Some(Choice::Keep(_)) | None => return false,
+    };
+    // A table that is small today may grow: the rule should last.
+    let rows = table.rows.unwrap_or(0).max(check::ROWS_ASSUMED);
+    check::misfits("", column, Some(rows), &mask.traits()).is_empty()
+}
+
+/// Returns the most careful rule that fits a column.
+fn careful(column: &ColumnSchema) -> String {
+    let text = check::takes_text(column.ty);
+    let mask = match (column.primary_key || column.unique, column.not_null) {
+        (true, _) if text => "hash",
+        (true, _) => "permute_int",
+        (false, false) => "null",
+        (false, true) if text => "redact",
+        (false, true) => return "{ mask = \"const\", value = 0 }".to_owned(),
+    };
+    format!("{{ mask = \"{mask}\" }}")
+}
