@@ -464,4 +464,23 @@ fn raw_production_data_goes_nowhere_but_production() {
         &["unmasked production data", "staging", "hint:"],
     );
     assert!(!project.path("x.db").exists());
+    // Where staging's database lives belongs to staging, whatever is said of it.
+    std::fs::create_dir(project.path("staging")).unwrap();
+    project.fails(
+        &["restore", "prod", "shop", "--to", "staging/shop.db"],
+        7,
+        &["staging"],
+    );
+    project.fails(
+        &["restore", "prod", "shop", "--to", "regions/eu-west/x.db"],
+        2,
+        &["eu-west"],
+    );
+    // Nor does a link make production's database somebody else's.
+    std::os::unix::fs::symlink(project.shop(), project.path("staging/link.db")).unwrap();
+    let staging = project.path("environments/staging.toml");
+    let text = std::fs::read_to_string(&staging).unwrap();
+    let source = "\n[source.copy]\nkind = \"sqlite\"\npath = \"staging/link.db\"\n";
+    std::fs::write(&staging, text + source).unwrap();
+    project.fails(&["backup", "staging"], 7, &["unmasked production data"]);
 }

@@ -346,3 +346,26 @@ fn a_drill_of_a_lost_region_is_not_served_by_that_region() {
     let args = ["drill", "run", "prod", "--scenario", "region-loss"];
     project.fails(&args, 1, &["no snapshot of `prod/shop` in", "eu-west"]);
 }
+
+#[test]
+fn init_that_cannot_finish_still_shows_the_recovery_code_and_goes_on_later() {
+    let project = Project::without_repository();
+    project.write(
+        "regions/eu-west",
+        "a file where the region's folder should be",
+    );
+    let first = project.command(&["init"]).output().unwrap();
+    assert_ne!(first.status.code(), Some(0));
+    // Nothing was made yet, as the mistake was seen in time; or what was made was shown.
+    let made = project.path("regions/eu-central/repo.json").exists();
+    assert_eq!(
+        made,
+        crate::project::text(&first).contains("LIFEBOAT-ROOT-")
+    );
+    std::fs::remove_file(project.path("regions/eu-west")).unwrap();
+    project.ok(&["init"]);
+    project.ok(&["backup", "prod", "config"]);
+    // Keys that are gone are not silently done without.
+    std::fs::remove_dir_all(project.path("keys")).unwrap();
+    project.fails(&["init"], 2, &["none of its keys is here", "recovery code"]);
+}

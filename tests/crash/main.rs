@@ -149,3 +149,41 @@ fn a_backup_killed_at_any_moment_loses_no_snapshot_and_hinders_no_later_one() {
         &["restore", "prod", "shop", "--to", "restored.db"],
     );
 }
+
+#[test]
+fn a_backup_that_is_asked_to_stop_stops_at_once_and_leaves_no_copy_of_production_behind() {
+    let project = project();
+    must(project.path(), &["backup", "prod", "shop"]);
+    let mut stopped = 0;
+    for round in 0..6 {
+        let mut backup = lifeboat(project.path(), &["backup", "prod", "shop", "--full"])
+            .spawn()
+            .unwrap();
+        std::thread::sleep(delay(round, Duration::from_millis(400)));
+        let pid = rustix::process::Pid::from_child(&backup);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        let status = backup.wait().unwrap();
+        // Asked before it could listen, or after it was done, it ends as the system or it decides.
+        stopped += u32::from(status.code() == Some(130));
+        if status.code().is_some() {
+            let scratch = project.path().join(".lifeboat/scratch");
+            assert_eq!(
+                std::fs::read_dir(scratch).unwrap().count(),
+                0,
+                "round {round}"
+            );
+        }
+    }
+    assert!(stopped > 0, "no round stopped a backup on its way");
+    must(
+        project.path(),
+        &[
+            "verify",
+            "prod",
+            "--level",
+            "full",
+            "--region",
+            "eu-central",
+        ],
+    );
+}

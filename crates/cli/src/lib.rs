@@ -30,24 +30,38 @@ pub fn main() -> ExitCode {
             return Exit::FAILED.into();
         }
     };
-    // The command runs on this thread, which may block: reading sources does.
+    // The command has a thread of its own, which may block: reading sources and masking do. This one
+    // stays free to hear that somebody wants it to stop.
+    let (done, ended) = tokio::sync::oneshot::channel();
+    let handle = runtime.handle().clone();
+    let command = std::thread::spawn(move || {
+        // If nobody waits any more, the program is ending.
+        done.send(handle.block_on(commands::run(&args))).ok();
+    });
     runtime.block_on(async {
         tokio::select! {
-            exit = commands::run(&args) => exit.into(),
+            exit = ended => match exit {
+                Ok(exit) => exit.into(),
+                Err(_) => std::panic::resume_unwind(command.join().expect_err("it sent no exit")),
+            },
             () = stopped() => {
+                // Its thread cannot be stopped, so the process ends under it, after what it keeps on
+                // disk for itself alone is gone. What is half-written has no name anybody reads.
+                lifeboat_operations::Scratch::remove_all();
                 fail::print_line("interrupted: what was committed before stays valid");
-                Exit::INTERRUPTED.into()
+                std::process::exit(Exit::INTERRUPTED.code());
             }
         }
     })
 }
 
-/// Returns when somebody asks the program to stop: Ctrl-C or SIGTERM.
+/// Returns when somebody asks the program to stop: Ctrl-C, SIGTERM, or a terminal that closes.
 async fn stopped() {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (
+    let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) = (
         signal(SignalKind::interrupt()),
         signal(SignalKind::terminate()),
+        signal(SignalKind::hangup()),
     ) else {
         // Without handlers the system's defaults end the program, as harmlessly.
         return std::future::pending().await;
@@ -55,5 +69,6 @@ async fn stopped() {
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
+        _ = hangup.recv() => {}
     }
 }

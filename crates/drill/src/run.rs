@@ -131,14 +131,9 @@ pub async fn run_drill(
         });
     }
     let source = environment.source(&plan.source)?;
-    let ledger = session.open_region(&plan.region).await?;
+    let ledger = session.open_region_for(environment, &plan.region).await?;
     let run = session
-        .begin_run(
-            &ledger.store,
-            RunKind::Drill,
-            environment,
-            Some(&source.name),
-        )
+        .begin_run(&ledger, RunKind::Drill, environment, Some(&source.name))
         .await?;
     let result = recover(&session, environment, source, plan, run.id()).await;
     run.end(&session, result, |report| {

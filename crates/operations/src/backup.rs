@@ -1,10 +1,13 @@
 //! Taking a snapshot of a source.
 
+use std::path::Path;
+
 use jiff::Timestamp;
 use lifeboat_config::{Environment, Source, SourceSpec};
 use lifeboat_model::{
     BackupKind, EnvironmentName, RegionName, RunId, SnapshotId, SourceKind, SourceName, Tier,
 };
+use lifeboat_policy::may_restore;
 use lifeboat_repository::{Outcome, Role, RunKind, Snapshot, SnapshotDraft, SnapshotWriter};
 use lifeboat_runtime::Stopwatch;
 use serde::Serialize;
@@ -97,6 +100,9 @@ impl Session {
                 ),
             });
         }
+        for source in &sources {
+            self.refuse_raw_production(environment, source)?;
+        }
         let plan = |source: &Source| BackupPlan {
             environment: environment.name.clone(),
             source: source.name.clone(),
@@ -109,6 +115,29 @@ impl Session {
         Ok(sources.into_iter().map(plan).collect())
     }
 
+    /// Refuses a source outside production that is, holds or lies in one of production, through
+    /// whatever links: its backup would be raw production data of another class.
+    fn refuse_raw_production(
+        &self,
+        environment: &Environment,
+        source: &Source,
+    ) -> Result<(), OperationError> {
+        let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let here = real(&source.path);
+        let others = self.config.environments.values().filter(|other| {
+            other.class.holds_personal_data() && !environment.class.holds_personal_data()
+        });
+        let mut raw = others.flat_map(|other| other.sources.values().map(move |s| (other, s)));
+        let overlapping = raw.find(|(_, theirs)| {
+            let there = real(&theirs.path);
+            here.starts_with(&there) || there.starts_with(&here)
+        });
+        match overlapping {
+            Some((other, _)) => Ok(may_restore(other.class, environment.class, false)?),
+            None => Ok(()),
+        }
+    }
+
     /// Takes the snapshot that a plan describes.
     ///
     /// # Errors
@@ -119,12 +148,7 @@ impl Session {
         let home = self.open_region_for(environment, &plan.region).await?;
         let source = environment.source(plan.source.as_str())?;
         let run = self
-            .begin_run(
-                &home.store,
-                RunKind::Backup,
-                environment,
-                Some(&source.name),
-            )
+            .begin_run(&home, RunKind::Backup, environment, Some(&source.name))
             .await?;
         let watch = Stopwatch::start(&*self.world.clock);
         let id = run.id();

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lifeboat_config::{KeyRefs, Region};
-use lifeboat_model::RegionName;
+use lifeboat_model::{RegionName, RepositoryId};
 use lifeboat_repository::{NewKeys, Repository, RepositoryError, Role};
 use lifeboat_runtime::{SecretBytes, SecretRef};
 use lifeboat_storage::ObjectStore;
@@ -34,7 +34,9 @@ pub struct InitPlan {
 #[derive(Debug, Serialize)]
 pub struct InitReport {
     /// The repository's id.
-    pub repository: lifeboat_model::RepositoryId,
+    pub repository: RepositoryId,
+    /// Whether it was made now; else it was there before and only other regions may have got it.
+    pub created: bool,
     /// The regions that hold it now.
     pub regions: Vec<RegionName>,
     /// The key files that were written.
@@ -42,6 +44,9 @@ pub struct InitReport {
     /// The root secret, shown once; keep it on paper. `None` if the repository existed before.
     #[serde(skip)]
     pub recovery_code: Option<SecretBytes>,
+    /// What failed after the keys were made; running `init` again goes on from there.
+    #[serde(skip)]
+    pub failure: Option<OperationError>,
 }
 
 impl Session {
@@ -77,40 +82,89 @@ impl Session {
 
     /// Creates the repository, or brings its basics to regions that lack them.
     ///
+    /// Once keys exist they are in the report, whatever fails afterwards: they are shown once.
+    ///
     /// # Errors
     /// Fails if a region cannot be written, belongs to another repository, or a key file exists.
     pub async fn init(&self, plan: &InitPlan) -> Result<InitReport, OperationError> {
         let first = self.config.region(plan.first.as_str())?;
         let store = self.stores.create(first)?;
-        let (repository, recovery_code, key_files) = match Repository::identify(&*store).await {
-            Ok(identity) => (identity.repository, None, Vec::new()),
-            Err(RepositoryError::NoRepository { .. }) => {
-                refuse_existing(&plan.writes)?;
-                let keys = self.create_repository(first, &store).await?;
-                for (role, path) in &plan.writes {
-                    write_key(path, &key_text(&keys, *role))?;
-                }
-                let id = Repository::identify(&*store).await?.repository;
-                (id, Some(keys.root.recovery_code()), plan.key_files.clone())
-            }
-            Err(error) => return Err(error.into()),
-        };
+        // Every other region is opened before anything is made, so that a mistake is told in time.
+        let mut others = Vec::new();
         for name in &plan.others {
             let region = self.config.region(name.as_str())?;
-            let other = self.stores.create(region)?;
-            let (name, location) = (region.name.clone(), region.location.clone());
-            Repository::claim_region(&*other, repository, name, location).await?;
-            copy_basics(&*store, &*other).await?;
+            others.push((region, self.stores.create(region)?));
         }
-        let regions = std::iter::once(&plan.first)
-            .chain(&plan.others)
-            .cloned()
-            .collect();
+        let mut report = match Repository::identify(&*store).await {
+            Ok(identity) => self.found(plan, identity.repository)?,
+            Err(RepositoryError::NoRepository { .. }) => self.made(plan, first, &store).await?,
+            Err(error) => return Err(error.into()),
+        };
+        let spread = async {
+            for (region, other) in others {
+                let (name, location) = (region.name.clone(), region.location.clone());
+                Repository::claim_region(&*other, report.repository, name, location).await?;
+                copy_basics(&*store, &*other).await?;
+                report.regions.push(region.name.clone());
+            }
+            Ok(())
+        };
+        report.failure = spread.await.err();
+        Ok(report)
+    }
+
+    /// Reports a repository that was there before. Keys that are missing cannot be made again.
+    fn found(
+        &self,
+        plan: &InitPlan,
+        repository: RepositoryId,
+    ) -> Result<InitReport, OperationError> {
+        if !plan.writes.is_empty() && plan.writes.iter().all(|(_, path)| !path.exists()) {
+            return Err(OperationError::Usage {
+                message: format!(
+                    "region `{}` holds repository `{repository}`, and none of its keys is here",
+                    plan.first
+                ),
+                hint:
+                    "bring its key files, or let `[keys]` say `root = \"file:…\"` for a file with \
+                       the recovery code; an empty folder makes a new repository"
+                        .to_owned(),
+            });
+        }
         Ok(InitReport {
             repository,
-            regions,
-            key_files,
-            recovery_code,
+            created: false,
+            regions: vec![plan.first.clone()],
+            key_files: Vec::new(),
+            recovery_code: None,
+            failure: None,
+        })
+    }
+
+    /// Makes the repository and its keys.
+    async fn made(
+        &self,
+        plan: &InitPlan,
+        first: &Region,
+        store: &Arc<dyn ObjectStore>,
+    ) -> Result<InitReport, OperationError> {
+        refuse_existing(&plan.writes)?;
+        for (_, path) in &plan.writes {
+            prepare_key_folder(path)?;
+        }
+        let (repository, keys) = self.create_repository(first, store).await?;
+        let written = plan
+            .writes
+            .iter()
+            .map(|(role, path)| write_key(path, &key_text(&keys, *role)));
+        let failure = written.collect::<Result<Vec<()>, _>>().err();
+        Ok(InitReport {
+            repository,
+            created: true,
+            regions: vec![plan.first.clone()],
+            key_files: plan.key_files.clone(),
+            recovery_code: Some(keys.root.recovery_code()),
+            failure,
         })
     }
 
@@ -118,10 +172,11 @@ impl Session {
         &self,
         region: &Region,
         store: &Arc<dyn ObjectStore>,
-    ) -> Result<NewKeys, OperationError> {
+    ) -> Result<(RepositoryId, NewKeys), OperationError> {
         let (name, location) = (region.name.clone(), region.location.clone());
         let created = Repository::create(store.clone(), name, location, self.world.clone());
-        Ok(created.await?.1)
+        let (repository, keys) = created.await?;
+        Ok((repository.id(), keys))
     }
 }
 
@@ -170,7 +225,8 @@ fn key_text(keys: &NewKeys, role: Role) -> SecretBytes {
         .to_text()
 }
 
-fn write_key(path: &Path, text: &SecretBytes) -> Result<(), OperationError> {
+/// Makes the folder of a key file and shows that a file can be written there.
+fn prepare_key_folder(path: &Path) -> Result<(), OperationError> {
     let failed = |error| OperationError::io("write the key file", path, error);
     if let Some(folder) = path.parent() {
         std::fs::DirBuilder::new()
@@ -179,12 +235,22 @@ fn write_key(path: &Path, text: &SecretBytes) -> Result<(), OperationError> {
             .create(folder)
             .map_err(failed)?;
     }
-    let mut file = OpenOptions::new()
+    create_key_file(path)
+        .and_then(|_| std::fs::remove_file(path))
+        .map_err(failed)
+}
+
+fn create_key_file(path: &Path) -> std::io::Result<std::fs::File> {
+    OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
         .open(path)
-        .map_err(failed)?;
+}
+
+fn write_key(path: &Path, text: &SecretBytes) -> Result<(), OperationError> {
+    let failed = |error| OperationError::io("write the key file", path, error);
+    let mut file = create_key_file(path).map_err(failed)?;
     file.write_all(text.expose()).map_err(failed)?;
     file.write_all(b"\n").map_err(failed)?;
     file.sync_all().map_err(failed)

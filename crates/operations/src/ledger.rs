@@ -9,6 +9,7 @@ use lifeboat_repository::{Outcome, RunBegin, RunEnd, RunKind};
 use lifeboat_storage::ObjectStore;
 
 use crate::error::OperationError;
+use crate::place::Opened;
 use crate::session::Session;
 
 /// A run that has been announced in the ledger.
@@ -31,7 +32,7 @@ impl Session {
     /// Fails if the ledger cannot be written and the run is to write there; then it must not begin.
     pub async fn begin_run(
         &self,
-        store: &Arc<dyn ObjectStore>,
+        region: &Opened,
         kind: RunKind,
         environment: &Environment,
         source: Option<&SourceName>,
@@ -45,6 +46,16 @@ impl Session {
             host: self.host.clone(),
             operator: self.operator.clone(),
         };
+        let store = &region.store;
+        let location = region
+            .identity
+            .region
+            .as_ref()
+            .map(|marker| &marker.location);
+        if kind.only_reads() && environment.residency.decide(location).is_err() {
+            // Names of environments and sources count too: what may only be read there leaves none.
+            return Ok(Run { begin, store: None });
+        }
         let store = match begin.write(&**store).await {
             Ok(()) => Some(store.clone()),
             Err(error) if kind.only_reads() => {

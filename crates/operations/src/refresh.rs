@@ -128,7 +128,7 @@ impl Session {
     ) -> Result<RefreshReport, OperationError> {
         let home = self.open_region_for(environment, &environment.home).await?;
         let run = self
-            .begin_run(&home.store, RunKind::Refresh, environment, None)
+            .begin_run(&home, RunKind::Refresh, environment, None)
             .await?;
         let result = self
             .mask_and_publish(environment, plan, &home, run.id())

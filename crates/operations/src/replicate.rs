@@ -158,7 +158,7 @@ impl Session {
         let from = self.open_region(&plan.from).await?;
         let to = self.open_region_for(environment, &plan.to).await?;
         let run = self
-            .begin_run(&from.store, RunKind::Replicate, environment, None)
+            .begin_run(&from, RunKind::Replicate, environment, None)
             .await?;
         let result = self.copy_and_receipt(plan, &from, &to).await;
         run.end(self, result, |report| {

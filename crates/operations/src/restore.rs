@@ -187,7 +187,7 @@ impl Session {
     /// target it is, or lies beside.
     fn class_of_place(&self, target: &Path) -> Option<EnvironmentClass> {
         let folder = target.parent()?;
-        let beside = |path: &Path| path == target || path.parent() == Some(folder);
+        let beside = |path: &Path| target.starts_with(path) || path.parent() == Some(folder);
         let owns = |environment: &&Environment| {
             environment
                 .refresh
@@ -218,12 +218,7 @@ impl Session {
             .open_repository(environment, &opened, Role::Reader)
             .await?;
         let run = self
-            .begin_run(
-                &opened.store,
-                RunKind::Restore,
-                environment,
-                Some(&plan.source),
-            )
+            .begin_run(&opened, RunKind::Restore, environment, Some(&plan.source))
             .await?;
         let wanted = |path: &EntryPath| plan.filter.is_match(path);
         let result = restore_snapshot(

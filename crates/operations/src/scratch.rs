@@ -3,10 +3,16 @@
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use lifeboat_model::RunId;
 
 use crate::error::OperationError;
 
 const LOCK: &str = "lock";
+
+/// The scratch folders of this process, each with the container that goes with it.
+static LIVING: Mutex<Vec<(PathBuf, Option<PathBuf>)>> = Mutex::new(Vec::new());
 
 /// A folder that only its owner can enter, removed on drop.
 ///
@@ -37,6 +43,7 @@ impl Scratch {
         let lock = lock_file(&path)
             .and_then(|file| file.try_lock().map(|()| file).map_err(Into::into))
             .map_err(|error| OperationError::io("lock the folder", &path, error))?;
+        living().push((path.clone(), None));
         Ok(Self {
             path,
             container: None,
@@ -54,6 +61,8 @@ impl Scratch {
         container.push(suffix);
         let container = PathBuf::from(container);
         let mut scratch = Self::create(&container, name)?;
+        living().retain(|(path, _)| *path != scratch.path);
+        living().push((scratch.path.clone(), Some(container.clone())));
         scratch.container = Some(container);
         Ok(scratch)
     }
@@ -64,14 +73,43 @@ impl Scratch {
     }
 }
 
+impl Scratch {
+    /// Removes every scratch folder of this process, which is about to end without dropping them.
+    pub fn remove_all() {
+        for (path, container) in living().drain(..) {
+            remove(&path, container.as_deref());
+        }
+    }
+}
+
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // What cannot be removed now is swept by the next run.
-        fs::remove_dir_all(&self.path).ok();
-        if let Some(container) = &self.container {
-            // Another run may have its scratch folder there too; then this fails, as it should.
-            fs::remove_dir(container).ok();
+        living().retain(|(path, _)| *path != self.path);
+        remove(&self.path, self.container.as_deref());
+    }
+}
+
+fn living() -> std::sync::MutexGuard<'static, Vec<(PathBuf, Option<PathBuf>)>> {
+    LIVING.lock().expect("no holder panics")
+}
+
+/// Removes a scratch folder, its lock last: as long as that is there, the next run sees a dead folder
+/// and finishes the work.
+fn remove(path: &Path, container: Option<&Path>) {
+    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+        if entry.file_name() == LOCK {
+            continue;
         }
+        // What cannot be removed now is swept by the next run.
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => fs::remove_dir_all(entry.path()).ok(),
+            _ => fs::remove_file(entry.path()).ok(),
+        };
+    }
+    fs::remove_dir_all(path).ok();
+    if let Some(container) = container {
+        // Another run may have its scratch folder there too; then this fails, as it should.
+        fs::remove_dir(container).ok();
     }
 }
 
@@ -83,17 +121,20 @@ fn lock_file(folder: &Path) -> std::io::Result<File> {
         .open(folder.join(LOCK))
 }
 
-/// Removes the scratch folders that nobody holds.
+/// Removes the scratch folders that nobody holds. Only folders that are named as runs are, and hold
+/// a lock file as ours do, are touched.
 fn sweep(parent: &Path) {
-    let Ok(entries) = fs::read_dir(parent) else {
-        return;
-    };
-    for entry in entries.flatten() {
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let named_as_run = entry
+            .file_name()
+            .to_str()
+            .is_some_and(|n| n.parse::<RunId>().is_ok());
         let folder = entry.path();
-        let dead = folder.join(LOCK).exists()
+        let dead = named_as_run
+            && folder.join(LOCK).is_file()
             && lock_file(&folder).is_ok_and(|file| file.try_lock().is_ok());
         if dead {
-            fs::remove_dir_all(&folder).ok();
+            remove(&folder, None);
         }
     }
 }
@@ -105,14 +146,19 @@ mod tests {
     #[test]
     fn dead_scratch_folders_are_swept_and_living_ones_stay() {
         let parent = tempfile::tempdir().unwrap();
-        let living = Scratch::create(parent.path(), "living").unwrap();
-        fs::create_dir(parent.path().join("dead")).unwrap();
-        fs::write(parent.path().join("dead").join(LOCK), "").unwrap();
-        fs::write(parent.path().join("dead").join("secret"), "x").unwrap();
-        let next = Scratch::create(parent.path(), "next").unwrap();
+        let name = |n: u8| RunId::from_bytes([n; 8]).to_string();
+        let living = Scratch::create(parent.path(), &name(1)).unwrap();
+        let dead = parent.path().join(name(2));
+        let foreign = parent.path().join("precious");
+        for folder in [&dead, &foreign] {
+            fs::create_dir(folder).unwrap();
+            fs::write(folder.join(LOCK), "").unwrap();
+            fs::write(folder.join("secret"), "x").unwrap();
+        }
+        let next = Scratch::create(parent.path(), &name(3)).unwrap();
         assert!(living.path().exists() && next.path().exists());
-        assert!(!parent.path().join("dead").exists());
+        assert!(!dead.exists() && foreign.exists());
         drop(living);
-        assert!(!parent.path().join("living").exists());
+        assert!(!parent.path().join(name(1)).exists());
     }
 }

@@ -52,7 +52,7 @@ impl Session {
         };
         let repository = self.open_repository(environment, &opened, role).await?;
         let run = self
-            .begin_run(&opened.store, RunKind::Verify, environment, None)
+            .begin_run(&opened, RunKind::Verify, environment, None)
             .await?;
         let watch = Stopwatch::start(&*self.world.clock);
         self.progress

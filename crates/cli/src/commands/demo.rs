@@ -3,6 +3,9 @@
 //! It makes a project, a production database and a live writer, and then only calls what the
 //! ordinary commands call.
 
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -93,7 +96,9 @@ pub(super) async fn run(
         root.display()
     ));
     let shop = generate(&session, &root, customers)?;
-    session.init(&session.plan_init()?).await?;
+    if let Some(failure) = session.init(&session.plan_init()?).await?.failure {
+        return Err(failure);
+    }
 
     let writer = Writer::start(&session, &root)?;
     tell("full backup of database and configuration, while customers keep ordering");
@@ -182,11 +187,21 @@ fn write_project(root: &Path) -> Result<(), OperationError> {
     )
 }
 
+/// Writes a file that only its owner may read: there are keys and a report among them.
 fn write(path: &Path, bytes: &[u8]) -> Result<(), OperationError> {
+    let create = || {
+        let mut options = OpenOptions::new();
+        options
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(path)
+    };
     let written = path
         .parent()
         .map_or(Ok(()), std::fs::create_dir_all)
-        .and_then(|()| std::fs::write(path, bytes));
+        .and_then(|()| create()?.write_all(bytes));
     written.map_err(|source| OperationError::Io {
         op: "write",
         path: path.to_owned(),

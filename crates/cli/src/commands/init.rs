@@ -40,7 +40,10 @@ pub(super) async fn run(
         show(&report);
     }
     show_recovery_code(&report);
-    Ok(Exit::DONE)
+    match report.failure {
+        Some(failure) => Err(failure),
+        None => Ok(Exit::DONE),
+    }
 }
 
 /// Writes the files of a new project; one that is there already stops everything.
@@ -76,6 +79,9 @@ fn write_starter_files(root: &Path, name: Option<&str>) -> Result<(), OperationE
 }
 
 fn show(report: &InitReport) {
+    if !report.created {
+        table::line("the repository was there already: keys and recovery code stay as they are");
+    }
     table::line(&format!("repository {} is in:", report.repository));
     for region in &report.regions {
         table::line(&format!("  {region}"));
