@@ -63,6 +63,19 @@ fn project() -> tempfile::TempDir {
     dir
 }
 
+/// So many tries are made for each kill: some backups end before their moment has come.
+const ATTEMPTS: u64 = 20;
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a killed process dies in real time"
+)]
+fn duration_of(project: &Path, args: &[&str]) -> Duration {
+    let started = std::time::Instant::now();
+    must(project, args);
+    started.elapsed()
+}
+
 /// Moments spread over a backup's whole length, different in each round and the same in each run.
 fn delay(round: u64, whole: Duration) -> Duration {
     let scattered = round.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
@@ -79,17 +92,11 @@ fn a_backup_killed_at_any_moment_loses_no_snapshot_and_hinders_no_later_one() {
         rounds.parse().expect("LIFEBOAT_CRASH_ROUNDS is a number")
     });
     let project = project();
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a killed process dies in real time"
-    )]
-    let started = std::time::Instant::now();
     must(
         project.path(),
         &["backup", "prod", "shop", "--tier", "daily"],
     );
-    let whole = started.elapsed();
-    let mut killed = 0;
+    let whole = duration_of(project.path(), &["backup", "prod", "shop", "--full"]);
     let count = || {
         let listed = must(project.path(), &["snapshots", "prod", "--json"]);
         serde_json::from_str::<serde_json::Value>(&listed)
@@ -98,16 +105,21 @@ fn a_backup_killed_at_any_moment_loses_no_snapshot_and_hinders_no_later_one() {
             .unwrap()
             .len()
     };
-    for round in 0..rounds {
+    let mut killed = 0;
+    for round in 0..ATTEMPTS * rounds {
+        if killed == rounds {
+            break;
+        }
         let before = count();
         let mut backup = lifeboat(project.path(), &["backup", "prod", "shop", "--full"])
             .spawn()
             .unwrap();
         std::thread::sleep(delay(round, whole));
-        if backup.try_wait().unwrap().is_none() {
-            killed += 1;
+        if backup.try_wait().unwrap().is_some() {
+            continue;
         }
         // SIGKILL: nothing of ours gets to clean up.
+        killed += 1;
         backup.kill().unwrap();
         backup.wait().unwrap();
         let after = count();
@@ -127,10 +139,7 @@ fn a_backup_killed_at_any_moment_loses_no_snapshot_and_hinders_no_later_one() {
             ],
         );
     }
-    assert!(
-        killed * 2 > rounds,
-        "only {killed} of {rounds} were killed in time to test anything"
-    );
+    assert_eq!(killed, rounds, "backups ended before they could be killed");
     let before = count();
     must(
         project.path(),
@@ -154,13 +163,18 @@ fn a_backup_killed_at_any_moment_loses_no_snapshot_and_hinders_no_later_one() {
 fn a_backup_that_is_asked_to_stop_stops_at_once_and_leaves_no_copy_of_production_behind() {
     let project = project();
     must(project.path(), &["backup", "prod", "shop"]);
+    let whole = duration_of(project.path(), &["backup", "prod", "shop", "--full"]);
     let mut stopped = 0;
-    for round in 0..6 {
+    for round in 0..3 * ATTEMPTS {
+        if stopped == 3 {
+            break;
+        }
         let mut backup = lifeboat(project.path(), &["backup", "prod", "shop", "--full"])
             .spawn()
             .unwrap();
-        std::thread::sleep(delay(round, Duration::from_millis(400)));
+        std::thread::sleep(delay(round, whole));
         let pid = rustix::process::Pid::from_child(&backup);
+        // One that has ended waits for us, so its number is nobody else's yet.
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
         let status = backup.wait().unwrap();
         // Asked before it could listen, or after it was done, it ends as the system or it decides.
@@ -174,7 +188,7 @@ fn a_backup_that_is_asked_to_stop_stops_at_once_and_leaves_no_copy_of_production
             );
         }
     }
-    assert!(stopped > 0, "no round stopped a backup on its way");
+    assert_eq!(stopped, 3, "backups ended before they could be stopped");
     must(
         project.path(),
         &[
