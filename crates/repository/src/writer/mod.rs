@@ -1,6 +1,7 @@
 //! Writing a snapshot: entries and bytes in, a commit record out.
 
 mod cutter;
+mod paged;
 mod pages;
 mod parent;
 mod pipeline;
@@ -15,7 +16,7 @@ use lifeboat_model::{
     SnapshotId, SourceKind, SourceName, Tier,
 };
 
-use crate::content::{ChunkRef, Content, Extent, ExtentSource, PageMap};
+use crate::content::{ChunkRef, Content, Extent, ExtentSource};
 use crate::error::RepositoryError;
 use crate::format::commit::ManifestChunkV1;
 use crate::format::manifest::write_record;
@@ -24,10 +25,8 @@ use crate::layout::truncate_instant;
 use crate::repository::{Repository, index_prefixes, put_new, snapshot_id};
 use crate::snapshot::{Snapshot, Totals};
 use cutter::Cutter;
-use pages::{
-    BLOCK_LEN, BlockPart, BlockPlan, MAP_CHUNK_PAGES, PAGE_HASH_LEN, page_hashes, plan_block,
-};
-use parent::{PagedParent, Parent};
+use paged::PagedFile;
+use parent::Parent;
 use pipeline::Pipeline;
 
 /// Entries that may wait for the chunk ids of an earlier one.
@@ -92,20 +91,6 @@ enum Shape {
         has_holes: bool,
     },
     Pages(Box<PagedFile>),
-}
-
-struct PagedFile {
-    page_size: usize,
-    block: Vec<u8>,
-    /// Pages that changed, collected into a chunk; its number was reserved at the first of them.
-    patch: Vec<u8>,
-    patch_number: u32,
-    hashes: Vec<u8>,
-    map: Vec<ChunkId>,
-    extents: Vec<Extent>,
-    /// Numbers of the parent's chunks in this file's own table.
-    renumbered: BTreeMap<u32, u32>,
-    parent: Option<PagedParent>,
 }
 
 /// Takes a source's entries in path order and makes a snapshot of them.
@@ -296,17 +281,7 @@ impl SnapshotWriter {
                 cutter.push(bytes, |chunk| chunks.push(chunk.to_vec()));
                 self.push_stream_chunks(&chunks, extents).await?;
             }
-            Shape::Pages(file) => {
-                let mut rest = bytes;
-                while !rest.is_empty() {
-                    let (now, later) = rest.split_at(rest.len().min(BLOCK_LEN - file.block.len()));
-                    file.block.extend_from_slice(now);
-                    rest = later;
-                    if file.block.len() == BLOCK_LEN {
-                        self.push_block(file).await?;
-                    }
-                }
-            }
+            Shape::Pages(file) => self.push_pages(file, bytes).await?,
         }
         self.open = Some(open);
         self.emit_ready().await
@@ -358,22 +333,7 @@ impl SnapshotWriter {
                 self.push_stream_chunks(&chunks, extents).await?;
                 (has_holes.then(|| mem::take(extents)), None)
             }
-            Shape::Pages(file) => {
-                if !file.block.is_empty() {
-                    self.push_block(file).await?;
-                }
-                self.flush_patch(file).await?;
-                self.flush_hashes(file).await?;
-                let map = mem::take(&mut file.map);
-                let pages = PageMap {
-                    page_size: file.page_size as u32,
-                    map,
-                };
-                (
-                    Some(mem::take(&mut file.extents)).filter(|list| !list.is_empty()),
-                    Some(pages),
-                )
-            }
+            Shape::Pages(file) => self.finish_pages(file).await?,
         };
         let pending = self.pending.back_mut().expect("the file is pending");
         pending.entry.kind = EntryKind::File { size: open.bytes };
@@ -540,112 +500,6 @@ impl SnapshotWriter {
         Ok(())
     }
 
-    /// Stores what is new in the block that was read, and empties it.
-    async fn push_block(&mut self, file: &mut PagedFile) -> Result<(), RepositoryError> {
-        let block = mem::take(&mut file.block);
-        let hashes = page_hashes(&block, file.page_size, &self.page_key);
-        let plan = match &mut file.parent {
-            Some(parent) => {
-                let extents = parent.extents.take(block.len());
-                let before = parent.take_hashes(hashes.len()).await?;
-                plan_block(block.len(), file.page_size, &hashes, &before, &extents)
-            }
-            None => BlockPlan::Whole,
-        };
-        match plan {
-            BlockPlan::Whole => {
-                let number = self.push_chunk(&block).await?;
-                let source = ExtentSource::Chunk { number, offset: 0 };
-                file.push_extent(Extent {
-                    source,
-                    len: block.len() as u64,
-                });
-            }
-            BlockPlan::Keep(extents) => {
-                for extent in extents {
-                    self.keep_extent(file, extent);
-                }
-            }
-            BlockPlan::Patch(parts) => {
-                for part in parts {
-                    match part {
-                        BlockPart::Old(extent) => self.keep_extent(file, extent),
-                        BlockPart::New(range) => self.patch(file, &block[range]).await?,
-                    }
-                }
-            }
-        }
-        file.block = block;
-        file.block.clear();
-        file.hashes.extend_from_slice(&hashes);
-        while file.hashes.len() >= MAP_CHUNK_PAGES * PAGE_HASH_LEN {
-            let rest = file.hashes.split_off(MAP_CHUNK_PAGES * PAGE_HASH_LEN);
-            file.map
-                .push(self.pipeline.store_metadata(&file.hashes).await?);
-            file.hashes = rest;
-        }
-        Ok(())
-    }
-
-    /// Refers to bytes that a chunk of the parent holds.
-    fn keep_extent(&mut self, file: &mut PagedFile, extent: Extent) {
-        let ExtentSource::Chunk { number, offset } = extent.source else {
-            return file.push_extent(extent);
-        };
-        let parent = file
-            .parent
-            .as_ref()
-            .expect("only a parent's extents are kept");
-        let number = *file.renumbered.entry(number).or_insert_with(|| {
-            let pending = self.pending.back_mut().expect("the file is pending");
-            let content = pending.content.as_mut().expect("a file has content");
-            content.chunks.push(parent.chunks[number as usize]);
-            content.chunks.len() as u32 - 1
-        });
-        file.push_extent(Extent {
-            source: ExtentSource::Chunk { number, offset },
-            len: extent.len,
-        });
-    }
-
-    /// Adds changed pages to the patch chunk.
-    async fn patch(&mut self, file: &mut PagedFile, bytes: &[u8]) -> Result<(), RepositoryError> {
-        if file.patch.len() + bytes.len() > BLOCK_LEN {
-            self.flush_patch(file).await?;
-        }
-        if file.patch.is_empty() {
-            file.patch_number = self.reserve_chunk(0);
-        }
-        let offset = file.patch.len() as u32;
-        file.patch.extend_from_slice(bytes);
-        let source = ExtentSource::Chunk {
-            number: file.patch_number,
-            offset,
-        };
-        file.push_extent(Extent {
-            source,
-            len: bytes.len() as u64,
-        });
-        Ok(())
-    }
-
-    async fn flush_patch(&mut self, file: &mut PagedFile) -> Result<(), RepositoryError> {
-        if file.patch.is_empty() {
-            return Ok(());
-        }
-        let patch = mem::take(&mut file.patch);
-        self.send_chunk(file.patch_number, &patch).await
-    }
-
-    async fn flush_hashes(&mut self, file: &mut PagedFile) -> Result<(), RepositoryError> {
-        if !file.hashes.is_empty() {
-            file.map
-                .push(self.pipeline.store_metadata(&file.hashes).await?);
-            file.hashes.clear();
-        }
-        Ok(())
-    }
-
     /// Fills in the ids that are known by now and writes the entries that are complete.
     async fn emit_ready(&mut self) -> Result<(), RepositoryError> {
         if self.pending.len() > PENDING_MAX {
@@ -697,38 +551,5 @@ impl SnapshotWriter {
             });
         }
         Ok(())
-    }
-}
-
-impl PagedFile {
-    fn new(page_size: u32, parent: Option<PagedParent>) -> Self {
-        Self {
-            page_size: page_size as usize,
-            block: Vec::with_capacity(BLOCK_LEN),
-            patch: Vec::new(),
-            patch_number: 0,
-            hashes: Vec::new(),
-            map: Vec::new(),
-            extents: Vec::new(),
-            renumbered: BTreeMap::new(),
-            parent,
-        }
-    }
-
-    /// Adds an extent, joined to the last one where it continues it.
-    fn push_extent(&mut self, extent: Extent) {
-        if let (Some(last), ExtentSource::Chunk { number, offset }) =
-            (self.extents.last_mut(), extent.source)
-            && let ExtentSource::Chunk {
-                number: last_number,
-                offset: last_offset,
-            } = last.source
-            && number == last_number
-            && u64::from(last_offset) + last.len == u64::from(offset)
-        {
-            last.len += extent.len;
-            return;
-        }
-        self.extents.push(extent);
     }
 }
