@@ -31,19 +31,29 @@ pub(crate) async fn read_folder(
     let options = FilesOptions {
         include: include.to_vec(),
         exclude: exclude.to_vec(),
+        // Asked for where they are needed: an unchanged file has those of its parent.
+        xattrs: false,
         ..FilesOptions::default()
     };
     let mut walker = Walker::open(root, &options)?;
     let mut buffer = vec![0; READ_LEN];
     while let Some(found) = walker.next() {
-        let found = match found {
+        let mut found = match found {
             Ok(found) => found,
             Err(problem) => {
                 note(writer, progress, &problem);
                 continue;
             }
         };
-        if !matches!(found.entry.kind, EntryKind::File { .. }) {
+        let is_file = matches!(found.entry.kind, EntryKind::File { .. });
+        if is_file && writer.reuse(&found.entry).await? {
+            continue;
+        }
+        match found.xattrs() {
+            Ok(xattrs) => found.entry.metadata.xattrs = xattrs,
+            Err(problem) => note(writer, progress, &problem),
+        }
+        if !is_file {
             writer.add(found.entry).await?;
         } else if let Err(problem) = read_file(&found, writer, &mut buffer, progress).await? {
             // Other names of the file must not refer to one that is not there.
@@ -61,9 +71,6 @@ async fn read_file(
     buffer: &mut [u8],
     progress: &dyn Progress,
 ) -> Result<Result<(), FileProblem>, OperationError> {
-    if writer.reuse(&found.entry).await? {
-        return Ok(Ok(()));
-    }
     let mut reader = match found.open() {
         Ok(reader) => reader,
         Err(problem) => return Ok(Err(problem)),

@@ -209,7 +209,8 @@ impl SnapshotWriter {
     /// Adds a file from the parent if it is the same there and its content is still stored.
     ///
     /// The same means: size, mtime, ctime and inode agree, and the file had rested for a while when
-    /// the parent was taken. Returns whether it was added; if not, the file has to be read.
+    /// the parent was taken. Its extended attributes come from the parent too, since a change of them
+    /// moves ctime. Returns whether it was added; if not, the file has to be read.
     ///
     /// # Errors
     /// Fails if the parent's manifest cannot be read.
@@ -217,11 +218,13 @@ impl SnapshotWriter {
         let Some(parent) = &mut self.parent else {
             return Ok(false);
         };
-        let found = parent.unchanged_content(entry).await;
-        let Some(content) = self.unless_damaged(found)? else {
+        let found = parent.unchanged(entry).await;
+        let Some(stored) = self.unless_damaged(found)? else {
             return Ok(false);
         };
-        self.push_pending(entry.clone(), Some(content), true);
+        let mut entry = entry.clone();
+        entry.metadata.xattrs = stored.entry.metadata.xattrs;
+        self.push_pending(entry, stored.content, true);
         self.emit_ready().await?;
         Ok(true)
     }

@@ -44,11 +44,11 @@ impl Parent {
         &self.snapshot
     }
 
-    /// Returns the content of the same file in the parent, if it can be taken over unread.
-    pub(super) async fn unchanged_content(
+    /// Returns the same file as the parent has it, if it can be taken over unread.
+    pub(super) async fn unchanged(
         &mut self,
         entry: &Entry,
-    ) -> Result<Option<Content>, RepositoryError> {
+    ) -> Result<Option<StoredEntry>, RepositoryError> {
         let rested_until = nanoseconds(self.snapshot.started) - REST.as_nanos() as i64;
         let Some(stored) = self.find(&entry.path).await? else {
             return Ok(None);
@@ -61,9 +61,9 @@ impl Parent {
             && now.inode == before.inode
             && now.ctime_ns < rested_until
             && now.mtime_ns < rested_until;
-        let content = same.then(|| stored.content.clone()).flatten();
+        let stored = same.then(|| stored.clone());
         // What the index lost must be read and stored again, not referred to.
-        Ok(content.filter(|content| self.holds(content)))
+        Ok(stored.filter(|stored| stored.content.as_ref().is_some_and(|have| self.holds(have))))
     }
 
     /// Returns the parent's pages of a database file, if there are any of that page size.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use lifeboat_model::{BackupKind, ErrorKind, SnapshotId};
 use lifeboat_repository::{ObjectClass, Repository, Role, VerifyLevel};
 use lifeboat_storage::{
-    Calls, Fault, FaultPlan, FaultyStore, MemoryStore, ObjectStore, Op, RecordedStore,
+    Calls, Fault, FaultPlan, FaultRates, FaultyStore, MemoryStore, ObjectStore, Op, RecordedStore,
 };
 
 /// Takes a full and an incremental through `plan`; returns what was reported as committed, and
@@ -250,4 +250,60 @@ async fn an_interrupted_backups_packs_hinder_nobody() {
         .await
         .unwrap();
     assert_eq!(names.len(), 1);
+}
+
+/// Seeds in the everyday run; `LIFEBOAT_SEEDS` asks for more.
+const SEEDS: u64 = 60;
+
+#[tokio::test]
+async fn random_faults_on_reads_and_writes_lose_no_snapshot_and_corrupt_none() {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "who runs the test decides how long"
+    )]
+    let seeds = std::env::var("LIFEBOAT_SEEDS").map_or(SEEDS, |text| text.parse().unwrap());
+    let mut committed_in_all = 0;
+    for seed in 0..seeds {
+        let memory = Arc::new(MemoryStore::new("home"));
+        let plan = FaultPlan::seeded(
+            seed,
+            FaultRates {
+                fail: 0.03,
+                lose_reply: 0.03,
+                truncate: 0.03,
+                flip_bit: 0.03,
+                stale_list: 0.03,
+                stale_list_calls: 5,
+            },
+        );
+        let faulty = Arc::new(FaultyStore::new(memory.clone(), plan));
+        let bench = Bench::create(memory.clone(), faulty.clone()).await;
+        let mut committed = Vec::new();
+        let mut files = tree(seed);
+        for round in 0..6_usize {
+            files.get_mut("shop.db").unwrap()
+                [(seed as usize * 31 + round * 7001) * 40 % 2_000_000] ^= 1;
+            files.insert(format!("a/round-{round}"), vec![round as u8; 2000]);
+            let kind = if round % 3 == 0 {
+                BackupKind::Full
+            } else {
+                BackupKind::Incremental
+            };
+            // A flipped bit in an answer may look like damage or a wrong key: any error will do, as
+            // long as nothing is committed that does not restore.
+            if let Ok(snapshot) = bench.backup(&files, kind).await {
+                committed.push((snapshot.id, files.clone()));
+            }
+        }
+        committed_in_all += committed.len() as u64;
+        let sound = Bench {
+            store: memory.clone(),
+            ..bench
+        };
+        check(&sound, &committed, &format!("seed {seed}")).await;
+    }
+    assert!(
+        committed_in_all > 2 * seeds,
+        "only {committed_in_all} backups succeeded"
+    );
 }

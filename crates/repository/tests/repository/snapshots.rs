@@ -223,3 +223,27 @@ async fn snapshots_are_found_by_the_start_of_their_id() {
         .unwrap();
     assert_eq!(names.len(), 1);
 }
+
+#[tokio::test]
+async fn a_reused_file_keeps_the_extended_attributes_of_its_parent() {
+    let bench = Bench::in_memory().await;
+    let old = support::start().as_nanosecond() as i64 - 60_000_000_000;
+    let attributes = vec![(b"user.label".to_vec(), b"secret".to_vec())];
+    let known = Metadata {
+        mtime_ns: old,
+        ctime_ns: old,
+        xattrs: attributes.clone(),
+        ..Metadata::default()
+    };
+    assert!(!reused(&bench, &known, 10).await);
+    // The walk did not ask for them this time.
+    let asked_for_less = Metadata {
+        xattrs: Vec::new(),
+        ..known
+    };
+    assert!(reused(&bench, &asked_for_less, 10).await);
+    let auditor = bench.open(Role::Auditor).await.unwrap();
+    let newest = auditor.snapshots(None, None).await.unwrap().pop().unwrap();
+    let manifest = auditor.manifest(&newest).await.unwrap();
+    assert_eq!(manifest.entries[0].entry.metadata.xattrs, attributes);
+}
