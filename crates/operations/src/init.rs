@@ -109,7 +109,10 @@ impl Session {
             }
             Ok(())
         };
-        report.failure = spread.await.err();
+        if let Err(error) = spread.await {
+            // A key that could not be written weighs more: it was the only copy.
+            report.failure.get_or_insert(error);
+        }
         Ok(report)
     }
 
