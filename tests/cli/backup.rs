@@ -299,3 +299,19 @@ fn a_path_that_matches_nothing_is_an_error_and_a_link_brings_its_content() {
         "content"
     );
 }
+
+#[test]
+fn a_quiet_job_says_nothing_unless_something_is_wrong() {
+    let project = Project::new();
+    for args in [&["backup", "prod", "-q"][..], &["replicate", "prod", "-q"]] {
+        let output = project.command(args).output().unwrap();
+        assert_eq!(output.status.code(), Some(0));
+        assert_eq!(crate::project::text(&output), "", "{args:?} was not quiet");
+    }
+    std::fs::remove_dir_all(project.path("production/config")).unwrap();
+    project.fails(
+        &["backup", "prod", "-q"],
+        1,
+        &["production/config", "hint:"],
+    );
+}

@@ -27,7 +27,7 @@ pub struct RegionCheck {
 pub async fn check_regions(session: &Session) -> Vec<RegionCheck> {
     let mut checks = Vec::new();
     for environment in session.config.environments.values() {
-        for region in session.regions_of(environment) {
+        for region in environment.regions() {
             let opened = session.open_region_for(environment, region).await;
             let message = opened.as_ref().err().map(|error| match error.hint() {
                 Some(hint) => format!("{error} (hint: {hint})"),

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use lifeboat_config::{Config, Environment};
-use lifeboat_model::RegionName;
 use lifeboat_runtime::{Progress, Variables, World};
 
 use crate::error::OperationError;
@@ -37,12 +36,5 @@ impl Session {
     /// Fails with the nearest name if there is none.
     pub fn environment(&self, name: &str) -> Result<&Environment, OperationError> {
         Ok(self.config.environment(name)?)
-    }
-
-    /// Returns the regions an environment uses, its home first.
-    pub fn regions_of<'e>(&self, environment: &'e Environment) -> Vec<&'e RegionName> {
-        std::iter::once(&environment.home)
-            .chain(&environment.replicas)
-            .collect()
     }
 }

@@ -100,7 +100,7 @@ pub async fn status(
         .chain(snapshots.iter().map(|snapshot| &snapshot.source))
         .collect();
     let mut regions = Vec::new();
-    for region in session.regions_of(environment) {
+    for region in environment.regions() {
         regions
             .push(region_status(session, environment, region, (&sources, &snapshots), now).await);
     }
@@ -148,7 +148,7 @@ async fn known_snapshots(
     environment: &Environment,
 ) -> Result<Vec<Snapshot>, OperationError> {
     let mut first_failure = None;
-    for region in session.regions_of(environment) {
+    for region in environment.regions() {
         let read = async {
             let opened = session.open_region(region).await?;
             let repository = session
@@ -171,7 +171,7 @@ async fn all_runs(
     environment: &Environment,
 ) -> Result<Vec<RunRecord>, OperationError> {
     let mut runs: BTreeMap<(Timestamp, RunId), RunRecord> = BTreeMap::new();
-    for region in session.regions_of(environment) {
+    for region in environment.regions() {
         let Ok(opened) = session.open_region(region).await else {
             continue;
         };

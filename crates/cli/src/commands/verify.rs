@@ -31,7 +31,7 @@ pub(super) async fn run(args: &Args) -> Result<Exit, OperationError> {
     };
     let regions = match region {
         Some(name) => vec![&session.config.region(name)?.name],
-        None => session.regions_of(environment),
+        None => environment.regions().collect(),
     };
     // A region that cannot be read keeps none of the others from being verified.
     let mut runs = Vec::new();
