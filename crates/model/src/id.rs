@@ -109,6 +109,14 @@ id!(
     /// Random, names one run in the ledger.
     RunId, 8
 );
+id!(
+    /// Random, names one session that works on a repository.
+    SessionId, 8
+);
+id!(
+    /// Random, names one list of objects that are about to be deleted.
+    TombstoneId, 8
+);
 
 #[cfg(test)]
 mod tests {

@@ -14,7 +14,10 @@ mod verdict;
 
 pub use entry::{Entry, EntryKind, EntryPath, InvalidPath, Metadata, Span};
 pub use error::{Diagnose, ErrorKind, error_chain};
-pub use id::{ChunkId, IndexId, InvalidId, KeyId, PackId, RepositoryId, RunId, SnapshotId};
+pub use id::{
+    ChunkId, IndexId, InvalidId, KeyId, PackId, RepositoryId, RunId, SessionId, SnapshotId,
+    TombstoneId,
+};
 pub use name::{EnvironmentName, InvalidName, Location, RegionName, SourceName};
 pub use objective::{Objectives, Rpo, Rto, human_duration};
 pub use problem::{Problem, Problems, Severity};

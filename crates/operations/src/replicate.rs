@@ -12,7 +12,7 @@ use lifeboat_config::Environment;
 use lifeboat_model::{EnvironmentName, RegionName, SnapshotId};
 use lifeboat_repository::layout;
 use lifeboat_repository::{
-    ObjectClass, Outcome, Receipt, Repository, RepositoryError, RunKind, SnapshotName,
+    IndexCatalog, ObjectClass, Outcome, Receipt, Repository, RepositoryError, RunKind, SnapshotName,
 };
 use lifeboat_runtime::{MemoryBudget, Stopwatch};
 use lifeboat_storage::{ObjectKey, ObjectMeta, ObjectStore};
@@ -247,13 +247,9 @@ async fn missing(
     snapshots: &[SnapshotName],
 ) -> Result<(Vec<Vec<ObjectMeta>>, u64), OperationError> {
     // The source is listed after its commit records were, so nothing they need is overlooked.
-    let index = Repository::index_packs(&*from.store).await?;
-    let named: BTreeSet<ObjectKey> = index
-        .iter()
-        .flat_map(|(_, packs)| packs)
-        .map(|pack| layout::pack(*pack))
-        .collect();
-    let indexed: BTreeSet<ObjectKey> = index.iter().map(|(id, _)| layout::index(*id)).collect();
+    let index = IndexCatalog::read(&*from.store).await?;
+    let named: BTreeSet<ObjectKey> = index.packs().into_iter().map(layout::pack).collect();
+    let indexed: BTreeSet<ObjectKey> = index.objects().map(layout::index).collect();
     let commits: BTreeSet<ObjectKey> = snapshots.iter().map(SnapshotName::key).collect();
     let there: BTreeMap<ObjectKey, u64> = to
         .store
@@ -280,7 +276,11 @@ async fn missing(
             ObjectClass::Index => indexed.contains(&meta.key),
             ObjectClass::Snapshot => commits.contains(&meta.key),
             ObjectClass::Repository | ObjectClass::Key | ObjectClass::Run => true,
-            ObjectClass::Receipt | ObjectClass::Region | ObjectClass::Unknown => false,
+            ObjectClass::Receipt
+            | ObjectClass::Region
+            | ObjectClass::Lease
+            | ObjectClass::Tombstone
+            | ObjectClass::Unknown => false,
         };
         match there.get(&meta.key) {
             _ if !wanted => {}
@@ -336,7 +336,7 @@ pub(crate) async fn copy_basics(
 /// What a region was seen to hold.
 struct Closure {
     commits: BTreeMap<SnapshotId, u64>,
-    index_names: Vec<String>,
+    index: IndexCatalog,
     index_objects: u64,
     packs: u64,
     bytes: u64,
@@ -346,21 +346,18 @@ struct Closure {
 impl Closure {
     /// Lists a region's index objects and checks that every pack they name is there.
     async fn of(store: &dyn ObjectStore) -> Result<Self, OperationError> {
-        let index = Repository::index_packs(store).await?;
+        let index = IndexCatalog::read(store).await?;
         let sizes: BTreeMap<ObjectKey, u64> = store
             .list("")
             .await?
             .into_iter()
             .map(|meta| (meta.key, meta.size))
             .collect();
-        let packs: BTreeSet<_> = index
-            .iter()
-            .flat_map(|(_, packs)| packs.iter().copied())
-            .collect();
+        let packs = index.packs();
         let keys: BTreeSet<ObjectKey> = packs
             .iter()
             .map(|pack| layout::pack(*pack))
-            .chain(index.iter().map(|(id, _)| layout::index(*id)))
+            .chain(index.objects().map(layout::index))
             .collect();
         let mut bytes = 0;
         let mut hasher = blake3::Hasher::new();
@@ -376,11 +373,10 @@ impl Closure {
             .filter_map(|(key, size)| Some((SnapshotName::parse(key)?.id, *size)))
             .collect();
         let hash = hasher.finalize().to_hex().to_string();
-        let index_names = index.iter().map(|(id, _)| id.to_string()).collect();
-        let (index_objects, packs) = (index.len() as u64, packs.len() as u64);
+        let (index_objects, packs) = (index.objects().count() as u64, packs.len() as u64);
         Ok(Self {
             commits,
-            index_names,
+            index,
             index_objects,
             packs,
             bytes,
@@ -388,7 +384,8 @@ impl Closure {
         })
     }
 
-    /// Checks that every index object that existed when the snapshot was committed is here.
+    /// Checks that every index object that existed when the snapshot was committed is here, or one
+    /// that stands in for it.
     async fn check(
         &self,
         store: &dyn ObjectStore,
@@ -396,17 +393,13 @@ impl Closure {
     ) -> Result<(), OperationError> {
         let key = name.key();
         let record = store.get(&key).await?;
-        for prefix in Repository::index_needed_by(&key, &record)? {
-            if !self
-                .index_names
-                .iter()
-                .any(|name| name.starts_with(&prefix))
-            {
+        match self.index.lacks_for(&key, &record)? {
+            None => Ok(()),
+            Some(prefix) => {
                 let what = format!("it needs index object {prefix}…, which is missing");
-                return Err(RepositoryError::corrupt(&key, what).into());
+                Err(RepositoryError::corrupt(&key, what).into())
             }
         }
-        Ok(())
     }
 
     fn receipt(

@@ -7,7 +7,7 @@ use lifeboat_model::{ChunkId, PackId};
 
 use crate::format::HEADER_LEN;
 use crate::format::index::IndexedPackV1;
-use crate::format::pack::PackKind;
+use crate::format::pack::{FrameV1, PackKind};
 
 /// Half an id tells chunks apart: 128 bits make an accidental clash less likely than a meteorite,
 /// and whatever is read is checked against the whole id anyway.
@@ -32,13 +32,29 @@ pub(crate) struct Location {
 pub(crate) struct FrameRow {
     /// Number of the pack in [`ChunkIndex::pack`].
     pub(crate) pack: u32,
-    /// Its number within the pack.
+    /// Its number in the pack that it was sealed for.
     pub(crate) number: u32,
+    /// Number of the salt it was sealed under, in [`ChunkIndex::salt`].
+    pub(crate) salt: u32,
     /// First byte in the pack.
     pub(crate) offset: u32,
     pub(crate) stored_len: u32,
     pub(crate) raw_len: u32,
     pub(crate) compressed: bool,
+}
+
+impl FrameRow {
+    /// Returns what a directory would say of the frame, except for its chunks.
+    pub(crate) fn as_stored(&self) -> FrameV1 {
+        FrameV1 {
+            stored_len: self.stored_len,
+            raw_len: self.raw_len,
+            compressed: self.compressed,
+            origin: 0,
+            number: self.number,
+            chunks: Vec::new(),
+        }
+    }
 }
 
 /// A pack as the index knows it.
@@ -49,12 +65,13 @@ pub(crate) struct PackRow {
     pub(crate) kind: PackKind,
 }
 
-/// All chunks of a repository: 28 bytes a chunk and 24 a frame, plus the table's slack.
+/// All chunks of a repository: 28 bytes a chunk and 28 a frame, plus the table's slack.
 #[derive(Debug, Default)]
 pub(crate) struct ChunkIndex {
     chunks: HashMap<ShortId, Location>,
     frames: Vec<FrameRow>,
     packs: Vec<PackRow>,
+    salts: Vec<[u8; 32]>,
     known_packs: HashMap<PackId, u32>,
 }
 
@@ -67,22 +84,20 @@ impl ChunkIndex {
             Entry::Occupied(_) => return,
             Entry::Vacant(place) => place.insert(row),
         };
-        let kind = if pack.metadata {
-            PackKind::Metadata
-        } else {
-            PackKind::Data
-        };
         self.packs.push(PackRow {
             id,
             size: pack.size,
-            kind,
+            kind: pack.kind(),
         });
+        let salts = self.salts.len() as u32;
+        self.salts.extend_from_slice(&pack.directory.origins);
         let mut offset = HEADER_LEN as u32;
-        for (number, frame) in pack.directory.frames.iter().enumerate() {
+        for frame in &pack.directory.frames {
             let frame_row = self.frames.len() as u32;
             self.frames.push(FrameRow {
                 pack: row,
-                number: number as u32,
+                number: frame.number,
+                salt: salts + frame.origin,
                 offset,
                 stored_len: frame.stored_len,
                 raw_len: frame.raw_len,
@@ -121,8 +136,18 @@ impl ChunkIndex {
         self.frames[number as usize]
     }
 
+    /// Returns the number of frames.
+    pub(crate) fn frame_count(&self) -> usize {
+        self.frames.len()
+    }
+
     pub(crate) fn pack(&self, number: u32) -> PackRow {
         self.packs[number as usize]
+    }
+
+    /// Returns the salt of this number.
+    pub(crate) fn salt(&self, number: u32) -> &[u8; 32] {
+        &self.salts[number as usize]
     }
 
     pub(crate) fn packs(&self) -> &[PackRow] {

@@ -86,6 +86,26 @@ pub enum RepositoryError {
         need: Role,
     },
 
+    /// Pruning took this session for dead, so it must commit nothing.
+    #[error("this {work} was fenced: prune took session `{session}` for dead")]
+    Fenced {
+        /// The session.
+        session: lifeboat_model::SessionId,
+        /// What it does.
+        work: crate::ledger::RunKind,
+    },
+
+    /// Somebody else is pruning.
+    #[error("session `{session}` of host `{host}` is pruning {store} already")]
+    PruneRunning {
+        /// The other session.
+        session: lifeboat_model::SessionId,
+        /// Where it runs.
+        host: String,
+        /// The store.
+        store: String,
+    },
+
     /// No snapshot fits.
     #[error("no snapshot {wanted}")]
     NoSnapshot {
@@ -151,6 +171,8 @@ impl Diagnose for RepositoryError {
             Self::WrongKey { .. } | Self::RoleTooWeak { .. } | Self::MalformedKey { .. } => {
                 ErrorKind::WrongKey
             }
+            Self::Fenced { .. } => ErrorKind::Failed,
+            Self::PruneRunning { .. } => ErrorKind::Busy,
             Self::NoSnapshot { .. } => ErrorKind::NotFound,
             Self::AmbiguousSnapshot { .. } => ErrorKind::Usage,
         }
@@ -178,6 +200,14 @@ impl Diagnose for RepositoryError {
             }
             Self::MalformedKey { .. } => "copy the key again, whole and in one line".to_owned(),
             Self::RoleTooWeak { need, .. } => format!("this needs the {need} key"),
+            Self::Fenced { .. } => {
+                "run it again; if this host was not asleep for an hour, compare its clock with that \
+                 of the host that prunes"
+                    .to_owned()
+            }
+            Self::PruneRunning { .. } => {
+                "wait for it; if that host died, it is taken for dead after an hour".to_owned()
+            }
             Self::NoSnapshot { .. } => "`lifeboat snapshots` lists what there is".to_owned(),
             Self::AmbiguousSnapshot { .. } => "give more characters of the id".to_owned(),
         })

@@ -12,8 +12,7 @@ use tokio::sync::OnceCell;
 
 use crate::chunk_index::{ChunkIndex, FrameRow};
 use crate::error::{Flaw, RepositoryError};
-use crate::format::HEADER_LEN;
-use crate::format::pack::{FrameOpener, FrameV1};
+use crate::format::pack::FrameOpener;
 use crate::layout;
 use crate::repository::Repository;
 
@@ -117,7 +116,7 @@ fn plan(index: &ChunkIndex, wanted: Wanted, store: &str) -> Result<Vec<Read>, Re
         });
     }
     let mut frames: Vec<_> = frames.into_values().collect();
-    frames.sort_by_key(|frame| (frame.row.pack, frame.row.number));
+    frames.sort_by_key(|frame| (frame.row.pack, frame.row.offset));
     let mut reads: Vec<Read> = Vec::new();
     for frame in frames {
         let FrameRow {
@@ -149,7 +148,7 @@ fn plan(index: &ChunkIndex, wanted: Wanted, store: &str) -> Result<Vec<Read>, Re
     Ok(reads)
 }
 
-/// Keeps the openers of packs that are being read, so that a pack's key is recovered once.
+/// Keeps the openers of the salts that are met, so that each key is recovered once.
 type Openers = HashMap<u32, Arc<OnceCell<Arc<FrameOpener>>>>;
 
 impl Repository {
@@ -166,11 +165,15 @@ impl Repository {
         let steps: Vec<_> = reads
             .into_iter()
             .map(|read| {
-                let opener = openers.entry(read.pack).or_default().clone();
-                (read, opener)
+                let mut needed = Openers::new();
+                for frame in &read.frames {
+                    let opener = openers.entry(frame.row.salt).or_default();
+                    needed.insert(frame.row.salt, opener.clone());
+                }
+                (read, needed)
             })
             .collect();
-        let read_one = move |(read, opener)| self.read_frames(index, read, opener);
+        let read_one = move |(read, openers)| self.read_frames(index, read, openers);
         let flatten = |frames: Vec<_>| stream::iter(frames);
         Ok(stream::iter(steps)
             .map(read_one)
@@ -198,9 +201,9 @@ impl Repository {
         &self,
         index: &ChunkIndex,
         read: Read,
-        opener: Arc<OnceCell<Arc<FrameOpener>>>,
+        openers: Openers,
     ) -> Vec<Result<Pieces, RepositoryError>> {
-        match self.try_read_frames(index, read, opener).await {
+        match self.try_read_frames(index, read, openers).await {
             Ok(frames) => frames,
             Err(error) => vec![Err(error)],
         }
@@ -210,33 +213,27 @@ impl Repository {
         &self,
         index: &ChunkIndex,
         read: Read,
-        opener: Arc<OnceCell<Arc<FrameOpener>>>,
+        openers: Openers,
     ) -> Result<Vec<Result<Pieces, RepositoryError>>, RepositoryError> {
         let pack = index.pack(read.pack);
         let key = layout::pack(pack.id);
         let range = u64::from(read.range.start)..u64::from(read.range.end);
         let bytes = self.read_stored(&key, range).await?;
-        let opener = opener
-            .get_or_try_init(|| async {
-                let header = self.read_stored(&key, 0..HEADER_LEN as u64).await?;
-                let opener = FrameOpener::new(pack.kind, self.id, &self.keys, &header)?;
-                opener.map(Arc::new).map_err(|flaw| flaw.of(&key))
-            })
-            .await?
-            .clone();
         let id_key = self.chunk_key(pack.kind)?;
-        let jobs: Vec<_> = read
-            .frames
-            .into_iter()
-            .map(|frame| {
-                let start = (frame.row.offset - read.range.start) as usize;
-                let sealed = bytes.slice(start..start + frame.row.stored_len as usize);
-                let (opener, id_key) = (opener.clone(), id_key.clone());
-                self.world
-                    .pool
-                    .run(move || open_frame(&opener, &id_key.0, frame, &sealed))
-            })
-            .collect();
+        let mut jobs = Vec::with_capacity(read.frames.len());
+        for frame in read.frames {
+            let recover = || async {
+                let salt = index.salt(frame.row.salt);
+                let opener = FrameOpener::new(pack.kind, self.id, &self.keys, salt)?;
+                opener.map(Arc::new).map_err(|flaw| flaw.of(&key))
+            };
+            let opener = openers[&frame.row.salt].get_or_try_init(recover).await?;
+            let start = (frame.row.offset - read.range.start) as usize;
+            let sealed = bytes.slice(start..start + frame.row.stored_len as usize);
+            let (opener, id_key) = (opener.clone(), id_key.clone());
+            let open = move || open_frame(&opener, &id_key.0, frame, &sealed);
+            jobs.push(self.world.pool.run(open));
+        }
         let mut opened = Vec::with_capacity(jobs.len());
         for job in jobs {
             opened.push(job.await.map_err(|flaw| flaw.of(&key)));
@@ -253,13 +250,7 @@ fn open_frame(
     sealed: &Bytes,
 ) -> Result<Pieces, Flaw> {
     let row = wanted.row;
-    let frame = FrameV1 {
-        stored_len: row.stored_len,
-        raw_len: row.raw_len,
-        compressed: row.compressed,
-        chunks: Vec::new(),
-    };
-    let bytes = opener.open(u64::from(row.number), &frame, sealed.to_vec())?;
+    let bytes = opener.open(&row.as_stored(), sealed.to_vec())?;
     let mut pieces = Vec::new();
     for chunk in wanted.chunks {
         let content = bytes.get(chunk.range.clone());

@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 use jiff::fmt::strtime;
 use lifeboat_model::{
-    EnvironmentName, IndexId, KeyId, PackId, RegionName, RunId, SnapshotId, SourceName,
+    EnvironmentName, IndexId, KeyId, PackId, RegionName, RunId, SessionId, SnapshotId, SourceName,
+    TombstoneId,
 };
 use lifeboat_storage::ObjectKey;
 
@@ -24,6 +25,11 @@ pub const SNAPSHOTS: &str = "snapshots/";
 pub const RUNS: &str = "runs/";
 /// Prefix of all receipts.
 pub const RECEIPTS: &str = "receipts/";
+
+/// Prefix of the leases of sessions.
+pub const LEASES: &str = "leases/";
+/// Prefix of the lists of what is about to be deleted.
+pub const TOMBSTONES: &str = "tombstones/";
 
 fn key(text: String) -> ObjectKey {
     ObjectKey::new(text).expect("names and ids are made of characters that keys allow")
@@ -50,6 +56,47 @@ pub fn pack(id: PackId) -> ObjectKey {
 /// Returns the key of an index object.
 pub fn index(id: IndexId) -> ObjectKey {
     key(format!("{INDEX}{id}"))
+}
+
+/// Which object of a session's folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LeasePart {
+    /// The lease itself, renewed by writing the next number.
+    Number(u32),
+    /// The records that the session is about to commit, as their number-th batch.
+    Intent(u32),
+    /// Written by prune: the session must commit nothing any more.
+    Fence,
+    /// Written by the session: it is over.
+    End,
+}
+
+impl LeasePart {
+    /// Reads the last part of a key below a session's folder.
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        match name {
+            "fence" => Some(Self::Fence),
+            "end" => Some(Self::End),
+            _ => match name.strip_prefix("commit-") {
+                Some(number) => number.parse().ok().map(Self::Intent),
+                None => name.parse().ok().map(Self::Number),
+            },
+        }
+    }
+}
+
+pub(crate) fn lease(session: SessionId, part: LeasePart) -> ObjectKey {
+    let name = match part {
+        LeasePart::Number(number) => format!("{number:08}"),
+        LeasePart::Intent(number) => format!("commit-{number:08}"),
+        LeasePart::Fence => "fence".to_owned(),
+        LeasePart::End => "end".to_owned(),
+    };
+    key(format!("{LEASES}{session}/{name}"))
+}
+
+pub(crate) fn tombstone(id: TombstoneId) -> ObjectKey {
+    key(format!("{TOMBSTONES}{id}"))
 }
 
 pub(crate) fn receipt(region: &RegionName, snapshot: SnapshotId) -> ObjectKey {
@@ -128,6 +175,10 @@ pub enum ObjectClass {
     Receipt,
     /// The store's own region marker: never copied.
     Region,
+    /// Part of a session's lease: about this store only, never copied.
+    Lease,
+    /// A list of what is about to be deleted here: never copied.
+    Tombstone,
     /// Nothing this version knows.
     Unknown,
 }
@@ -146,6 +197,8 @@ impl ObjectClass {
             _ if under(RUNS) => ObjectClass::Run,
             _ if under(SNAPSHOTS) => ObjectClass::Snapshot,
             _ if under(RECEIPTS) => ObjectClass::Receipt,
+            _ if under(LEASES) => ObjectClass::Lease,
+            _ if under(TOMBSTONES) => ObjectClass::Tombstone,
             _ => ObjectClass::Unknown,
         }
     }

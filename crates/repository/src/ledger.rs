@@ -31,6 +31,10 @@ pub enum RunKind {
     Refresh,
     /// Checks what is stored.
     Verify,
+    /// Deletes what is no longer to be kept.
+    Prune,
+    /// Brings back what was lost from another region.
+    Repair,
 }
 
 impl RunKind {
@@ -49,6 +53,8 @@ impl std::fmt::Display for RunKind {
             Self::Drill => "drill",
             Self::Refresh => "refresh",
             Self::Verify => "verify",
+            Self::Prune => "prune",
+            Self::Repair => "repair",
         })
     }
 }

@@ -12,7 +12,7 @@ use crate::error::RepositoryError;
 use crate::fetch::{Destination, Pieces, Wanted};
 use crate::format::commit::ManifestChunkV1;
 use crate::format::manifest::read_record;
-use crate::format::pack::{FrameOpener, FrameV1, PackKind};
+use crate::format::pack::{FrameOpener, PackKind};
 use crate::layout;
 use crate::repository::Repository;
 use crate::snapshot::Snapshot;
@@ -108,21 +108,13 @@ impl MetadataReader {
         let pack = self.index.pack(row.pack);
         let key = layout::pack(pack.id);
         let start = u64::from(row.offset);
-        let header = repository
-            .read_stored(&key, 0..crate::format::HEADER_LEN as u64)
-            .await?;
         let range = start..start + u64::from(row.stored_len);
         let sealed = repository.read_stored(&key, range).await?.to_vec();
-        let opener = FrameOpener::new(pack.kind, repository.id, &repository.keys, &header)?
+        let salt = self.index.salt(row.salt);
+        let opener = FrameOpener::new(pack.kind, repository.id, &repository.keys, salt)?
             .map_err(|flaw| flaw.of(&key))?;
-        let frame = FrameV1 {
-            stored_len: row.stored_len,
-            raw_len: row.raw_len,
-            compressed: row.compressed,
-            chunks: Vec::new(),
-        };
         opener
-            .open(u64::from(row.number), &frame, sealed)
+            .open(&row.as_stored(), sealed)
             .map_err(|flaw| flaw.of(&key))
     }
 }

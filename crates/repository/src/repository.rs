@@ -1,30 +1,28 @@
 //! Opening and creating a repository, its keys, and finding snapshots.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
 use lifeboat_model::{
-    EnvironmentName, IndexId, KeyId, Location, PackId, RegionName, RepositoryId, SnapshotId,
-    SourceName,
+    EnvironmentName, KeyId, Location, RegionName, RepositoryId, SnapshotId, SourceName,
 };
 use lifeboat_runtime::World;
-use lifeboat_storage::{ObjectKey, ObjectStore, Put};
+use lifeboat_storage::{ObjectStore, Put};
 use serde::{Deserialize, Serialize};
 
-use crate::chunk_index::ChunkIndex;
 use crate::error::{Flaw, RepositoryError};
 use crate::format::commit::CommitV1;
-use crate::format::index::{IndexV1, IndexedPackV1, packs_of};
 use crate::format::{Kind, VERSION, sealed};
 use crate::keys::{KeyRing, KeySecret, Role, RootSecret, wrap_context};
-use crate::layout::{self, INDEX, KEYS, PACKS, SNAPSHOTS, SnapshotName};
+use crate::layout::{self, KEYS, SNAPSHOTS, SnapshotName};
+use crate::lease::Lease;
+use crate::ledger::RunKind;
 use crate::snapshot::Snapshot;
 
 /// How many small objects are read at the same time.
-const READS_AT_ONCE: usize = 16;
+pub(crate) const READS_AT_ONCE: usize = 16;
 
 /// `repo.json`: the same bytes in every region.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -222,6 +220,14 @@ impl Repository {
         &self.store
     }
 
+    /// Announces a session on the repository's store; take the lease before anything is read.
+    ///
+    /// # Errors
+    /// Fails if the store cannot be written.
+    pub async fn lease(&self, work: RunKind, host: &str) -> Result<Lease, RepositoryError> {
+        Lease::take(self.store.clone(), &self.world, work, host).await
+    }
+
     /// Issues a key for `role`. Needs the root secret.
     async fn issue_key(&self, role: Role) -> Result<KeySecret, RepositoryError> {
         let secret = KeySecret::generate(&*self.world.entropy);
@@ -290,15 +296,24 @@ impl Repository {
     /// # Errors
     /// Fails if the record is gone, damaged, or not what its name says.
     pub async fn snapshot(&self, name: &SnapshotName) -> Result<Snapshot, RepositoryError> {
+        let bytes = self.store.get(&name.key()).await?;
+        self.open_commit(name, &bytes)
+    }
+
+    /// Opens the bytes of a commit record.
+    pub(crate) fn open_commit(
+        &self,
+        name: &SnapshotName,
+        bytes: &[u8],
+    ) -> Result<Snapshot, RepositoryError> {
         let key = name.key();
-        let bytes = self.store.get(&key).await?;
-        if *blake3::hash(&bytes).as_bytes() != *name.id.as_bytes() {
+        if *blake3::hash(bytes).as_bytes() != *name.id.as_bytes() {
             return Err(RepositoryError::corrupt(
                 &key,
                 "its bytes do not match its name",
             ));
         }
-        let record: CommitV1 = sealed::open(Kind::Commit, self.id, self.keys.metadata(), &bytes)
+        let record: CommitV1 = sealed::open(Kind::Commit, self.id, self.keys.metadata(), bytes)
             .map_err(|flaw| flaw.of(&key))?;
         let snapshot = Snapshot::from_stored(name.id, record).map_err(|flaw| flaw.of(&key))?;
         // A record copied to another environment's folder must not pass for that environment's.
@@ -346,111 +361,6 @@ impl Repository {
                 prefix: prefix.to_owned(),
                 count: several.len(),
             }),
-        }
-    }
-
-    /// Returns the starts of the names of all index objects that existed when a snapshot was
-    /// committed: without them it cannot be restored. Needs no key.
-    ///
-    /// # Errors
-    /// Fails if the bytes are no commit record.
-    pub fn index_needed_by(key: &ObjectKey, record: &[u8]) -> Result<Vec<String>, RepositoryError> {
-        let public = sealed::public(Kind::Commit, record).map_err(|flaw| flaw.of(key))?;
-        let ids = public.chunks_exact(INDEX_PREFIX_LEN);
-        if !ids.remainder().is_empty() {
-            return Err(RepositoryError::corrupt(
-                key,
-                "its list of index objects is cut short",
-            ));
-        }
-        Ok(ids.map(hex::encode).collect())
-    }
-
-    /// Lists the index objects with the packs each names. Needs no key.
-    ///
-    /// # Errors
-    /// Fails if the store cannot be read or an index object is damaged.
-    pub async fn index_packs(
-        store: &dyn ObjectStore,
-    ) -> Result<Vec<(IndexId, Vec<PackId>)>, RepositoryError> {
-        let listed = store.list(INDEX).await?;
-        let read = |meta: lifeboat_storage::ObjectMeta| async move {
-            let bytes = store.get(&meta.key).await?;
-            let public = sealed::public(Kind::Index, &bytes).map_err(|flaw| flaw.of(&meta.key))?;
-            let packs = packs_of(public).map_err(|flaw| flaw.of(&meta.key))?;
-            let id = meta.key.file_name().parse();
-            let id = id.map_err(|_| RepositoryError::corrupt(&meta.key, "its name is no id"))?;
-            Ok((id, packs))
-        };
-        stream::iter(listed)
-            .map(read)
-            .buffered(READS_AT_ONCE)
-            .try_collect()
-            .await
-    }
-
-    /// Loads the index, and lists the index objects it came from. Needs any key.
-    ///
-    /// Packs that the store has lost or cut are left out: a backup stores their chunks again instead
-    /// of referring to them, and a restore finds the chunks where they are whole.
-    ///
-    /// Commit records that a caller relies on must be listed before: an index never names less than
-    /// the records that existed when it was read.
-    pub(crate) async fn load_index(&self) -> Result<(ChunkIndex, Vec<IndexId>), RepositoryError> {
-        let objects = self.index_objects().await?;
-        // Listed after the index, the packs of every index object must be there: they came first.
-        let listed = self.store.list(PACKS).await?;
-        let there: HashMap<ObjectKey, u64> = listed
-            .into_iter()
-            .map(|meta| (meta.key, meta.size))
-            .collect();
-        let mut index = ChunkIndex::default();
-        let mut lost = 0;
-        for pack in objects.iter().flat_map(|(_, object)| &object.packs) {
-            match there.get(&layout::pack(PackId::from_bytes(pack.id))) {
-                Some(size) if *size == pack.size => index.add(pack),
-                _ => lost += 1,
-            }
-        }
-        if lost > 0 {
-            let store = self.store.describe();
-            tracing::warn!("{lost} packs are missing or cut in `{store}`: run `lifeboat verify`");
-        }
-        Ok((index, objects.into_iter().map(|(id, _)| id).collect()))
-    }
-
-    async fn index_objects(&self) -> Result<Vec<(IndexId, IndexV1)>, RepositoryError> {
-        let listed = self.store.list(INDEX).await?;
-        let read = |meta: lifeboat_storage::ObjectMeta| async move {
-            let bytes = self.store.get(&meta.key).await?;
-            let id = meta.key.file_name().parse();
-            let id = id.map_err(|_| RepositoryError::corrupt(&meta.key, "its name is no id"))?;
-            Ok((
-                id,
-                self.open_index(&bytes).map_err(|flaw| flaw.of(&meta.key))?,
-            ))
-        };
-        stream::iter(listed)
-            .map(read)
-            .buffered(READS_AT_ONCE)
-            .try_collect()
-            .await
-    }
-
-    pub(crate) fn open_index(&self, bytes: &[u8]) -> Result<IndexV1, Flaw> {
-        let index: IndexV1 = sealed::open(Kind::Index, self.id, self.keys.metadata(), bytes)?;
-        let sound = |pack: &IndexedPackV1| {
-            pack.size <= u64::from(u32::MAX)
-                && pack
-                    .directory
-                    .frames
-                    .iter()
-                    .all(crate::format::pack::FrameV1::is_sound)
-        };
-        if index.packs.iter().all(sound) {
-            Ok(index)
-        } else {
-            Err(Flaw::damaged("its numbers do not agree"))
         }
     }
 }
@@ -577,18 +487,6 @@ pub(crate) async fn put_new(
 ) -> Result<(), RepositoryError> {
     store.put(key, Bytes::from(body)).await?;
     Ok(())
-}
-
-/// Bytes of an index object's name that commit records keep: enough to tell them apart.
-const INDEX_PREFIX_LEN: usize = 8;
-
-/// Writes the public part of a commit record.
-pub(crate) fn index_prefixes(mut ids: Vec<IndexId>) -> Vec<u8> {
-    ids.sort_unstable();
-    ids.dedup();
-    ids.iter()
-        .flat_map(|id| id.as_bytes()[..INDEX_PREFIX_LEN].to_vec())
-        .collect()
 }
 
 /// Returns the id that a commit record's bytes have.

@@ -4,16 +4,19 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use futures::stream::{self, StreamExt as _};
-use lifeboat_model::{ChunkId, EntryPath, ErrorKind, PackId, SnapshotId, error_chain};
+use lifeboat_model::{
+    ChunkId, EntryPath, ErrorKind, PackId, RepositoryId, SnapshotId, error_chain,
+};
 use lifeboat_storage::ObjectKey;
 use serde::Serialize;
 
 use crate::chunk_index::ChunkIndex;
-use crate::error::RepositoryError;
+use crate::error::{Flaw, RepositoryError};
 use crate::format::HEADER_LEN;
 use crate::format::index::IndexedPackV1;
 use crate::format::pack::{DirectoryV1, FrameOpener, PackKind, read_directory};
-use crate::keys::Role;
+use crate::index_catalog::{IndexCatalog, id_of};
+use crate::keys::{KeyRing, Role};
 use crate::layout::{self, INDEX, ObjectClass, PACKS, SnapshotName};
 use crate::manifest::ManifestReader;
 use crate::repository::Repository;
@@ -108,14 +111,13 @@ impl Verification<'_> {
     async fn run(&mut self, level: VerifyLevel) -> Result<(), RepositoryError> {
         let store = &*self.repository.store;
         let names = Repository::snapshot_names(store, None, None).await?;
-        let packs = self.check_index().await?;
+        let (packs, catalog) = self.check_index().await?;
         let index = index_of(&packs, |_| true);
         self.check_packs_listed(&index).await?;
         let mut snapshots = Vec::new();
-        let index_objects = self.index_objects().await?;
         for name in &names {
             self.report.objects += 1;
-            self.check_index_needed(name, &index_objects).await?;
+            self.check_index_needed(name, &catalog).await?;
             match self.repository.snapshot(name).await {
                 Ok(snapshot) => snapshots.push(snapshot),
                 Err(error) => self.note_snapshot(name, &error)?,
@@ -180,9 +182,10 @@ impl Verification<'_> {
     }
 
     /// Reads and checks every index object; a damaged one is noted and left out.
-    async fn check_index(&mut self) -> Result<Vec<IndexedPackV1>, RepositoryError> {
+    async fn check_index(&mut self) -> Result<(Vec<IndexedPackV1>, IndexCatalog), RepositoryError> {
         let repository = self.repository;
         let mut packs = Vec::new();
+        let mut catalog = Vec::new();
         for meta in repository.store.list(INDEX).await? {
             self.report.objects += 1;
             let bytes = match repository.store.get(&meta.key).await {
@@ -197,9 +200,10 @@ impl Verification<'_> {
                 self.note(&meta.key, "its bytes do not match its name");
                 continue;
             }
-            match repository.open_index(&bytes) {
-                Ok(object) => {
-                    for pack in object.packs {
+            match repository.open_index_object(&bytes) {
+                Ok((public, named)) => {
+                    catalog.push((id_of(&meta.key)?, public));
+                    for pack in named {
                         self.check_agreement(&meta.key, &pack);
                         packs.push(pack);
                     }
@@ -207,39 +211,27 @@ impl Verification<'_> {
                 Err(flaw) => self.note_error(&meta.key, flaw.of(&meta.key))?,
             }
         }
-        Ok(packs)
-    }
-
-    async fn index_objects(&self) -> Result<Vec<String>, RepositoryError> {
-        let listed = self.repository.store.list(INDEX).await?;
-        Ok(listed
-            .iter()
-            .map(|meta| meta.key.file_name().to_owned())
-            .collect())
+        Ok((packs, IndexCatalog::new(catalog)))
     }
 
     /// Notes a snapshot whose index objects are not all there: its chunks cannot be found.
     async fn check_index_needed(
         &mut self,
         name: &SnapshotName,
-        there: &[String],
+        catalog: &IndexCatalog,
     ) -> Result<(), RepositoryError> {
         let key = name.key();
-        let needed = match self.repository.store.get(&key).await {
-            Ok(bytes) => Repository::index_needed_by(&key, &bytes),
+        let lacking = match self.repository.store.get(&key).await {
+            Ok(bytes) => catalog.lacks_for(&key, &bytes),
             Err(error) => Err(error.into()),
         };
-        match needed {
-            Ok(needed) => {
-                let lost = |prefix: &&String| !there.iter().any(|name| name.starts_with(*prefix));
-                if let Some(prefix) = needed.iter().find(lost) {
-                    self.note(
-                        &key,
-                        format!("it needs index object {prefix}…, which is missing"),
-                    );
-                    let all = vec!["whatever that index object located".to_owned()];
-                    self.report.affected.insert(name.id, all);
-                }
+        match lacking {
+            Ok(None) => {}
+            Ok(Some(prefix)) => {
+                let what = format!("it needs index object {prefix}…, which is missing");
+                self.note(&key, what);
+                let all = vec!["whatever that index object located".to_owned()];
+                self.report.affected.insert(name.id, all);
             }
             // Reading the record itself reports what is wrong with it.
             Err(RepositoryError::Store(error)) if error.kind == ErrorKind::NoRepository => {
@@ -410,40 +402,28 @@ async fn read_pack(
 ) -> Result<PackFindings, RepositoryError> {
     let key = layout::pack(id);
     let bytes = repository.store.get(&key).await?;
-    let opener = if kind == PackKind::Metadata || repository.keys.role() >= Role::Reader {
-        let header = &bytes[..bytes.len().min(HEADER_LEN)];
-        let opener = FrameOpener::new(kind, repository.id, &repository.keys, header)?;
-        Some((
-            opener.map_err(|flaw| flaw.of(&key))?,
-            repository.chunk_key(kind)?,
-        ))
-    } else {
-        None
-    };
-    let metadata = repository.keys.metadata().clone();
-    let (repository_id, shown) = (repository.id, key.clone());
+    let opens = kind == PackKind::Metadata || repository.keys.role() >= Role::Reader;
+    let id_key = opens.then(|| repository.chunk_key(kind)).transpose()?;
+    let (keys, repository_id, shown) = (repository.keys.clone(), repository.id, key.clone());
     let job = repository.world.pool.run(move || {
         if ObjectClass::name_matches(&key, &bytes) == Some(false) {
-            return Err(crate::error::Flaw::damaged(
-                "its bytes do not match its name",
-            ));
+            return Err(Flaw::damaged("its bytes do not match its name"));
         }
-        let directory = read_directory(kind, repository_id, &metadata, &bytes)?;
+        let directory = read_directory(kind, repository_id, keys.metadata(), &bytes)?;
         if directory_hash(&directory) != listed {
-            return Err(crate::error::Flaw::damaged(
-                "its directory is not what the index says",
-            ));
+            return Err(Flaw::damaged("its directory is not what the index says"));
         }
         let mut findings = PackFindings {
             bytes: bytes.len() as u64,
             chunks: 0,
             bad: Vec::new(),
         };
-        let Some((opener, id_key)) = opener else {
+        let Some(id_key) = id_key else {
             return Ok(findings);
         };
+        let openers = openers(kind, repository_id, &keys, &directory)?;
         let mut start = HEADER_LEN;
-        for (number, frame) in directory.frames.iter().enumerate() {
+        for frame in &directory.frames {
             let end = start + frame.stored_len as usize;
             let ids = || {
                 frame
@@ -452,8 +432,10 @@ async fn read_pack(
                     .map(|(id, _)| ChunkId::from_bytes(*id))
                     .collect()
             };
-            match opener.open(number as u64, frame, bytes[start..end].to_vec()) {
-                Err(crate::error::Flaw::Damaged(what)) => findings.bad.push((ids(), what)),
+            let opener = openers[frame.origin as usize].as_ref();
+            let opener = opener.expect("those in use were recovered");
+            match opener.open(frame, bytes[start..end].to_vec()) {
+                Err(Flaw::Damaged(what)) => findings.bad.push((ids(), what)),
                 Err(newer) => return Err(newer),
                 Ok(raw) => {
                     let mut rest = raw.as_slice();
@@ -474,6 +456,24 @@ async fn read_pack(
     job.await.map_err(|flaw| flaw.of(&shown))
 }
 
+/// Recovers the keys of all salts that a pack's frames were sealed under.
+fn openers(
+    kind: PackKind,
+    repository: RepositoryId,
+    keys: &KeyRing,
+    directory: &DirectoryV1,
+) -> Result<Vec<Option<FrameOpener>>, Flaw> {
+    // A pack of moved frames has a salt of its own that encapsulates nothing and is never used.
+    let used = |number: usize| directory.frames.iter().any(|f| f.origin as usize == number);
+    let opener = |(number, salt): (usize, &[u8; 32])| {
+        FrameOpener::new(kind, repository, keys, salt)
+            .expect("asked for only with the key that opens this kind")
+            .map(Some)
+            .or_else(|flaw| if used(number) { Err(flaw) } else { Ok(None) })
+    };
+    directory.origins.iter().enumerate().map(opener).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use lifeboat_model::BackupKind;
@@ -481,8 +481,7 @@ mod tests {
     use lifeboat_storage::MemoryStore;
 
     use super::*;
-    use crate::format::index::{IndexV1, public_part};
-    use crate::format::{Kind, sealed};
+    use crate::format::index::IndexPublic;
     use crate::{Layout, SnapshotDraft};
 
     /// A repository that holds one snapshot of one small file.
@@ -525,24 +524,12 @@ mod tests {
     async fn forge_index(repository: &Repository) {
         let meta = repository.store.list(INDEX).await.unwrap().remove(0);
         let bytes = repository.store.get(&meta.key).await.unwrap();
-        let mut packs = repository.open_index(&bytes).unwrap().packs;
+        let mut packs = repository.open_index_object(&bytes).unwrap().1;
         for frame in packs.iter_mut().flat_map(|pack| &mut pack.directory.frames) {
             frame.compressed = !frame.compressed;
         }
-        let bytes = sealed::seal(
-            Kind::Index,
-            repository.id,
-            repository.keys.metadata(),
-            &*repository.world.entropy,
-            &public_part(&packs),
-            &IndexV1 { packs },
-        );
-        let id = lifeboat_model::IndexId::from_bytes(*blake3::hash(&bytes).as_bytes());
-        repository
-            .store
-            .put(&layout::index(id), bytes.into())
-            .await
-            .unwrap();
+        let public = IndexPublic::of(&packs);
+        repository.write_index_object(&public, packs).await.unwrap();
     }
 
     #[tokio::test]

@@ -1,13 +1,14 @@
 //! Index objects: which pack holds which chunk, and where.
 //!
-//! The public part lists the packs (32 bytes each), so that a replicator without any key knows
-//! what must be there before the index may be.
+//! The public part lists the packs, so that a replicator without any key knows what must be there
+//! before the index may be; and the index objects that this one stands in for, so that a commit
+//! record that names one of those is known to be served.
 
-use lifeboat_model::PackId;
+use lifeboat_model::{ChunkId, IndexId, PackId};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Flaw;
-use crate::format::pack::DirectoryV1;
+use crate::format::pack::{DirectoryV1, PackKind};
 
 /// The sealed body of an index object.
 #[derive(Debug, Serialize, Deserialize)]
@@ -26,18 +27,107 @@ pub(crate) struct IndexedPackV1 {
     pub(crate) directory: DirectoryV1,
 }
 
-/// Writes the public part.
-pub(crate) fn public_part(packs: &[IndexedPackV1]) -> Vec<u8> {
-    packs.iter().flat_map(|pack| pack.id).collect()
+impl IndexedPackV1 {
+    pub(crate) fn kind(&self) -> PackKind {
+        if self.metadata {
+            PackKind::Metadata
+        } else {
+            PackKind::Data
+        }
+    }
+
+    /// Returns the ids of all chunks in the pack.
+    pub(crate) fn chunks(&self) -> impl Iterator<Item = ChunkId> {
+        let chunks = self.directory.frames.iter().flat_map(|frame| &frame.chunks);
+        chunks.map(|(id, _)| ChunkId::from_bytes(*id))
+    }
 }
 
-/// Reads the public part.
-pub(crate) fn packs_of(public: &[u8]) -> Result<Vec<PackId>, Flaw> {
-    let ids = public.chunks_exact(32);
-    if !ids.remainder().is_empty() {
-        return Err(Flaw::damaged("its list of packs is cut short"));
+/// The first bytes of an index object's name: enough to tell them apart.
+pub(crate) type IndexPrefix = [u8; 8];
+
+/// Returns the prefix of an index object's name.
+pub(crate) fn prefix_of(id: &IndexId) -> IndexPrefix {
+    id.as_bytes()[..8].try_into().expect("an id has 32 bytes")
+}
+
+/// What anyone can read of an index object.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct IndexPublic {
+    /// The packs it names, in the order of its body.
+    pub(crate) packs: Vec<PackId>,
+    /// Index objects that were written together with this one: it serves what it replaces only as
+    /// long as these are served too.
+    pub(crate) needs: Vec<IndexPrefix>,
+    /// Index objects that this one and those it needs stand in for.
+    pub(crate) replaces: Vec<IndexPrefix>,
+}
+
+impl IndexPublic {
+    /// Describes an index object with these packs that replaces no other.
+    pub(crate) fn of(packs: &[IndexedPackV1]) -> Self {
+        let packs = packs.iter().map(|pack| PackId::from_bytes(pack.id));
+        Self {
+            packs: packs.collect(),
+            ..Self::default()
+        }
     }
-    Ok(ids
-        .map(|id| PackId::from_bytes(id.try_into().expect("chunks of 32")))
-        .collect())
+
+    /// Writes it: number of packs and of needed objects, u32 each; ids; prefixes; prefixes.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let count = |len: usize| u32::try_from(len).expect("an index object names few");
+        let mut bytes = count(self.packs.len()).to_le_bytes().to_vec();
+        bytes.extend(count(self.needs.len()).to_le_bytes());
+        bytes.extend(self.packs.iter().flat_map(|pack| pack.as_bytes()));
+        bytes.extend(self.needs.iter().chain(&self.replaces).flatten());
+        bytes
+    }
+
+    /// Reads what [`IndexPublic::to_bytes`] wrote.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, Flaw> {
+        let cut = || Flaw::damaged("its public part is cut short");
+        let (packs, rest) = bytes.split_first_chunk().ok_or_else(cut)?;
+        let (needs, rest) = rest.split_first_chunk().ok_or_else(cut)?;
+        let split = |rest: &'_ [u8], count: &[u8; 4], len: usize| {
+            let len = (u32::from_le_bytes(*count) as usize).checked_mul(len);
+            len.filter(|len| *len <= rest.len()).ok_or_else(cut)
+        };
+        let (packs, rest) = rest.split_at(split(rest, packs, 32)?);
+        let (needs, replaces) = rest.split_at(split(rest, needs, 8)?);
+        if !replaces.len().is_multiple_of(8) {
+            return Err(cut());
+        }
+        let pack = |id: &[u8]| PackId::from_bytes(id.try_into().expect("chunks of 32"));
+        let prefix = |prefix: &[u8]| prefix.try_into().expect("chunks of 8");
+        Ok(Self {
+            packs: packs.chunks_exact(32).map(pack).collect(),
+            needs: needs.chunks_exact(8).map(prefix).collect(),
+            replaces: replaces.chunks_exact(8).map(prefix).collect(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_public_part_reads_back(
+            packs: Vec<[u8; 32]>,
+            needs: Vec<[u8; 8]>,
+            replaces: Vec<[u8; 8]>,
+        ) {
+            let packs = packs.into_iter().map(PackId::from_bytes).collect();
+            let public = IndexPublic { packs, needs, replaces };
+            prop_assert_eq!(IndexPublic::from_bytes(&public.to_bytes()), Ok(public));
+        }
+
+        #[test]
+        fn no_bytes_make_the_public_part_panic(bytes: Vec<u8>) {
+            let _ = IndexPublic::from_bytes(&bytes);
+        }
+    }
 }

@@ -7,6 +7,9 @@
 //! data pack that key can be recovered only with the content private key (the header's salt is an
 //! HPKE encapsulation); in a metadata pack, and for the directory of both, it derives from the
 //! metadata key and the salt.
+//!
+//! A frame can move to another pack as it is, sealed: the directory says under which pack's salt and
+//! number it was sealed. So space can be reclaimed by who cannot read content.
 
 use lifeboat_model::{PackId, RepositoryId};
 use lifeboat_runtime::Entropy;
@@ -47,13 +50,15 @@ impl PackKind {
 }
 
 /// What a pack holds, frame by frame.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct DirectoryV1 {
+    /// Salts of the packs that the frames were sealed for; the first is this pack's own.
+    pub(crate) origins: Vec<[u8; 32]>,
     pub(crate) frames: Vec<FrameV1>,
 }
 
 /// One frame; frames follow each other from the end of the header.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FrameV1 {
     /// Length in the pack, seal included.
     pub(crate) stored_len: u32,
@@ -61,6 +66,10 @@ pub(crate) struct FrameV1 {
     pub(crate) raw_len: u32,
     /// zstd, else stored as it is.
     pub(crate) compressed: bool,
+    /// Number of the salt in [`DirectoryV1::origins`] that it was sealed under.
+    pub(crate) origin: u32,
+    /// Its number in the pack that it was sealed for.
+    pub(crate) number: u32,
     /// Its chunks in order: id and length.
     pub(crate) chunks: Vec<([u8; 32], u32)>,
 }
@@ -79,7 +88,8 @@ pub(crate) struct PackBuilder {
     kind: PackKind,
     bytes: Vec<u8>,
     directory: DirectoryV1,
-    frames: Sealer,
+    /// Seals new frames; `None` in a pack of moved ones.
+    frames: Option<Sealer>,
     directory_sealer: Sealer,
 }
 
@@ -106,15 +116,42 @@ impl PackBuilder {
                 (salt, keys.metadata().for_object(FRAMES_LABEL, &salt))
             }
         };
+        let mut builder = Self::empty(kind, repository, keys.metadata(), salt);
+        let bound = header(kind.header_kind(), &salt);
+        builder.frames = Some(Sealer::new(&frame_key, repository, &bound));
+        Ok(builder)
+    }
+
+    /// Makes a pack for frames of other packs, which stay sealed as they are.
+    ///
+    /// Its salt is random and encapsulates nothing: no frame is ever sealed under it.
+    pub(crate) fn for_moved_frames(
+        kind: PackKind,
+        repository: RepositoryId,
+        metadata: &SymmetricKey,
+        entropy: &dyn Entropy,
+    ) -> Self {
+        Self::empty(kind, repository, metadata, entropy.bytes())
+    }
+
+    fn empty(
+        kind: PackKind,
+        repository: RepositoryId,
+        metadata: &SymmetricKey,
+        salt: [u8; 32],
+    ) -> Self {
         let header = header(kind.header_kind(), &salt);
-        let directory_key = keys.metadata().for_object(DIRECTORY_LABEL, &salt);
-        Ok(Self {
+        let directory_key = metadata.for_object(DIRECTORY_LABEL, &salt);
+        Self {
             kind,
             bytes: header.to_vec(),
-            directory: DirectoryV1::default(),
-            frames: Sealer::new(&frame_key, repository, &header),
+            directory: DirectoryV1 {
+                origins: vec![salt],
+                frames: Vec::new(),
+            },
+            frames: None,
             directory_sealer: Sealer::new(&directory_key, repository, &header),
-        })
+        }
     }
 
     /// Returns the length of the pack so far, bytes.
@@ -123,15 +160,40 @@ impl PackBuilder {
     }
 
     pub(crate) fn push(&mut self, frame: Frame) {
-        let number = self.directory.frames.len() as u64;
+        let number = self.directory.frames.len() as u32;
         let before = self.bytes.len();
-        self.frames.seal(number, &frame.bytes, &mut self.bytes);
+        let sealer = self
+            .frames
+            .as_ref()
+            .expect("a pack of moved frames gets no new ones");
+        sealer.seal(u64::from(number), &frame.bytes, &mut self.bytes);
         let stored_len = u32::try_from(self.bytes.len() - before).expect("frames are small");
         self.directory.frames.push(FrameV1 {
             stored_len,
             raw_len: frame.raw_len,
             compressed: frame.compressed,
+            origin: 0,
+            number,
             chunks: frame.chunks,
+        });
+    }
+
+    /// Takes over a frame as it lies in another pack, with what that pack's directory says of it.
+    pub(crate) fn push_moved(&mut self, from: &DirectoryV1, frame: &FrameV1, sealed: &[u8]) {
+        debug_assert_eq!(sealed.len(), frame.stored_len as usize);
+        let salt = from.origins[frame.origin as usize];
+        let origins = &mut self.directory.origins;
+        let origin = match origins.iter().position(|known| *known == salt) {
+            Some(known) => known,
+            None => {
+                origins.push(salt);
+                origins.len() - 1
+            }
+        };
+        self.bytes.extend_from_slice(sealed);
+        self.directory.frames.push(FrameV1 {
+            origin: origin as u32,
+            ..frame.clone()
         });
     }
 
@@ -153,41 +215,33 @@ impl PackBuilder {
     }
 }
 
-/// Opens the frames of one pack.
+/// Opens the frames that were sealed under one salt.
 pub(crate) struct FrameOpener(Sealer);
 
 impl FrameOpener {
-    /// Recovers the pack's key from its header.
+    /// Recovers the key that belongs to a salt.
     pub(crate) fn new(
         kind: PackKind,
         repository: RepositoryId,
         keys: &KeyRing,
-        header: &[u8],
+        salt: &[u8; 32],
     ) -> Result<Result<Self, Flaw>, RepositoryError> {
-        let salt = match parse_header(header, kind.header_kind()) {
-            Ok(salt) => salt,
-            Err(flaw) => return Ok(Err(flaw)),
-        };
         let key = match kind {
-            PackKind::Metadata => Some(keys.metadata().for_object(FRAMES_LABEL, &salt)),
-            PackKind::Data => keys.content_private()?.decapsulate(repository, &salt),
+            PackKind::Metadata => Some(keys.metadata().for_object(FRAMES_LABEL, salt)),
+            PackKind::Data => keys.content_private()?.decapsulate(repository, salt),
         };
-        let bound = &header[..HEADER_LEN];
+        let bound = header(kind.header_kind(), salt);
         Ok(key
-            .map(|key| Self(Sealer::new(&key, repository, bound)))
+            .map(|key| Self(Sealer::new(&key, repository, &bound)))
             .ok_or_else(|| Flaw::damaged("its key cannot be recovered")))
     }
 
-    /// Opens frame `number`, given as it lies in the pack, and returns its chunks' bytes together.
-    pub(crate) fn open(
-        &self,
-        number: u64,
-        frame: &FrameV1,
-        mut sealed: Vec<u8>,
-    ) -> Result<Vec<u8>, Flaw> {
+    /// Opens a frame, given as it lies in the pack, and returns its chunks' bytes together.
+    pub(crate) fn open(&self, frame: &FrameV1, mut sealed: Vec<u8>) -> Result<Vec<u8>, Flaw> {
+        let number = frame.number;
         let plain = self
             .0
-            .open(number, &mut sealed)
+            .open(u64::from(number), &mut sealed)
             .ok_or_else(|| Flaw::damaged(format!("frame {number} is not authentic")))?
             .len();
         if !frame.compressed {
@@ -232,15 +286,25 @@ pub(crate) fn read_directory(
         .iter()
         .map(|frame| u64::from(frame.stored_len))
         .sum();
-    if HEADER_LEN as u64 + frames != start as u64 {
-        return Err(Flaw::damaged("its directory does not fit its length"));
+    if HEADER_LEN as u64 + frames != start as u64 || directory.origins.first() != Some(&salt) {
+        return Err(Flaw::damaged("its directory does not fit the pack"));
     }
     Ok(directory)
 }
 
+impl DirectoryV1 {
+    /// Reports whether the directory's numbers agree with each other.
+    pub(crate) fn is_sound(&self) -> bool {
+        let known = |frame: &FrameV1| (frame.origin as usize) < self.origins.len();
+        self.frames
+            .iter()
+            .all(|frame| frame.is_sound() && known(frame))
+    }
+}
+
 impl FrameV1 {
     /// Reports whether the frame's numbers agree with each other.
-    pub(crate) fn is_sound(&self) -> bool {
+    fn is_sound(&self) -> bool {
         let chunks: u64 = self.chunks.iter().map(|(_, len)| u64::from(*len)).sum();
         self.raw_len <= FRAME_RAW_MAX
             && chunks == u64::from(self.raw_len)
@@ -277,11 +341,40 @@ mod tests {
     }
 
     fn open_second(pack: &FinishedPack, keys: &KeyRing) -> Result<Vec<u8>, Flaw> {
-        let opener = FrameOpener::new(pack.kind, REPOSITORY, keys, &pack.bytes).unwrap()?;
+        let frame = &pack.directory.frames[1];
+        let salt = &pack.directory.origins[frame.origin as usize];
+        let opener = FrameOpener::new(pack.kind, REPOSITORY, keys, salt).unwrap()?;
+        opener.open(frame, second(pack).to_vec())
+    }
+
+    fn second(pack: &FinishedPack) -> &[u8] {
         let frames = &pack.directory.frames;
         let start = HEADER_LEN + frames[0].stored_len as usize;
-        let sealed = pack.bytes[start..start + frames[1].stored_len as usize].to_vec();
-        opener.open(1, &frames[1], sealed)
+        &pack.bytes[start..start + frames[1].stored_len as usize]
+    }
+
+    #[test]
+    fn a_moved_frame_opens_for_readers_and_was_moved_without_their_key() {
+        let old = pack(PackKind::Data);
+        let auditor = keys().narrowed(Role::Auditor);
+        let moved = PackBuilder::for_moved_frames;
+        let entropy = SeededEntropy::new(3);
+        let mut builder = moved(PackKind::Data, REPOSITORY, auditor.metadata(), &entropy);
+        // Twice, so that the moved frame is the second one and came from a pack that moved it, too.
+        for _ in 0..2 {
+            builder.push_moved(&old.directory, &old.directory.frames[1], second(&old));
+        }
+        let new = builder.finish();
+        assert_eq!(open_second(&new, &keys()).unwrap(), b"second");
+        let mut builder = moved(PackKind::Data, REPOSITORY, auditor.metadata(), &entropy);
+        for _ in 0..2 {
+            builder.push_moved(&new.directory, &new.directory.frames[1], second(&new));
+        }
+        let newest = builder.finish();
+        assert_eq!(open_second(&newest, &keys()).unwrap(), b"second");
+        let writer = keys().narrowed(Role::Writer);
+        let directory = read_directory(newest.kind, REPOSITORY, writer.metadata(), &newest.bytes);
+        assert_eq!(directory.unwrap(), newest.directory);
     }
 
     #[test]
@@ -289,7 +382,8 @@ mod tests {
         let pack = pack(PackKind::Data);
         assert_eq!(open_second(&pack, &keys()).unwrap(), b"second");
         let writer = keys().narrowed(Role::Writer);
-        assert!(FrameOpener::new(pack.kind, REPOSITORY, &writer, &pack.bytes).is_err());
+        let salt = &pack.directory.origins[0];
+        assert!(FrameOpener::new(pack.kind, REPOSITORY, &writer, salt).is_err());
     }
 
     #[test]

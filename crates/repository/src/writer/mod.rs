@@ -21,12 +21,17 @@ use crate::error::RepositoryError;
 use crate::format::commit::ManifestChunkV1;
 use crate::format::manifest::write_record;
 use crate::format::{Kind, sealed};
+use crate::index_catalog::index_prefixes;
 use crate::layout::truncate_instant;
-use crate::repository::{Repository, index_prefixes, put_new, snapshot_id};
+use crate::lease::Lease;
+use crate::ledger::RunKind;
+use crate::prune::Tombstones;
+use crate::repository::{Repository, snapshot_id};
 use crate::snapshot::{Snapshot, Totals};
 use cutter::Cutter;
 use paged::PagedFile;
 use parent::Parent;
+pub(crate) use pipeline::PACK_LEN;
 use pipeline::Pipeline;
 
 /// Entries that may wait for the chunk ids of an earlier one.
@@ -100,6 +105,7 @@ enum Shape {
 pub struct SnapshotWriter {
     repository: Repository,
     draft: SnapshotDraft,
+    lease: Lease,
     started: Timestamp,
     parent: Option<Parent>,
     pipeline: Pipeline,
@@ -137,13 +143,17 @@ impl Repository {
         let seed = id_key.for_object("lifeboat v1 chunk cuts", &[0; 32]).0;
         let chunk_seed = u64::from_le_bytes(seed[..8].try_into().expect("32 bytes"));
         let page_key = id_key.for_object("lifeboat v1 page hashes", &[0; 32]).0;
+        let mut lease = self.lease(RunKind::Backup, &draft.host).await?;
+        // The lease is there before the tombstones are read, and they are honoured before the index is.
+        let tombstones = Tombstones::read(&*self.store).await?;
+        lease.honour(tombstones.ids()).await?;
         // Commit records are listed before the index is loaded, so that whatever the parent needs
         // is in the index.
         let parent = match draft.kind {
             BackupKind::Full => None,
             BackupKind::Incremental => self.usable_parent(&draft).await?,
         };
-        let (index, index_objects) = self.load_index().await?;
+        let (index, index_objects) = self.load_index_without(&tombstones).await?;
         let index = Arc::new(index);
         let parent = parent.map(|snapshot| Parent::new(self.clone(), index.clone(), snapshot));
         Ok(SnapshotWriter {
@@ -165,6 +175,7 @@ impl Repository {
             page_key,
             repository: self.clone(),
             draft,
+            lease,
         })
     }
 
@@ -375,6 +386,14 @@ impl SnapshotWriter {
         self.facts.insert(name.into(), json.into());
     }
 
+    /// Ends the session without a snapshot.
+    ///
+    /// # Errors
+    /// Fails if the store cannot be written; the session is taken for dead later then.
+    pub async fn abandon(self) -> Result<(), RepositoryError> {
+        self.lease.release().await
+    }
+
     /// Makes the snapshot exist: packs, then index, then the commit record.
     ///
     /// `instant` is the moment whose state was read.
@@ -423,7 +442,12 @@ impl SnapshotWriter {
             &snapshot.to_stored(),
         );
         snapshot.id = snapshot_id(&bytes);
-        put_new(&*repository.store, &snapshot.name().key(), bytes).await?;
+        self.lease
+            .commit(vec![(snapshot.name().key(), bytes.into())])
+            .await?;
+        if let Err(error) = self.lease.release().await {
+            tracing::warn!(%error, "the end of this backup's lease was not recorded");
+        }
         Ok(snapshot)
     }
 
@@ -505,6 +529,7 @@ impl SnapshotWriter {
 
     /// Fills in the ids that are known by now and writes the entries that are complete.
     async fn emit_ready(&mut self) -> Result<(), RepositoryError> {
+        self.lease.renew().await?;
         if self.pending.len() > PENDING_MAX {
             self.pipeline.resolve_all().await?;
         }

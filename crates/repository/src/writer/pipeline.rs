@@ -21,11 +21,10 @@ use crate::compress::compress_frame;
 use crate::content::ChunkRef;
 use crate::crypto::SymmetricKey;
 use crate::error::RepositoryError;
-use crate::format::index::{IndexV1, IndexedPackV1, public_part};
+use crate::format::index::{IndexPublic, IndexedPackV1};
 use crate::format::pack::{Frame, PackBuilder, PackKind};
-use crate::format::{Kind, sealed};
 use crate::layout;
-use crate::repository::{Repository, put_new};
+use crate::repository::Repository;
 
 /// A batch is hashed as one job, and becomes one frame if most of it is new.
 pub(crate) const BATCH_LEN: usize = 1 << 20;
@@ -34,7 +33,7 @@ const LEFTOVER_LEN: usize = 512 << 10;
 /// Metadata frames are smaller: they are read one at a time.
 const METADATA_FRAME_LEN: usize = 256 << 10;
 /// A pack is uploaded once it has this length: large requests, yet little to hold in memory.
-const PACK_LEN: usize = 16 << 20;
+pub(crate) const PACK_LEN: usize = 16 << 20;
 /// Packs being uploaded at the same time.
 const UPLOADS_MAX: usize = 2;
 /// An index object is written every so many packs, so that an interrupted first backup goes on
@@ -340,18 +339,9 @@ impl Pipeline {
         }
         let repository = &self.repository;
         let packs = mem::take(&mut self.uploaded);
-        let public = public_part(&packs);
-        let bytes = sealed::seal(
-            Kind::Index,
-            repository.id,
-            repository.keys.metadata(),
-            &*repository.world.entropy,
-            &public,
-            &IndexV1 { packs },
-        );
-        self.bytes_stored += bytes.len() as u64;
-        let id = IndexId::from_bytes(*blake3::hash(&bytes).as_bytes());
-        put_new(&*repository.store, &layout::index(id), bytes).await?;
+        let public = IndexPublic::of(&packs);
+        let (id, len) = repository.write_index_object(&public, packs).await?;
+        self.bytes_stored += len;
         self.index_objects.push(id);
         Ok(())
     }

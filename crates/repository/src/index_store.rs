@@ -1,0 +1,150 @@
+//! Reading index objects, and which of the packs they name may be used.
+
+use std::collections::{BTreeSet, HashMap};
+
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use lifeboat_model::{IndexId, PackId};
+use lifeboat_storage::ObjectMeta;
+
+use crate::chunk_index::ChunkIndex;
+use crate::error::{Flaw, RepositoryError};
+use crate::format::index::{IndexPublic, IndexV1, IndexedPackV1};
+use crate::format::{Kind, sealed};
+use crate::index_catalog::id_of;
+use crate::layout::{INDEX, PACKS};
+use crate::prune::Tombstones;
+use crate::repository::{READS_AT_ONCE, Repository};
+
+/// An index object, opened.
+#[derive(Debug)]
+pub(crate) struct IndexObject {
+    pub(crate) id: IndexId,
+    pub(crate) public: IndexPublic,
+    pub(crate) packs: Vec<IndexedPackV1>,
+}
+
+impl Repository {
+    /// Loads the index, and lists the index objects it came from. Needs any key.
+    ///
+    /// Packs that the store has lost or cut are left out: a restore finds the chunks where they are
+    /// whole. What is about to be deleted is used only where there is nothing else.
+    ///
+    /// Commit records that a caller relies on must be listed before: an index never names less than
+    /// the records that existed when it was read.
+    pub(crate) async fn load_index(&self) -> Result<(ChunkIndex, Vec<IndexId>), RepositoryError> {
+        let doomed = Tombstones::read(&*self.store).await?.packs();
+        let objects = self.index_objects().await?;
+        let sizes = self.packs_there().await?;
+        let ids = objects.iter().map(|object| object.id).collect();
+        Ok((self.index_of(&objects, &sizes, &doomed), ids))
+    }
+
+    /// Loads the index for a session that honours these tombstones: it holds nothing of what they
+    /// name, so that chunks in there are stored again.
+    pub(crate) async fn load_index_without(
+        &self,
+        tombstones: &Tombstones,
+    ) -> Result<(ChunkIndex, Vec<IndexId>), RepositoryError> {
+        let (index, packs) = (tombstones.index(), tombstones.packs());
+        let mut objects = self.index_objects().await?;
+        objects.retain(|object| !index.contains(&object.id));
+        for object in &mut objects {
+            object
+                .packs
+                .retain(|pack| !packs.contains(&PackId::from_bytes(pack.id)));
+        }
+        let sizes = self.packs_there().await?;
+        let ids = objects.iter().map(|object| object.id).collect();
+        Ok((self.index_of(&objects, &sizes, &BTreeSet::new()), ids))
+    }
+
+    /// Makes an index of the packs that are there whole; those in `last` only where no other pack
+    /// has a chunk.
+    pub(crate) fn index_of(
+        &self,
+        objects: &[IndexObject],
+        sizes: &HashMap<PackId, u64>,
+        last: &BTreeSet<PackId>,
+    ) -> ChunkIndex {
+        let mut index = ChunkIndex::default();
+        let mut late = Vec::new();
+        let mut lost = BTreeSet::new();
+        for pack in objects.iter().flat_map(|object| &object.packs) {
+            let id = PackId::from_bytes(pack.id);
+            match sizes.get(&id) {
+                Some(size) if *size == pack.size && last.contains(&id) => late.push(pack),
+                Some(size) if *size == pack.size => index.add(pack),
+                _ => {
+                    lost.insert(id);
+                }
+            }
+        }
+        late.into_iter().for_each(|pack| index.add(pack));
+        if !lost.is_empty() {
+            let (count, store) = (lost.len(), self.store.describe());
+            tracing::warn!("{count} packs are missing or cut in `{store}`: run `lifeboat verify`");
+        }
+        index
+    }
+
+    /// Lists the packs that are there, with their lengths.
+    pub(crate) async fn packs_there(&self) -> Result<HashMap<PackId, u64>, RepositoryError> {
+        let listed = self.store.list(PACKS).await?;
+        let pack = |meta: ObjectMeta| Some((meta.key.file_name().parse().ok()?, meta.size));
+        Ok(listed.into_iter().filter_map(pack).collect())
+    }
+
+    /// Reads all index objects.
+    pub(crate) async fn index_objects(&self) -> Result<Vec<IndexObject>, RepositoryError> {
+        let listed = self.store.list(INDEX).await?;
+        let read = |meta: ObjectMeta| async move {
+            let bytes = self.store.get(&meta.key).await?;
+            let id = id_of(&meta.key)?;
+            let (public, packs) = self
+                .open_index_object(&bytes)
+                .map_err(|flaw| flaw.of(&meta.key))?;
+            Ok(IndexObject { id, public, packs })
+        };
+        stream::iter(listed)
+            .map(read)
+            .buffered(READS_AT_ONCE)
+            .try_collect()
+            .await
+    }
+
+    /// Opens an index object: what anyone can read of it, and its packs.
+    pub(crate) fn open_index_object(
+        &self,
+        bytes: &[u8],
+    ) -> Result<(IndexPublic, Vec<IndexedPackV1>), Flaw> {
+        let index: IndexV1 = sealed::open(Kind::Index, self.id, self.keys.metadata(), bytes)?;
+        let public = IndexPublic::from_bytes(sealed::public(Kind::Index, bytes)?)?;
+        let sound =
+            |pack: &IndexedPackV1| pack.size <= u64::from(u32::MAX) && pack.directory.is_sound();
+        if index.packs.iter().all(sound) {
+            Ok((public, index.packs))
+        } else {
+            Err(Flaw::damaged("its numbers do not agree"))
+        }
+    }
+
+    /// Writes an index object.
+    pub(crate) async fn write_index_object(
+        &self,
+        public: &IndexPublic,
+        packs: Vec<IndexedPackV1>,
+    ) -> Result<(IndexId, u64), RepositoryError> {
+        let bytes = sealed::seal(
+            Kind::Index,
+            self.id,
+            self.keys.metadata(),
+            &*self.world.entropy,
+            &public.to_bytes(),
+            &IndexV1 { packs },
+        );
+        let id = IndexId::from_bytes(*blake3::hash(&bytes).as_bytes());
+        let len = bytes.len() as u64;
+        crate::repository::put_new(&*self.store, &crate::layout::index(id), bytes).await?;
+        Ok((id, len))
+    }
+}
