@@ -19,7 +19,7 @@ mod tombstone;
 use std::collections::BTreeMap;
 
 use lifeboat_model::{ErrorKind, SessionId};
-use lifeboat_storage::ObjectKey;
+use lifeboat_storage::{ObjectKey, ObjectStore};
 use serde::Serialize;
 
 use crate::error::RepositoryError;
@@ -105,13 +105,23 @@ impl Repository {
         pruner.lease = Some(self.lease(RunKind::Prune, &options.host).await?);
         let result = pruner.run().await;
         if let Some(lease) = pruner.lease.take() {
-            let ended = lease.release().await;
+            let ended = end_lease(&*self.store, lease).await;
             // The work's own error is the one to tell.
             if result.is_ok() {
                 ended?;
             }
         }
         result.map(|()| pruner.report)
+    }
+}
+
+/// Ends the session of this prune and removes its folder: who prunes may delete.
+async fn end_lease(store: &dyn ObjectStore, lease: Lease) -> Result<(), RepositoryError> {
+    let own = lease.session();
+    lease.release().await?;
+    match read_sessions(store).await?.get(&own) {
+        Some(session) => session.remove(store, own).await,
+        None => Ok(()),
     }
 }
 

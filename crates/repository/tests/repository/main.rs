@@ -2,5 +2,6 @@
 
 mod faults;
 mod keys;
+mod simulation;
 mod snapshots;
 mod support;
