@@ -119,10 +119,11 @@ impl Repository {
 async fn end_lease(store: &dyn ObjectStore, lease: Lease) -> Result<(), RepositoryError> {
     let own = lease.session();
     lease.release().await?;
-    match read_sessions(store).await?.get(&own) {
-        Some(session) => session.remove(store, own).await,
-        None => Ok(()),
-    }
+    let sessions = read_sessions(store).await?;
+    let Some(session) = sessions.get(&own) else {
+        return Ok(());
+    };
+    session.remove(store, own).await
 }
 
 impl Pruner<'_> {

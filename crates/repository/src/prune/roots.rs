@@ -39,7 +39,10 @@ impl Roots {
     pub(super) async fn read(repository: &Repository) -> Result<Self, RepositoryError> {
         let mut roots = Self::default();
         // Read first: what is committed meanwhile is then seen at least once.
-        for (id, session) in read_sessions(&*repository.store).await? {
+        let mut sessions = read_sessions(&*repository.store).await?;
+        // A session that has ended has committed all it will.
+        sessions.retain(|_, session| !session.ended);
+        for (id, session) in sessions {
             for (key, bytes) in session.records(&*repository.store, id).await? {
                 // A record that cannot be read could not be restored either if it were committed.
                 roots.intended.extend(root(repository, &key, &bytes).ok());

@@ -167,7 +167,8 @@ impl Session {
 
     /// Removes the folder of a session that is over.
     ///
-    /// Leases go first: a session that wakes up later and misses them commits nothing.
+    /// Leases go first: a session that wakes up later and misses them commits nothing. Where the
+    /// store lets none of them go, they stay: the session is over all the same.
     pub(super) async fn remove(
         &self,
         store: &dyn ObjectStore,
@@ -180,7 +181,10 @@ impl Session {
             self.ended.then_some(LeasePart::End),
         ];
         for part in numbers.chain(intents).chain(last.into_iter().flatten()) {
-            store.delete(&layout::lease(id, part)).await?;
+            match store.delete(&layout::lease(id, part)).await {
+                Err(error) if error.kind == ErrorKind::Denied => break,
+                other => other?,
+            }
         }
         Ok(())
     }

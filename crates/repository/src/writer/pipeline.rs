@@ -111,6 +111,11 @@ impl Pipeline {
 
     /// Takes one content chunk. Its reference comes out of [`Pipeline::take_resolved`] later.
     pub(crate) async fn push(&mut self, chunk: &[u8]) -> Result<(), RepositoryError> {
+        // A small chunk in one frame with a large one would keep it from being pruned, and would have
+        // to be read with it.
+        if self.batch.0.len() + chunk.len() > BATCH_LEN {
+            self.send_batch().await?;
+        }
         self.batch.0.extend_from_slice(chunk);
         self.batch
             .1

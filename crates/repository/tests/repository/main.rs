@@ -2,6 +2,7 @@
 
 mod faults;
 mod keys;
+mod prune;
 mod simulation;
 mod snapshots;
 mod support;

@@ -64,6 +64,20 @@ impl Bench {
         }
     }
 
+    /// Returns the same host with another way to the store.
+    pub(crate) fn with_store(other: &Bench, store: Arc<dyn ObjectStore>) -> Self {
+        let keys = NewKeys {
+            root: other.keys.root.clone(),
+            secrets: other.keys.secrets.clone(),
+        };
+        Self {
+            store,
+            clock: other.clock.clone(),
+            world: other.world.clone(),
+            keys,
+        }
+    }
+
     pub(crate) async fn in_memory() -> Self {
         let store = Arc::new(lifeboat_storage::MemoryStore::new("home"));
         Self::create(store.clone(), store).await
