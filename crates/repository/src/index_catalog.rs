@@ -68,6 +68,11 @@ impl IndexCatalog {
         packs.copied().collect()
     }
 
+    /// Reports whether an index object is there, or others that stand in for it.
+    pub(crate) fn serves(&self, prefix: &IndexPrefix) -> bool {
+        self.served.contains(prefix)
+    }
+
     /// Returns the start of the name of an index object that a snapshot needs and that is neither
     /// there nor replaced, if there is one: the snapshot cannot be restored then.
     ///
@@ -79,7 +84,7 @@ impl IndexCatalog {
         record: &[u8],
     ) -> Result<Option<String>, RepositoryError> {
         let needed = index_needed_by(key, record)?;
-        let lost = needed.iter().find(|prefix| !self.served.contains(*prefix));
+        let lost = needed.iter().find(|prefix| !self.serves(prefix));
         Ok(lost.map(hex::encode))
     }
 }

@@ -3,6 +3,7 @@
 mod faults;
 mod keys;
 mod prune;
+mod repair;
 mod simulation;
 mod snapshots;
 mod support;

@@ -1,0 +1,211 @@
+//! Repair: bringing back what a store has lost, from stores that still have it.
+//!
+//! Names are hashes, so a good copy proves itself, wherever it comes from. An index object that
+//! nobody has any more is made anew from the packs' own directories.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use lifeboat_model::{ErrorKind, PackId};
+use lifeboat_storage::{ObjectKey, ObjectMeta, ObjectStore};
+use serde::Serialize;
+
+use crate::error::RepositoryError;
+use crate::format::index::{IndexPrefix, IndexPublic, IndexedPackV1, prefix_of};
+use crate::format::pack::{PackKind, read_directory};
+use crate::index_catalog::{IndexCatalog, id_of, index_needed_by};
+use crate::layout::{self, INDEX, ObjectClass, SNAPSHOTS};
+use crate::repository::Repository;
+use crate::verify::{VerifyLevel, VerifyReport};
+
+/// Bringing back an index object shows which packs are lost, and that of a pack nothing more.
+const ROUNDS_MAX: usize = 3;
+
+/// What a repair brought back.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct RepairReport {
+    /// Objects brought back, with the store that had a good copy.
+    pub repaired: BTreeMap<String, String>,
+    /// Packs whose place in the index was made anew from their own directories.
+    pub reindexed: u64,
+    /// What is wrong still, by a last look at the same depth.
+    pub left: VerifyReport,
+}
+
+impl Repository {
+    /// Verifies to the depth asked and brings back what is lost or damaged. Needs the auditor key,
+    /// and the right to delete at the store.
+    ///
+    /// With `dry_run` it looks for good copies and writes nothing.
+    ///
+    /// # Errors
+    /// Fails if the store cannot be read or written. What has no good copy is in the report.
+    pub async fn repair(
+        &self,
+        level: VerifyLevel,
+        sources: &[Arc<dyn ObjectStore>],
+        dry_run: bool,
+    ) -> Result<RepairReport, RepositoryError> {
+        let mut report = RepairReport::default();
+        for _ in 0..ROUNDS_MAX {
+            report.left = self.verify(level).await?;
+            let mut progress = false;
+            for key in self.wanted(&report.left, sources).await? {
+                if report.repaired.contains_key(key.as_str()) {
+                    continue;
+                }
+                let Some((bytes, from)) = good_copy(&key, sources).await else {
+                    continue;
+                };
+                if !dry_run {
+                    // It is known to be useless, and the good copy is at hand.
+                    self.store.delete(&key).await?;
+                    self.store.put(&key, bytes).await?;
+                }
+                report.repaired.insert(key.to_string(), from);
+                progress = true;
+            }
+            if dry_run || !progress {
+                break;
+            }
+        }
+        if !dry_run {
+            report.reindexed = self.rebuild_index().await?;
+            report.left = self.verify(level).await?;
+        }
+        Ok(report)
+    }
+
+    /// Returns the objects to look for: those that are damaged or missing by their names, and the
+    /// index objects that snapshots here need.
+    async fn wanted(
+        &self,
+        found: &VerifyReport,
+        sources: &[Arc<dyn ObjectStore>],
+    ) -> Result<BTreeSet<ObjectKey>, RepositoryError> {
+        let keys = found.damage.iter();
+        let keys = keys.filter_map(|damage| ObjectKey::new(damage.object.as_str()).ok());
+        let named_by_hash = |key: &ObjectKey| ObjectClass::name_matches(key, b"").is_some();
+        let mut wanted: BTreeSet<ObjectKey> = keys.filter(named_by_hash).collect();
+        // What is whole is not to be replaced: a snapshot is also told of because of its packs.
+        let mut whole = Vec::new();
+        for key in &wanted {
+            if let Ok(bytes) = self.store.get(key).await
+                && ObjectClass::name_matches(key, &bytes) == Some(true)
+            {
+                whole.push(key.clone());
+            }
+        }
+        wanted.retain(|key| !whole.contains(key));
+        let lacking = self.lacking_index().await?;
+        if !lacking.is_empty() {
+            for source in sources {
+                for meta in list(source, INDEX).await {
+                    let prefix = id_of(&meta.key).map(|id| prefix_of(&id));
+                    if prefix.is_ok_and(|prefix| lacking.contains(&prefix)) {
+                        wanted.insert(meta.key);
+                    }
+                }
+            }
+        }
+        Ok(wanted)
+    }
+
+    /// Returns the index objects that commit records here list, and that are neither here nor
+    /// replaced.
+    async fn lacking_index(&self) -> Result<BTreeSet<IndexPrefix>, RepositoryError> {
+        let catalog = self.readable_catalog().await?;
+        let mut lacking = BTreeSet::new();
+        for meta in self.store.list(SNAPSHOTS).await? {
+            // A record that cannot be read is told of by itself.
+            let Ok(bytes) = self.store.get(&meta.key).await else {
+                continue;
+            };
+            lacking.extend(index_needed_by(&meta.key, &bytes).unwrap_or_default());
+        }
+        lacking.retain(|prefix| !catalog.serves(prefix));
+        Ok(lacking)
+    }
+
+    /// Reads the catalog, without the index objects that are damaged.
+    async fn readable_catalog(&self) -> Result<IndexCatalog, RepositoryError> {
+        let mut objects = Vec::new();
+        for meta in self.store.list(INDEX).await? {
+            let Ok(bytes) = self.store.get(&meta.key).await else {
+                continue;
+            };
+            if let (Ok(id), Ok((public, _))) = (id_of(&meta.key), self.open_index_object(&bytes)) {
+                objects.push((id, public));
+            }
+        }
+        Ok(IndexCatalog::new(objects))
+    }
+
+    /// Indexes the packs that no index object names, if snapshots here need an index object that
+    /// is nowhere to be had. Returns how many packs that were.
+    async fn rebuild_index(&self) -> Result<u64, RepositoryError> {
+        let lacking = self.lacking_index().await?;
+        if lacking.is_empty() {
+            return Ok(0);
+        }
+        let named = self.readable_catalog().await?.packs();
+        let mut packs = Vec::new();
+        for id in self.packs_there().await?.into_keys() {
+            if !named.contains(&id) {
+                packs.extend(self.describe_pack(id).await?);
+            }
+        }
+        packs.sort_by_key(|pack| pack.id);
+        let mut public = IndexPublic::of(&packs);
+        // Whether the packs hold all that was in there is for the structure to tell.
+        public.replaces = lacking.into_iter().collect();
+        let count = packs.len() as u64;
+        self.write_index_object(&public, packs).await?;
+        Ok(count)
+    }
+
+    /// Reads what a pack says of itself; `None` if it is damaged.
+    async fn describe_pack(&self, id: PackId) -> Result<Option<IndexedPackV1>, RepositoryError> {
+        let key = layout::pack(id);
+        let bytes = self.store.get(&key).await?;
+        if ObjectClass::name_matches(&key, &bytes) == Some(false) {
+            return Ok(None);
+        }
+        let metadata = self.keys.metadata();
+        let described = [PackKind::Data, PackKind::Metadata]
+            .into_iter()
+            .find_map(|kind| {
+                let directory = read_directory(kind, self.id, metadata, &bytes).ok()?;
+                Some(IndexedPackV1 {
+                    id: *id.as_bytes(),
+                    size: bytes.len() as u64,
+                    metadata: kind == PackKind::Metadata,
+                    directory,
+                })
+            });
+        Ok(described.filter(|pack| pack.directory.is_sound()))
+    }
+}
+
+/// Looks for a copy whose bytes match its name. A store that fails is passed over.
+async fn good_copy(key: &ObjectKey, sources: &[Arc<dyn ObjectStore>]) -> Option<(Bytes, String)> {
+    for source in sources {
+        match source.get(key).await {
+            Ok(bytes) if ObjectClass::name_matches(key, &bytes) == Some(true) => {
+                return Some((bytes, source.describe()));
+            }
+            Ok(_) => tracing::warn!("`{key}` is damaged in {}, too", source.describe()),
+            Err(error) if error.kind == ErrorKind::NotFound => {}
+            Err(error) => tracing::warn!(%error, "`{key}` could not be looked for"),
+        }
+    }
+    None
+}
+
+async fn list(source: &Arc<dyn ObjectStore>, prefix: &str) -> Vec<ObjectMeta> {
+    source.list(prefix).await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "{} could not be listed", source.describe());
+        Vec::new()
+    })
+}
