@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use lifeboat_drill::Scenario;
-use lifeboat_model::{EnvironmentClass, Tier};
+use lifeboat_model::{EnvironmentClass, SessionId, Tier};
 use lifeboat_operations::RestorePoint;
 
 /// Backups, masked staging copies and timed restore drills.
@@ -134,6 +134,37 @@ pub(crate) enum Command {
         /// One region; by default all of the environment.
         #[arg(long)]
         region: Option<String>,
+    },
+    /// Delete snapshots that no rule keeps, and whatever no snapshot needs any more.
+    Prune {
+        /// The environment whose snapshots are decided about.
+        environment: String,
+        /// One region; by default all of the environment, each on its own.
+        #[arg(long)]
+        region: Option<String>,
+        /// A session known to be dead, though it has been seen within the hour.
+        #[arg(long, value_name = "SESSION")]
+        fence: Vec<SessionId>,
+        /// Show what would be deleted, and why.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Bring back what a region has lost, from the other regions.
+    Repair {
+        /// The environment whose regions are asked.
+        environment: String,
+        /// The region to repair; by default the home.
+        #[arg(long)]
+        region: Option<String>,
+        /// The region to copy from; by default any that has a good copy.
+        #[arg(long, value_name = "REGION")]
+        from: Option<String>,
+        /// How deep to look for damage.
+        #[arg(long, value_enum, default_value_t = Level::Full)]
+        level: Level,
+        /// Show what would be brought back.
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Mask data.
     Mask {

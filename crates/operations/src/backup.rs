@@ -199,8 +199,13 @@ impl Session {
             masked: false,
         };
         let mut writer = repository.snapshot_writer(draft).await?;
-        let instant = self.read_source(source, run, &mut writer).await?;
-        Ok(writer.commit(instant).await?)
+        match self.read_source(source, run, &mut writer).await {
+            Ok(instant) => Ok(writer.commit(instant).await?),
+            Err(error) => {
+                end_without_snapshot(writer).await;
+                Err(error)
+            }
+        }
     }
 
     /// Reads a source into a snapshot and returns the moment whose state was read.
@@ -247,6 +252,13 @@ impl Session {
             &self.config.root.join(".lifeboat").join("scratch"),
             &run.to_string(),
         )
+    }
+}
+
+/// Ends a session whose source could not be read; that is the error to tell, not this one.
+pub(crate) async fn end_without_snapshot(writer: SnapshotWriter) {
+    if let Err(error) = writer.abandon().await {
+        tracing::warn!(%error, "the end of this backup's lease was not recorded");
     }
 }
 

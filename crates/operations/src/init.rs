@@ -14,8 +14,8 @@ use lifeboat_storage::ObjectStore;
 use serde::Serialize;
 
 use crate::error::OperationError;
-use crate::replicate::copy_basics;
 use crate::session::Session;
+use lifeboat_repository::copy_basics;
 
 /// What an initialization will do.
 #[derive(Debug, Clone, Serialize)]

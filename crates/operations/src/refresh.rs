@@ -14,6 +14,7 @@ use lifeboat_runtime::Stopwatch;
 use lifeboat_source_sqlite::publish;
 use serde::Serialize;
 
+use crate::backup::end_without_snapshot;
 use crate::error::OperationError;
 use crate::ledger::Facts;
 use crate::mask::{MaskReport, MaskTask, MaskedDatabase, gate_verdicts};
@@ -240,15 +241,12 @@ impl Session {
             newest_commit: None,
         };
         let progress = &*self.progress;
-        read_database(
-            path,
-            *page_size,
-            &plan.target,
-            observe,
-            &mut writer,
-            progress,
-        )
-        .await?;
+        let (page_size, origin) = (*page_size, &plan.target);
+        let read = read_database(path, page_size, origin, observe, &mut writer, progress);
+        if let Err(error) = read.await {
+            end_without_snapshot(writer).await;
+            return Err(error);
+        }
         writer.fact("masked.from", serde_json::json!(plan.snapshot).to_string());
         Ok(writer.commit(plan.instant).await?.id)
     }

@@ -1,32 +1,20 @@
-//! Copying a repository to another region, without any key.
+//! Copying a repository to another region, without any key: who may hold what, leases, the ledger.
 //!
-//! Objects go over in the order they were written: packs, index, ledger, commit records. Each is
-//! checked against the hash in its name on the way, and a receipt is written for a snapshot only
-//! once the region was seen to hold its whole closure. Deletions are never copied.
+//! What is copied, and in which order, is for [`Replication`] to say.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use bytes::Bytes;
-use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use lifeboat_config::Environment;
 use lifeboat_model::{EnvironmentName, RegionName, SnapshotId};
-use lifeboat_repository::layout;
-use lifeboat_repository::{
-    IndexCatalog, ObjectClass, Outcome, Receipt, Repository, RepositoryError, RunKind, SnapshotName,
-};
-use lifeboat_runtime::{MemoryBudget, Stopwatch};
-use lifeboat_storage::{ObjectKey, ObjectMeta, ObjectStore};
+use lifeboat_repository::{Outcome, Replication, RunKind, SnapshotName};
+use lifeboat_runtime::Stopwatch;
 use serde::Serialize;
 
 use crate::error::OperationError;
+use crate::lease::HeldLease;
 use crate::ledger::Facts;
 use crate::place::Opened;
 use crate::session::Session;
-
-/// Objects copied at the same time.
-const COPIES_AT_ONCE: usize = 8;
-/// Memory that objects on their way may take, bytes.
-const BUDGET_BYTES: u64 = 128 << 20;
 
 /// What a replication will copy.
 #[derive(Debug, Clone, Serialize)]
@@ -41,10 +29,6 @@ pub struct ReplicatePlan {
     pub bytes: u64,
     /// Number of objects that are there already.
     pub present: u64,
-    #[serde(skip)]
-    steps: Vec<Vec<ObjectMeta>>,
-    #[serde(skip)]
-    snapshots: Vec<SnapshotName>,
 }
 
 /// What a replication did.
@@ -96,18 +80,21 @@ impl Session {
                 hint: format!("give `{to}` a place of its own"),
             });
         }
-        let snapshots = Repository::snapshot_names(&*from.store, None, None).await?;
-        self.decide_residency_for_all(&snapshots, &target)?;
-        let (steps, present) = missing(&from, &target, &snapshots).await?;
+        let found = self.look(&from, &target).await?;
         Ok(ReplicatePlan {
             from: from.region,
             to: to.clone(),
-            objects: steps.iter().map(|step| step.len() as u64).sum(),
-            bytes: steps.iter().flatten().map(|meta| meta.size).sum(),
-            present,
-            steps,
-            snapshots,
+            objects: found.objects(),
+            bytes: found.bytes(),
+            present: found.present(),
         })
+    }
+
+    /// Looks at what a target lacks, and whether it may hold it.
+    async fn look(&self, from: &Opened, target: &Opened) -> Result<Replication, OperationError> {
+        let found = Replication::plan(&*from.store, &*target.store).await?;
+        self.decide_residency_for_all(found.snapshots(), target)?;
+        Ok(found)
     }
 
     /// Packs hold chunks of every environment, so a region must be allowed for each that has
@@ -181,246 +168,32 @@ impl Session {
         to: &Opened,
     ) -> Result<ReplicateReport, OperationError> {
         let watch = Stopwatch::start(&*self.world.clock);
-        let budget = MemoryBudget::new(BUDGET_BYTES);
+        // Neither region may lose meanwhile what the plan counts on; so it is made under the leases.
+        let reading = HeldLease::take(self, &from.store, RunKind::Replicate).await?;
+        let writing = HeldLease::take(self, &to.store, RunKind::Replicate).await?;
+        let found = self.look(from, to).await?;
         self.progress
-            .phase(&format!("replicating to {}", plan.to), plan.bytes);
-        // One step after the other: an index object may only arrive after the packs it names.
-        for step in &plan.steps {
-            let copies = step.iter().map(|meta| async {
-                let permit = budget.take(meta.size).await;
-                copy_object(&*from.store, &*to.store, &meta.key).await?;
-                drop(permit);
-                self.progress.advance(meta.size);
-                Ok::<_, RepositoryError>(())
-            });
-            stream::iter(copies)
-                .buffer_unordered(COPIES_AT_ONCE)
-                .try_collect::<()>()
-                .await?;
-        }
-        let (receipts, receipts_new) = self.write_receipts(plan, from, to).await?;
+            .phase(&format!("replicating to {}", plan.to), found.bytes());
+        let advance = |bytes| self.progress.advance(bytes);
+        found
+            .copy_objects(&*from.store, &*to.store, advance)
+            .await?;
+        let mut lease = writing.into_inner().await;
+        found.commit(&*from.store, &mut lease).await?;
+        lease.release().await?;
+        reading.end().await;
+        let now = self.world.clock.now();
+        let receipts = found.write_receipts(&*from.store, &*to.store, &plan.to, now);
+        let receipts_new = receipts.await?;
         Ok(ReplicateReport {
             from: plan.from.clone(),
             to: plan.to.clone(),
-            objects: plan.objects,
-            bytes: plan.bytes,
-            present: plan.present,
-            receipts,
+            objects: found.objects(),
+            bytes: found.bytes(),
+            present: found.present(),
+            receipts: found.snapshots().len() as u64,
             receipts_new,
             secs: watch.elapsed().as_secs_f64(),
-        })
-    }
-
-    /// Looks at what the region holds now and writes the receipts that are missing.
-    async fn write_receipts(
-        &self,
-        plan: &ReplicatePlan,
-        from: &Opened,
-        to: &Opened,
-    ) -> Result<(u64, Vec<SnapshotId>), OperationError> {
-        let before: BTreeSet<SnapshotId> = Receipt::list(&*to.store, &plan.to)
-            .await?
-            .into_iter()
-            .map(|receipt| receipt.snapshot)
-            .collect();
-        let closure = Closure::of(&*to.store).await?;
-        let mut new = Vec::new();
-        for name in &plan.snapshots {
-            if before.contains(&name.id) {
-                continue;
-            }
-            closure.check(&*to.store, name).await?;
-            let receipt = closure.receipt(&plan.to, name, self.world.clock.now())?;
-            // Both regions know: the home can tell what is safe, the replica can prove it alone.
-            receipt.write(&*to.store).await?;
-            receipt.write(&*from.store).await?;
-            new.push(name.id);
-        }
-        Ok((plan.snapshots.len() as u64, new))
-    }
-}
-
-/// Lists what the target lacks, step by step in the order of copying, and counts what it has.
-async fn missing(
-    from: &Opened,
-    to: &Opened,
-    snapshots: &[SnapshotName],
-) -> Result<(Vec<Vec<ObjectMeta>>, u64), OperationError> {
-    // The source is listed after its commit records were, so nothing they need is overlooked.
-    let index = IndexCatalog::read(&*from.store).await?;
-    let named: BTreeSet<ObjectKey> = index.packs().into_iter().map(layout::pack).collect();
-    let indexed: BTreeSet<ObjectKey> = index.objects().map(layout::index).collect();
-    let commits: BTreeSet<ObjectKey> = snapshots.iter().map(SnapshotName::key).collect();
-    let there: BTreeMap<ObjectKey, u64> = to
-        .store
-        .list("")
-        .await?
-        .into_iter()
-        .map(|meta| (meta.key, meta.size))
-        .collect();
-    let source = from.store.list("").await?;
-    let have: BTreeSet<&ObjectKey> = source.iter().map(|meta| &meta.key).collect();
-    if let Some(lost) = named
-        .iter()
-        .find(|key| !have.contains(key) && !there.contains_key(key))
-    {
-        let what = format!("it is missing in `{}`, from which to copy it", from.region);
-        return Err(RepositoryError::corrupt(lost, what).into());
-    }
-    let mut steps: BTreeMap<ObjectClass, Vec<ObjectMeta>> = BTreeMap::new();
-    let mut present = 0;
-    for meta in source.clone() {
-        let class = ObjectClass::of(&meta.key);
-        let wanted = match class {
-            ObjectClass::Pack => named.contains(&meta.key),
-            ObjectClass::Index => indexed.contains(&meta.key),
-            ObjectClass::Snapshot => commits.contains(&meta.key),
-            ObjectClass::Repository | ObjectClass::Key | ObjectClass::Run => true,
-            ObjectClass::Receipt
-            | ObjectClass::Region
-            | ObjectClass::Lease
-            | ObjectClass::Tombstone
-            | ObjectClass::Unknown => false,
-        };
-        match there.get(&meta.key) {
-            _ if !wanted => {}
-            Some(size) if *size == meta.size => present += 1,
-            Some(size) => {
-                let what = format!("it has {size} bytes in `{}`, {} here", to.region, meta.size);
-                return Err(RepositoryError::corrupt(&meta.key, what).into());
-            }
-            None => steps.entry(class).or_default().push(meta),
-        }
-    }
-    // `ObjectClass` orders as copying must: commit records come after all they need.
-    Ok((steps.into_values().collect(), present))
-}
-
-/// Copies one object, checked against the hash in its name.
-async fn copy_object(
-    from: &dyn ObjectStore,
-    to: &dyn ObjectStore,
-    key: &ObjectKey,
-) -> Result<(), RepositoryError> {
-    let bytes: Bytes = from.get(key).await?;
-    if ObjectClass::name_matches(key, &bytes) == Some(false) {
-        return Err(RepositoryError::corrupt(
-            key,
-            "its bytes do not match its name",
-        ));
-    }
-    to.put(key, bytes).await?;
-    Ok(())
-}
-
-/// Copies what makes a store a copy of the repository: `repo.json` and the keys.
-pub(crate) async fn copy_basics(
-    from: &dyn ObjectStore,
-    to: &dyn ObjectStore,
-) -> Result<(), OperationError> {
-    let mut basics: Vec<ObjectMeta> = from.list("").await?;
-    basics.retain(|meta| {
-        matches!(
-            ObjectClass::of(&meta.key),
-            ObjectClass::Repository | ObjectClass::Key
-        )
-    });
-    // Keys first: a store with `repo.json` counts as a repository.
-    basics.sort_by_key(|meta| ObjectClass::of(&meta.key) == ObjectClass::Repository);
-    for meta in basics {
-        copy_object(from, to, &meta.key).await?;
-    }
-    Ok(())
-}
-
-/// What a region was seen to hold.
-struct Closure {
-    commits: BTreeMap<SnapshotId, u64>,
-    index: IndexCatalog,
-    index_objects: u64,
-    packs: u64,
-    bytes: u64,
-    hash: String,
-}
-
-impl Closure {
-    /// Lists a region's index objects and checks that every pack they name is there.
-    async fn of(store: &dyn ObjectStore) -> Result<Self, OperationError> {
-        let index = IndexCatalog::read(store).await?;
-        let sizes: BTreeMap<ObjectKey, u64> = store
-            .list("")
-            .await?
-            .into_iter()
-            .map(|meta| (meta.key, meta.size))
-            .collect();
-        let packs = index.packs();
-        let keys: BTreeSet<ObjectKey> = packs
-            .iter()
-            .map(|pack| layout::pack(*pack))
-            .chain(index.objects().map(layout::index))
-            .collect();
-        let mut bytes = 0;
-        let mut hasher = blake3::Hasher::new();
-        for key in &keys {
-            let Some(size) = sizes.get(key) else {
-                return Err(RepositoryError::corrupt(key, "it is missing from the replica").into());
-            };
-            bytes += size;
-            hasher.update(key.as_str().as_bytes()).update(b"\n");
-        }
-        let commits = sizes
-            .iter()
-            .filter_map(|(key, size)| Some((SnapshotName::parse(key)?.id, *size)))
-            .collect();
-        let hash = hasher.finalize().to_hex().to_string();
-        let (index_objects, packs) = (index.objects().count() as u64, packs.len() as u64);
-        Ok(Self {
-            commits,
-            index,
-            index_objects,
-            packs,
-            bytes,
-            hash,
-        })
-    }
-
-    /// Checks that every index object that existed when the snapshot was committed is here, or one
-    /// that stands in for it.
-    async fn check(
-        &self,
-        store: &dyn ObjectStore,
-        name: &SnapshotName,
-    ) -> Result<(), OperationError> {
-        let key = name.key();
-        let record = store.get(&key).await?;
-        match self.index.lacks_for(&key, &record)? {
-            None => Ok(()),
-            Some(prefix) => {
-                let what = format!("it needs index object {prefix}…, which is missing");
-                Err(RepositoryError::corrupt(&key, what).into())
-            }
-        }
-    }
-
-    fn receipt(
-        &self,
-        region: &RegionName,
-        name: &SnapshotName,
-        received: jiff::Timestamp,
-    ) -> Result<Receipt, OperationError> {
-        let key = name.key();
-        let Some(size) = self.commits.get(&name.id) else {
-            return Err(RepositoryError::corrupt(&key, "it is missing from the replica").into());
-        };
-        Ok(Receipt {
-            region: region.clone(),
-            snapshot: name.id,
-            commit_record: key.to_string(),
-            received,
-            index_objects: self.index_objects,
-            packs: self.packs,
-            bytes: self.bytes + size,
-            closure: self.hash.clone(),
         })
     }
 }

@@ -7,6 +7,7 @@ use lifeboat_runtime::Stopwatch;
 use serde::Serialize;
 
 use crate::error::OperationError;
+use crate::lease::HeldLease;
 use crate::ledger::Facts;
 use crate::session::Session;
 
@@ -57,7 +58,11 @@ impl Session {
         let watch = Stopwatch::start(&*self.world.clock);
         self.progress
             .phase(&format!("verifying {}", plan.region), 0);
+        let lease = HeldLease::for_reading(self, &opened.store, RunKind::Verify).await;
         let found = repository.verify(plan.level).await;
+        if let Some(lease) = lease {
+            lease.end().await;
+        }
         let result = found.map_err(OperationError::from).map(|report| VerifyRun {
             region: plan.region.clone(),
             level: plan.level,

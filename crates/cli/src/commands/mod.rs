@@ -6,7 +6,9 @@ mod demo;
 mod drill;
 mod init;
 mod mask;
+mod prune;
 mod refresh;
+mod repair;
 mod replicate;
 mod restore;
 mod snapshots;
@@ -36,6 +38,8 @@ async fn dispatch(args: &Args) -> Result<Exit, OperationError> {
         Command::Snapshots { .. } => snapshots::run(args).await,
         Command::Restore { .. } => restore::run(args).await,
         Command::Verify { .. } => verify::run(args).await,
+        Command::Prune { .. } => prune::run(args).await,
+        Command::Repair { .. } => repair::run(args).await,
         Command::Mask { command } => match command {
             MaskCommand::Run {
                 rules,

@@ -1,6 +1,6 @@
 //! `lifeboat verify`.
 
-use lifeboat_operations::{OperationError, VerifyPlan, VerifyRun};
+use lifeboat_operations::{OperationError, Session, VerifyPlan, VerifyRun};
 use lifeboat_repository::VerifyLevel;
 
 use crate::args::{Args, Command, Level};
@@ -19,16 +19,7 @@ pub(super) async fn run(args: &Args) -> Result<Exit, OperationError> {
     };
     let session = setup::session(args)?;
     let environment = session.environment(environment)?;
-    let days_since_1970 = session.world.clock.now().as_second() / 86_400;
-    let level = match level {
-        Level::Quick => VerifyLevel::Quick,
-        Level::Structure => VerifyLevel::Structure,
-        Level::Full => VerifyLevel::Full,
-        Level::Sample => VerifyLevel::Sample {
-            days: *days,
-            today: u32::try_from(days_since_1970).unwrap_or(0),
-        },
-    };
+    let level = level_of(*level, *days, &session);
     let regions = match region {
         Some(name) => vec![&session.config.region(name)?.name],
         None => environment.regions().collect(),
@@ -56,6 +47,20 @@ pub(super) async fn run(args: &Args) -> Result<Exit, OperationError> {
     Ok(damaged.or(failed).unwrap_or(Exit::DONE))
 }
 
+/// Returns the level that was asked for; a sample goes by the day.
+pub(super) fn level_of(level: Level, days: u16, session: &Session) -> VerifyLevel {
+    let days_since_1970 = session.world.clock.now().as_second() / 86_400;
+    match level {
+        Level::Quick => VerifyLevel::Quick,
+        Level::Structure => VerifyLevel::Structure,
+        Level::Full => VerifyLevel::Full,
+        Level::Sample => VerifyLevel::Sample {
+            days,
+            today: u32::try_from(days_since_1970).unwrap_or(0),
+        },
+    }
+}
+
 fn show(run: &VerifyRun) {
     let report = &run.report;
     table::line(&format!(
@@ -79,5 +84,8 @@ fn show(run: &VerifyRun) {
             table::line(&format!("    {file}"));
         }
     }
-    table::line("  hint: restore from another region with `--region`; it may hold good copies");
+    table::line(
+        "  hint: `lifeboat repair` brings back what another region still has; until then, restore \
+         from there with `--region`",
+    );
 }

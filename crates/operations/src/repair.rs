@@ -1,0 +1,141 @@
+//! Repairing a region from the others.
+
+use std::sync::Arc;
+
+use lifeboat_config::Environment;
+use lifeboat_model::{RegionName, error_chain};
+use lifeboat_repository::{Outcome, RepairReport, Role, RunKind, VerifyLevel};
+use lifeboat_runtime::Stopwatch;
+use lifeboat_storage::ObjectStore;
+use serde::Serialize;
+
+use crate::error::OperationError;
+use crate::lease::HeldLease;
+use crate::ledger::Facts;
+use crate::session::Session;
+
+/// What a repair will do.
+#[derive(Debug, Clone, Serialize)]
+pub struct RepairPlan {
+    /// The region that is repaired.
+    pub region: RegionName,
+    /// The regions that good copies are taken from, in this order.
+    pub from: Vec<RegionName>,
+    /// How deep to look for damage.
+    pub level: VerifyLevel,
+    /// Look, and write nothing.
+    pub dry_run: bool,
+}
+
+/// What a repair did.
+#[derive(Debug, Clone, Serialize)]
+pub struct RepairRun {
+    /// The region.
+    pub region: RegionName,
+    /// What it brought back, and what is still wrong.
+    #[serde(flatten)]
+    pub report: RepairReport,
+    /// Regions that could not be asked for good copies.
+    pub unreachable: Vec<String>,
+    /// How long it took, seconds.
+    pub secs: f64,
+}
+
+impl Session {
+    /// Plans a repair of one region from others; by default from all that the environment has.
+    ///
+    /// # Errors
+    /// Fails if a region does not exist or is asked to repair itself.
+    pub fn plan_repair(
+        &self,
+        environment: &Environment,
+        region: &RegionName,
+        from: Option<&str>,
+        level: VerifyLevel,
+        dry_run: bool,
+    ) -> Result<RepairPlan, OperationError> {
+        let from = match from {
+            Some(name) => vec![self.config.region(name)?.name.clone()],
+            None => environment.regions().cloned().collect(),
+        };
+        let from: Vec<RegionName> = from.into_iter().filter(|name| name != region).collect();
+        // Without another region, the index may still be made anew.
+        Ok(RepairPlan {
+            region: region.clone(),
+            from,
+            level,
+            dry_run,
+        })
+    }
+
+    /// Carries out a repair. What has no good copy is in the report.
+    ///
+    /// # Errors
+    /// Fails if the region cannot be read or written, or must not hold the environment's data.
+    pub async fn repair(
+        &self,
+        environment: &Environment,
+        plan: &RepairPlan,
+    ) -> Result<RepairRun, OperationError> {
+        let opened = self.open_region_for(environment, &plan.region).await?;
+        let repository = self
+            .open_repository(environment, &opened, Role::Auditor)
+            .await?;
+        let watch = Stopwatch::start(&*self.world.clock);
+        let (sources, unreachable) = self.open_sources(plan, &opened.identity.repository).await;
+        let done = |report| RepairRun {
+            region: plan.region.clone(),
+            report,
+            unreachable,
+            secs: watch.elapsed().as_secs_f64(),
+        };
+        self.progress
+            .phase(&format!("repairing {}", plan.region), 0);
+        if plan.dry_run {
+            let found = repository.repair(plan.level, &sources, true).await?;
+            return Ok(done(found));
+        }
+        let run = self
+            .begin_run(&opened, RunKind::Repair, environment, None)
+            .await?;
+        // What is brought back must not be taken for garbage meanwhile.
+        let lease = HeldLease::take(self, &opened.store, RunKind::Repair).await?;
+        let found = repository.repair(plan.level, &sources, false).await;
+        lease.end().await;
+        let result = found.map_err(OperationError::from).map(done);
+        run.end(self, result, |run| {
+            let left = run.report.left.damage.len();
+            let outcome = if left == 0 {
+                Outcome::Done
+            } else {
+                Outcome::Incomplete
+            };
+            let facts = Facts::from([
+                ("repaired".to_owned(), run.report.repaired.len().into()),
+                ("reindexed".to_owned(), run.report.reindexed.into()),
+                ("damage".to_owned(), left.into()),
+            ]);
+            (outcome, facts)
+        })
+        .await
+    }
+
+    /// Opens the regions to copy from; one that is gone keeps none of the others from helping.
+    async fn open_sources(
+        &self,
+        plan: &RepairPlan,
+        repository: &lifeboat_model::RepositoryId,
+    ) -> (Vec<Arc<dyn ObjectStore>>, Vec<String>) {
+        let (mut sources, mut unreachable) = (Vec::new(), Vec::new());
+        for name in &plan.from {
+            match self.open_region(name).await {
+                Ok(opened) if opened.identity.repository == *repository => {
+                    sources.push(opened.store);
+                }
+                Ok(_) => unreachable.push(format!("{name}: it holds another repository")),
+                Err(error) => unreachable.push(format!("{name}: {}", error_chain(&error))),
+            }
+        }
+        (sources, unreachable)
+    }
+}

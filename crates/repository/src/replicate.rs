@@ -1,0 +1,350 @@
+//! Copying a repository to another store, without any key.
+//!
+//! Objects go over in the order they were written: packs, index, ledger, commit records. Each is
+//! checked against the hash in its name on the way, and a receipt is written for a snapshot only
+//! once the target was seen to hold its whole closure. Deletions are never copied.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use jiff::Timestamp;
+use lifeboat_model::{RegionName, SnapshotId};
+use lifeboat_runtime::MemoryBudget;
+use lifeboat_storage::{ObjectKey, ObjectMeta, ObjectStore};
+
+use crate::error::RepositoryError;
+use crate::index_catalog::IndexCatalog;
+use crate::layout::{self, ObjectClass, SnapshotName};
+use crate::lease::Lease;
+use crate::receipt::Receipt;
+use crate::repository::Repository;
+
+/// Objects copied at the same time.
+const COPIES_AT_ONCE: usize = 8;
+/// Memory that objects on their way may take, bytes.
+const BUDGET_BYTES: u64 = 128 << 20;
+/// Commit records that are committed together.
+const RECORDS_AT_ONCE: usize = 64;
+
+/// What a store lacks of another one.
+#[derive(Debug)]
+pub struct Replication {
+    /// All but commit records, step by step in the order of copying.
+    steps: Vec<Vec<ObjectMeta>>,
+    records: Vec<ObjectMeta>,
+    present: u64,
+    snapshots: Vec<SnapshotName>,
+}
+
+impl Replication {
+    /// Looks at what `to` lacks of `from`.
+    ///
+    /// Whoever goes on to copy holds a lease at both, taken before.
+    ///
+    /// # Errors
+    /// Fails if a store cannot be read, or something is lost in both.
+    pub async fn plan(
+        from: &dyn ObjectStore,
+        to: &dyn ObjectStore,
+    ) -> Result<Self, RepositoryError> {
+        let snapshots = Repository::snapshot_names(from, None, None).await?;
+        // The rest is listed after the commit records were, so nothing they need is overlooked.
+        let index = IndexCatalog::read(from).await?;
+        let sizes = |listed: Vec<ObjectMeta>| -> BTreeMap<ObjectKey, u64> {
+            listed
+                .into_iter()
+                .map(|meta| (meta.key, meta.size))
+                .collect()
+        };
+        let there = sizes(to.list("").await?);
+        let here = sizes(from.list("").await?);
+        let named: BTreeSet<ObjectKey> = index.packs().into_iter().map(layout::pack).collect();
+        let lost = |key: &&ObjectKey| !here.contains_key(key) && !there.contains_key(key);
+        if let Some(lost) = named.iter().find(lost) {
+            let what = format!(
+                "it is missing in {}, from which to copy it",
+                from.describe()
+            );
+            return Err(RepositoryError::corrupt(lost, what));
+        }
+        let indexed: BTreeSet<ObjectKey> = index.objects().map(layout::index).collect();
+        let commits: BTreeSet<ObjectKey> = snapshots.iter().map(SnapshotName::key).collect();
+        let wanted = |key: &ObjectKey| match ObjectClass::of(key) {
+            ObjectClass::Pack => named.contains(key),
+            ObjectClass::Index => indexed.contains(key),
+            ObjectClass::Snapshot => commits.contains(key),
+            ObjectClass::Repository | ObjectClass::Key | ObjectClass::Run => true,
+            ObjectClass::Receipt
+            | ObjectClass::Region
+            | ObjectClass::Lease
+            | ObjectClass::Tombstone
+            | ObjectClass::Unknown => false,
+        };
+        let mut steps: BTreeMap<ObjectClass, Vec<ObjectMeta>> = BTreeMap::new();
+        let mut present = 0;
+        for (key, size) in here.into_iter().filter(|(key, _)| wanted(key)) {
+            match there.get(&key) {
+                Some(have) if *have == size => present += 1,
+                Some(have) => {
+                    let what = format!("it has {have} bytes in {}, {size} here", to.describe());
+                    return Err(RepositoryError::corrupt(&key, what));
+                }
+                None => {
+                    let step = steps.entry(ObjectClass::of(&key)).or_default();
+                    step.push(ObjectMeta { key, size });
+                }
+            }
+        }
+        let records = steps.remove(&ObjectClass::Snapshot).unwrap_or_default();
+        // `ObjectClass` orders as copying must.
+        let steps = steps.into_values().collect();
+        Ok(Self {
+            steps,
+            records,
+            present,
+            snapshots,
+        })
+    }
+
+    /// Returns the snapshots that the target will hold.
+    pub fn snapshots(&self) -> &[SnapshotName] {
+        &self.snapshots
+    }
+
+    /// Returns the number of objects that are missing there.
+    pub fn objects(&self) -> u64 {
+        self.missing().count() as u64
+    }
+
+    /// Returns their length together, bytes.
+    pub fn bytes(&self) -> u64 {
+        self.missing().map(|meta| meta.size).sum()
+    }
+
+    /// Returns the number of objects that are there already.
+    pub fn present(&self) -> u64 {
+        self.present
+    }
+
+    fn missing(&self) -> impl Iterator<Item = &ObjectMeta> {
+        self.steps.iter().flatten().chain(&self.records)
+    }
+
+    /// Copies everything but the commit records. `advance` is told the bytes of each object.
+    ///
+    /// # Errors
+    /// Fails if an object cannot be copied or is damaged at its source; what was copied stays.
+    pub async fn copy_objects(
+        &self,
+        from: &dyn ObjectStore,
+        to: &dyn ObjectStore,
+        advance: impl Fn(u64),
+    ) -> Result<(), RepositoryError> {
+        let budget = MemoryBudget::new(BUDGET_BYTES);
+        // One step after the other: an index object may only arrive after the packs it names.
+        for step in &self.steps {
+            let copies = step.iter().map(|meta| async {
+                let permit = budget.take(meta.size).await;
+                copy_object(from, to, &meta.key).await?;
+                drop(permit);
+                advance(meta.size);
+                Ok::<_, RepositoryError>(())
+            });
+            let copies = stream::iter(copies).buffer_unordered(COPIES_AT_ONCE);
+            copies.try_collect::<()>().await?;
+        }
+        Ok(())
+    }
+
+    /// Copies the commit records: from then on the snapshots exist in the target, on which `lease` is.
+    ///
+    /// # Errors
+    /// Fails if a record is damaged, a store fails, or the session was fenced.
+    pub async fn commit(
+        &self,
+        from: &dyn ObjectStore,
+        lease: &mut Lease,
+    ) -> Result<(), RepositoryError> {
+        for together in self.records.chunks(RECORDS_AT_ONCE) {
+            let mut records = Vec::new();
+            for meta in together {
+                records.push((meta.key.clone(), read_checked(from, &meta.key).await?));
+            }
+            lease.commit(records).await?;
+        }
+        Ok(())
+    }
+
+    /// Looks at what the target holds now and writes the receipts that are missing, into both stores.
+    /// Returns the snapshots that got theirs now.
+    ///
+    /// # Errors
+    /// Fails if something is missing there, or a store fails.
+    pub async fn write_receipts(
+        &self,
+        from: &dyn ObjectStore,
+        to: &dyn ObjectStore,
+        region: &RegionName,
+        now: Timestamp,
+    ) -> Result<Vec<SnapshotId>, RepositoryError> {
+        let before = Receipt::list(to, region).await?;
+        let before: BTreeSet<SnapshotId> = before.iter().map(|receipt| receipt.snapshot).collect();
+        let closure = Closure::of(to).await?;
+        let mut new = Vec::new();
+        for name in self
+            .snapshots
+            .iter()
+            .filter(|name| !before.contains(&name.id))
+        {
+            closure.check(to, name).await?;
+            let receipt = closure.receipt(region, name, now)?;
+            // Both regions know: the home can tell what is safe, the replica can prove it alone.
+            receipt.write(to).await?;
+            receipt.write(from).await?;
+            new.push(name.id);
+        }
+        Ok(new)
+    }
+}
+
+/// Reads an object and checks it against the hash in its name, if it has one.
+async fn read_checked(store: &dyn ObjectStore, key: &ObjectKey) -> Result<Bytes, RepositoryError> {
+    let bytes = store.get(key).await?;
+    if ObjectClass::name_matches(key, &bytes) == Some(false) {
+        let what = "its bytes do not match its name";
+        return Err(RepositoryError::corrupt(key, what));
+    }
+    Ok(bytes)
+}
+
+async fn copy_object(
+    from: &dyn ObjectStore,
+    to: &dyn ObjectStore,
+    key: &ObjectKey,
+) -> Result<(), RepositoryError> {
+    let bytes = read_checked(from, key).await?;
+    to.put(key, bytes).await?;
+    Ok(())
+}
+
+/// Copies what makes a store a copy of the repository: `repo.json` and the keys.
+///
+/// # Errors
+/// Fails if an object cannot be copied.
+pub async fn copy_basics(
+    from: &dyn ObjectStore,
+    to: &dyn ObjectStore,
+) -> Result<(), RepositoryError> {
+    let mut basics: Vec<ObjectMeta> = from.list("").await?;
+    basics.retain(|meta| {
+        matches!(
+            ObjectClass::of(&meta.key),
+            ObjectClass::Repository | ObjectClass::Key
+        )
+    });
+    // Keys first: a store with `repo.json` counts as a repository.
+    basics.sort_by_key(|meta| ObjectClass::of(&meta.key) == ObjectClass::Repository);
+    for meta in basics {
+        copy_object(from, to, &meta.key).await?;
+    }
+    Ok(())
+}
+
+/// What a region was seen to hold.
+struct Closure {
+    commits: BTreeMap<SnapshotId, u64>,
+    index: IndexCatalog,
+    index_objects: u64,
+    packs: u64,
+    bytes: u64,
+    hash: String,
+}
+
+impl Closure {
+    /// Lists a region's index objects and checks that every pack they name is there.
+    async fn of(store: &dyn ObjectStore) -> Result<Self, RepositoryError> {
+        let index = IndexCatalog::read(store).await?;
+        let sizes: BTreeMap<ObjectKey, u64> = store
+            .list("")
+            .await?
+            .into_iter()
+            .map(|meta| (meta.key, meta.size))
+            .collect();
+        let packs = index.packs();
+        let keys: BTreeSet<ObjectKey> = packs
+            .iter()
+            .map(|pack| layout::pack(*pack))
+            .chain(index.objects().map(layout::index))
+            .collect();
+        let mut bytes = 0;
+        let mut hasher = blake3::Hasher::new();
+        for key in &keys {
+            let Some(size) = sizes.get(key) else {
+                return Err(RepositoryError::corrupt(
+                    key,
+                    "it is missing from the replica",
+                ));
+            };
+            bytes += size;
+            hasher.update(key.as_str().as_bytes()).update(b"\n");
+        }
+        let commits = sizes
+            .iter()
+            .filter_map(|(key, size)| Some((SnapshotName::parse(key)?.id, *size)))
+            .collect();
+        let hash = hasher.finalize().to_hex().to_string();
+        let (index_objects, packs) = (index.objects().count() as u64, packs.len() as u64);
+        Ok(Self {
+            commits,
+            index,
+            index_objects,
+            packs,
+            bytes,
+            hash,
+        })
+    }
+
+    /// Checks that every index object that existed when the snapshot was committed is here, or one
+    /// that stands in for it.
+    async fn check(
+        &self,
+        store: &dyn ObjectStore,
+        name: &SnapshotName,
+    ) -> Result<(), RepositoryError> {
+        let key = name.key();
+        let record = store.get(&key).await?;
+        match self.index.lacks_for(&key, &record)? {
+            None => Ok(()),
+            Some(prefix) => {
+                let what = format!("it needs index object {prefix}…, which is missing");
+                Err(RepositoryError::corrupt(&key, what))
+            }
+        }
+    }
+
+    fn receipt(
+        &self,
+        region: &RegionName,
+        name: &SnapshotName,
+        received: jiff::Timestamp,
+    ) -> Result<Receipt, RepositoryError> {
+        let key = name.key();
+        let Some(size) = self.commits.get(&name.id) else {
+            return Err(RepositoryError::corrupt(
+                &key,
+                "it is missing from the replica",
+            ));
+        };
+        Ok(Receipt {
+            region: region.clone(),
+            snapshot: name.id,
+            commit_record: key.to_string(),
+            received,
+            index_objects: self.index_objects,
+            packs: self.packs,
+            bytes: self.bytes + size,
+            closure: self.hash.clone(),
+        })
+    }
+}
