@@ -16,6 +16,7 @@ pub struct Located<T> {
 
 /// Where the keys are to be had: `env:NAME`, `file:PATH` or `command:LINE`, not yet fetched.
 ///
+/// `passphrase:` before one of these says that it yields a passphrase, not a key.
 /// A relative `file:` path starts at the project's folder.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KeyRefs {
@@ -25,18 +26,26 @@ pub struct KeyRefs {
     pub reader: Option<Located<String>>,
     /// The key that lists and verifies structure.
     pub auditor: Option<Located<String>>,
+    /// The key that decides what is deleted.
+    pub pruner: Option<Located<String>>,
     /// The root secret; better kept on paper.
     pub root: Option<Located<String>>,
 }
 
-const ROLES: [&str; 4] = ["writer", "reader", "auditor", "root"];
+const ROLES: [&str; 5] = ["writer", "reader", "auditor", "pruner", "root"];
 
 impl KeyRefs {
     /// Iterates over the references that are there, with their role.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, &Located<String>)> {
         ROLES
             .into_iter()
-            .zip([&self.writer, &self.reader, &self.auditor, &self.root])
+            .zip([
+                &self.writer,
+                &self.reader,
+                &self.auditor,
+                &self.pruner,
+                &self.root,
+            ])
             .filter_map(|(role, key)| Some((role, key.as_ref()?)))
     }
 }
@@ -69,6 +78,7 @@ pub(crate) fn read_keys(table: &Table, problems: &RefCell<Problems>) -> KeyRefs 
         writer: key("writer"),
         reader: key("reader"),
         auditor: key("auditor"),
+        pruner: key("pruner"),
         root: key("root"),
     };
     reader.finish();
@@ -77,6 +87,7 @@ pub(crate) fn read_keys(table: &Table, problems: &RefCell<Problems>) -> KeyRefs 
 
 /// Reports whether `text` says where a secret is to be had.
 pub(crate) fn is_reference(text: &str) -> bool {
+    let text = text.strip_prefix("passphrase:").unwrap_or(text);
     text.split_once(':').is_some_and(|(scheme, rest)| {
         matches!(scheme, "env" | "file" | "command") && !rest.trim().is_empty()
     })
@@ -190,6 +201,8 @@ mod tests {
             "keys = { root = \"hunter2\" }\n",
             "[keys]\nwriter = [\"hunter2\"]\n",
             "[keys]\nwriter = hunter2\n",
+            "[keys]\nwriter = \"passphrase:hunter2\"\n",
+            "[keys]\npruner = \"hunter2\"\n",
             "[keys\nwriter = \"hunter2\"\n",
             "[keys]\n'reader' = 'hunter2\n",
             "[environments.prod]\nkeys.writer = \"hunter2\"\n[keys]\nroot = 1\n",
@@ -206,11 +219,17 @@ mod tests {
 
     #[test]
     fn references_stay_readable() {
-        let text = "[keys]\nwriter = \"file:keys/w\"\nreader = 'env:READER'\n";
+        let text = "[keys]\nwriter = \"file:keys/w\"\nreader = 'passphrase:env:READER'\n";
         let (keys, problems) = read(text);
         assert!(problems.is_empty(), "{problems}");
         assert_eq!(problems.text_of("c.toml"), Some(text));
         let roles: Vec<_> = keys.iter().map(|(role, key)| (role, &*key.value)).collect();
-        assert_eq!(roles, [("writer", "file:keys/w"), ("reader", "env:READER")]);
+        assert_eq!(
+            roles,
+            [
+                ("writer", "file:keys/w"),
+                ("reader", "passphrase:env:READER")
+            ]
+        );
     }
 }

@@ -190,6 +190,7 @@ fn key_files(keys: &KeyRefs, root: &Path) -> Result<Vec<(Role, PathBuf)>, Operat
         (Role::Writer, &keys.writer),
         (Role::Reader, &keys.reader),
         (Role::Auditor, &keys.auditor),
+        (Role::Pruner, &keys.pruner),
     ] {
         let Some(located) = reference else { continue };
         match located.value.parse() {

@@ -279,7 +279,10 @@ async fn missing(
             ObjectClass::Pack => named.contains(&meta.key),
             ObjectClass::Index => indexed.contains(&meta.key),
             ObjectClass::Snapshot => commits.contains(&meta.key),
-            ObjectClass::Repository | ObjectClass::Key | ObjectClass::Run => true,
+            ObjectClass::Repository
+            | ObjectClass::Revocation
+            | ObjectClass::Key
+            | ObjectClass::Run => true,
             ObjectClass::Receipt | ObjectClass::Region | ObjectClass::Unknown => false,
         };
         match there.get(&meta.key) {

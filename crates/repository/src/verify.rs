@@ -13,10 +13,10 @@ use crate::error::RepositoryError;
 use crate::format::HEADER_LEN;
 use crate::format::index::IndexedPackV1;
 use crate::format::pack::{DirectoryV1, FrameOpener, PackKind, read_directory};
-use crate::keys::Role;
 use crate::layout::{self, INDEX, ObjectClass, PACKS, SnapshotName};
 use crate::manifest::ManifestReader;
 use crate::repository::Repository;
+use crate::role::Action;
 use crate::snapshot::Snapshot;
 
 /// How deep to look.
@@ -410,7 +410,7 @@ async fn read_pack(
 ) -> Result<PackFindings, RepositoryError> {
     let key = layout::pack(id);
     let bytes = repository.store.get(&key).await?;
-    let opener = if kind == PackKind::Metadata || repository.keys.role() >= Role::Reader {
+    let opener = if kind == PackKind::Metadata || repository.keys.role().may(Action::ReadContent) {
         let header = &bytes[..bytes.len().min(HEADER_LEN)];
         let opener = FrameOpener::new(kind, repository.id, &repository.keys, header)?;
         Some((
