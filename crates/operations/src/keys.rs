@@ -85,7 +85,8 @@ impl FromStr for KeySource {
     }
 }
 
-const PASSPHRASE: &str = "passphrase:";
+/// What comes before a reference that yields a passphrase, not a key.
+pub(crate) const PASSPHRASE: &str = "passphrase:";
 
 impl KeySource {
     /// Fetches what it refers to. `name` says in errors which key it is.

@@ -19,6 +19,7 @@ use lifeboat_storage::{ObjectKey, ObjectMeta, ObjectStore};
 use serde::Serialize;
 
 use crate::error::OperationError;
+use crate::key::revoked::RevokedKeys;
 use crate::ledger::Facts;
 use crate::place::Opened;
 use crate::session::Session;
@@ -41,6 +42,10 @@ pub struct ReplicatePlan {
     pub bytes: u64,
     /// Number of objects that are there already.
     pub present: u64,
+    /// Number of revoked keys that the replica knows of and the source does not; it is told.
+    pub revocations_missed: u64,
+    #[serde(skip)]
+    missed_here: Vec<ObjectKey>,
     #[serde(skip)]
     steps: Vec<Vec<ObjectMeta>>,
     #[serde(skip)]
@@ -98,13 +103,16 @@ impl Session {
         }
         let snapshots = Repository::snapshot_names(&*from.store, None, None).await?;
         self.decide_residency_for_all(&snapshots, &target)?;
-        let (steps, present) = missing(&from, &target, &snapshots).await?;
+        let revoked = RevokedKeys::between(&*from.store, &*target.store).await?;
+        let (steps, present) = missing(&from, &target, &snapshots, &revoked).await?;
         Ok(ReplicatePlan {
             from: from.region,
             to: to.clone(),
             objects: steps.iter().map(|step| step.len() as u64).sum(),
             bytes: steps.iter().flatten().map(|meta| meta.size).sum(),
             present,
+            revocations_missed: revoked.missed_here.len() as u64,
+            missed_here: revoked.missed_here,
             steps,
             snapshots,
         })
@@ -184,6 +192,10 @@ impl Session {
         let budget = MemoryBudget::new(BUDGET_BYTES);
         self.progress
             .phase(&format!("replicating to {}", plan.to), plan.bytes);
+        // What a region says of revoked keys goes both ways, and before any key does.
+        for key in &plan.missed_here {
+            copy_object(&*to.store, &*from.store, key).await?;
+        }
         // One step after the other: an index object may only arrive after the packs it names.
         for step in &plan.steps {
             let copies = step.iter().map(|meta| async {
@@ -245,6 +257,7 @@ async fn missing(
     from: &Opened,
     to: &Opened,
     snapshots: &[SnapshotName],
+    revoked: &RevokedKeys,
 ) -> Result<(Vec<Vec<ObjectMeta>>, u64), OperationError> {
     // The source is listed after its commit records were, so nothing they need is overlooked.
     let index = Repository::index_packs(&*from.store).await?;
@@ -279,10 +292,8 @@ async fn missing(
             ObjectClass::Pack => named.contains(&meta.key),
             ObjectClass::Index => indexed.contains(&meta.key),
             ObjectClass::Snapshot => commits.contains(&meta.key),
-            ObjectClass::Repository
-            | ObjectClass::Revocation
-            | ObjectClass::Key
-            | ObjectClass::Run => true,
+            ObjectClass::Key => !revoked.left_out.contains(&meta.key),
+            ObjectClass::Repository | ObjectClass::Revocation | ObjectClass::Run => true,
             ObjectClass::Receipt | ObjectClass::Region | ObjectClass::Unknown => false,
         };
         match there.get(&meta.key) {
@@ -316,20 +327,25 @@ async fn copy_object(
     Ok(())
 }
 
-/// Copies what makes a store a copy of the repository: `repo.json` and the keys.
+/// Copies what makes a store a copy of the repository: `repo.json`, revocations and keys.
 pub(crate) async fn copy_basics(
     from: &dyn ObjectStore,
     to: &dyn ObjectStore,
 ) -> Result<(), OperationError> {
+    let revoked = RevokedKeys::between(from, to).await?;
     let mut basics: Vec<ObjectMeta> = from.list("").await?;
-    basics.retain(|meta| {
-        matches!(
-            ObjectClass::of(&meta.key),
-            ObjectClass::Repository | ObjectClass::Key
-        )
+    basics.retain(|meta| match ObjectClass::of(&meta.key) {
+        ObjectClass::Repository | ObjectClass::Revocation => true,
+        ObjectClass::Key => !revoked.left_out.contains(&meta.key),
+        _ => false,
     });
-    // Keys first: a store with `repo.json` counts as a repository.
-    basics.sort_by_key(|meta| ObjectClass::of(&meta.key) == ObjectClass::Repository);
+    // A store with `repo.json` counts as a repository, so it comes last, and keys come after what
+    // revokes them.
+    basics.sort_by_key(|meta| match ObjectClass::of(&meta.key) {
+        ObjectClass::Revocation => 0,
+        ObjectClass::Key => 1,
+        _ => 2,
+    });
     for meta in basics {
         copy_object(from, to, &meta.key).await?;
     }

@@ -22,6 +22,14 @@ use crate::role::{Action, Role};
 /// to the store could add more.
 const TRIED_MAX: usize = 8;
 
+/// How long the name of a key may be, characters.
+pub const KEY_NAME_CHARS_MAX: usize = 64;
+
+/// Reports whether a key may be called so: names are shown to people, and come from a store.
+pub fn is_key_name(name: &str) -> bool {
+    (1..=KEY_NAME_CHARS_MAX).contains(&name.chars().count()) && !name.contains(char::is_control)
+}
+
 /// The label of a key object, which anyone can read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyInfo {
@@ -304,6 +312,9 @@ fn label_of(key: &ObjectKey, bytes: &[u8]) -> Result<KeyInfo, RepositoryError> {
     let public = sealed::public(Kind::WrappedKey, bytes).map_err(|flaw| flaw.of(key))?;
     let info: KeyInfo = serde_json::from_slice(public)
         .map_err(|_| RepositoryError::corrupt(key, "its label cannot be read"))?;
+    if !info.name.as_deref().is_none_or(is_key_name) {
+        return Err(RepositoryError::corrupt(key, "its name cannot be shown"));
+    }
     if layout::wrapped_key(info.key) != *key {
         return Err(RepositoryError::corrupt(key, "its label names another key"));
     }

@@ -28,7 +28,7 @@ mod writer;
 
 pub use error::RepositoryError;
 pub use fetch::{Destination, Piece, Pieces};
-pub use key_object::{KeyInfo, ListedKey, NewKey};
+pub use key_object::{KEY_NAME_CHARS_MAX, KeyInfo, ListedKey, NewKey, is_key_name};
 pub use keys::{KeyRing, KeySecret, RootSecret};
 pub use layout::{ObjectClass, SnapshotName};
 pub use ledger::{Outcome, RunBegin, RunEnd, RunKind, RunRecord};

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::crypto::SymmetricKey;
 use crate::error::RepositoryError;
-use crate::key_object::KeyInfo;
+use crate::key_object::{KeyInfo, is_key_name};
 use crate::layout::{self, REVOKED};
 use crate::repository::{put_new, to_json};
 use crate::role::Role;
@@ -59,6 +59,12 @@ impl Token {
 
     pub(crate) fn commitment(self) -> Commitment {
         Commitment(*blake3::hash(&self.0).as_bytes())
+    }
+
+    fn revokes(self, info: &KeyInfo) -> bool {
+        // A key object from before there were revocations cannot tell a true one from a false.
+        info.revocation
+            .is_none_or(|commitment| self.commitment() == commitment)
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -107,12 +113,14 @@ impl Revocations {
 
     /// Reports whether the key with this label is revoked.
     pub fn revokes(&self, info: &KeyInfo) -> bool {
-        let mut tokens = self.tokens.iter().filter(|(key, _)| *key == info.key);
-        match info.revocation {
-            Some(commitment) => tokens.any(|(_, token)| token.commitment() == commitment),
-            // A key object from before there were revocations cannot tell a true one from a false.
-            None => tokens.next().is_some(),
-        }
+        self.object_for(info).is_some()
+    }
+
+    /// Returns the name of the object that revokes the key with this label.
+    pub fn object_for(&self, info: &KeyInfo) -> Option<ObjectKey> {
+        let mut own = self.tokens.iter().filter(|(key, _)| *key == info.key);
+        let (key, token) = own.find(|(_, token)| token.revokes(info))?;
+        Some(layout::revocation(*key, *token))
     }
 
     /// Reports whether anything claims that `key` is revoked, true or not.
@@ -138,6 +146,11 @@ impl Revocation {
         put_new(store, &key, to_json(self)).await
     }
 
+    /// Reports whether this is the revocation of the key with this label.
+    pub fn is_for(&self, info: &KeyInfo) -> bool {
+        self.key == info.key && self.token.revokes(info)
+    }
+
     /// Reads all revocations in a store, for people. What cannot be read is left out: a revocation
     /// holds by its name. Needs no key.
     ///
@@ -148,7 +161,11 @@ impl Revocation {
         for meta in store.list(REVOKED).await? {
             let bytes = store.get(&meta.key).await?;
             let read = serde_json::from_slice(&bytes).ok();
-            let named = |item: &Self| parse_name(&meta.key) == Some((item.key, item.token));
+            let named = |item: &Self| {
+                let name = item.name.as_deref();
+                name.is_none_or(is_key_name)
+                    && parse_name(&meta.key) == Some((item.key, item.token))
+            };
             found.extend(read.filter(named));
         }
         Ok(found)

@@ -5,6 +5,7 @@ mod check;
 mod demo;
 mod drill;
 mod init;
+mod key;
 mod mask;
 mod refresh;
 mod replicate;
@@ -54,6 +55,7 @@ async fn dispatch(args: &Args) -> Result<Exit, OperationError> {
             to,
             dry_run,
         } => replicate::run(args, environment, to.as_deref(), *dry_run).await,
+        Command::Key { command } => key::run(args, command).await,
         Command::Drill {
             command: DrillCommand::Run { .. },
         } => drill::run(args).await,
