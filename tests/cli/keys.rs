@@ -232,15 +232,18 @@ fn a_recovery_code_of_another_repository_issues_and_revokes_nothing() {
 fn a_passphrase_opens_and_a_wrong_one_is_a_wrong_key() {
     let project = project();
     project.write("phrase.txt", &format!("{PASSPHRASE}\n"));
-    project.ok(&[
-        "key",
-        "create",
-        "reader",
-        "--passphrase-from",
-        "file:phrase.txt",
-        "--root",
-        "root.txt",
-    ]);
+    let created = text(&run(
+        &project,
+        &[
+            "key",
+            "create",
+            "reader",
+            "--passphrase-from",
+            "file:phrase.txt",
+            "--root",
+            "root.txt",
+        ],
+    ));
     let from = "reader = \"file:keys/reader.key\"";
     project.edit("lifeboat.toml", from, "reader = \"passphrase:env:PHRASE\"");
     let with = |phrase: &str, args: &[&str]| {
@@ -270,6 +273,24 @@ fn a_passphrase_opens_and_a_wrong_one_is_a_wrong_key() {
         0,
         &["reader key: opens the repository"],
         &["check"],
+    );
+    // The reference that names the key is the one that `create` prints.
+    let all = text(&run(&project, &["key", "list", "--json"]));
+    let all: Value = serde_json::from_str(&all).unwrap();
+    let mut keys = all["keys"].as_array().unwrap().iter();
+    let key = keys.find(|entry| entry["passphrase"] == true).unwrap()["key"].clone();
+    let named = format!("passphrase:{}:env:PHRASE", key.as_str().unwrap());
+    let says = format!(
+        "`reader = \"passphrase:{}:file:phrase.txt\"`",
+        key.as_str().unwrap()
+    );
+    assert!(created.contains(&says), "{created}");
+    project.edit("lifeboat.toml", "passphrase:env:PHRASE", &named);
+    assert_exit(
+        &with(PASSPHRASE, &restore(HOME, "named")),
+        0,
+        &[],
+        &["restore"],
     );
     // Without the project, a region and what somebody remembers are enough.
     let rescue = [
@@ -357,6 +378,21 @@ fn a_region_that_missed_a_revocation_is_named_and_cannot_bring_the_key_back() {
         project.ok(&["key", "revoke", &key, "--root", "root.txt"]);
         assert!(!object(&project, HOME, &key).exists());
     }
+}
+
+#[test]
+fn a_region_that_cannot_be_written_keeps_no_other_from_being_told() {
+    let project = project();
+    let key = create(&project, "reader");
+    use_new(&project, "reader");
+    // A file where a folder must be made refuses even who is root on this machine.
+    project.write(&format!("regions/{AWAY}/revoked"), "in the way");
+    let says = [AWAY, "was not told"];
+    project.fails(&["key", "revoke", &key, "--root", "root.txt"], 3, &says);
+    project.fails(&restore(HOME, "no"), 12, &["was revoked"]);
+    std::fs::remove_file(project.path(&format!("regions/{AWAY}/revoked"))).unwrap();
+    project.ok(&["key", "revoke", &key, "--root", "root.txt"]);
+    project.fails(&restore(AWAY, "no"), 12, &["was revoked"]);
 }
 
 #[test]

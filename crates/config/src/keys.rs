@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use lifeboat_document::{Node, Origin, Reader, Table, Value, parse};
-use lifeboat_model::Problems;
+use lifeboat_model::{KeyId, Problems};
 
 /// A value with the place it was written at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,7 +16,8 @@ pub struct Located<T> {
 
 /// Where the keys are to be had: `env:NAME`, `file:PATH` or `command:LINE`, not yet fetched.
 ///
-/// `passphrase:` before one of these says that it yields a passphrase, not a key.
+/// `passphrase:` before one of these says that it yields a passphrase, not a key; the id of the key
+/// may stand in between.
 /// A relative `file:` path starts at the project's folder.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KeyRefs {
@@ -87,10 +88,22 @@ pub(crate) fn read_keys(table: &Table, problems: &RefCell<Problems>) -> KeyRefs 
 
 /// Reports whether `text` says where a secret is to be had.
 pub(crate) fn is_reference(text: &str) -> bool {
-    let text = text.strip_prefix("passphrase:").unwrap_or(text);
-    text.split_once(':').is_some_and(|(scheme, rest)| {
-        matches!(scheme, "env" | "file" | "command") && !rest.trim().is_empty()
-    })
+    without_passphrase(text)
+        .split_once(':')
+        .is_some_and(|(scheme, rest)| {
+            matches!(scheme, "env" | "file" | "command") && !rest.trim().is_empty()
+        })
+}
+
+/// Takes `passphrase:`, and the id of a key behind it, off a reference.
+pub(crate) fn without_passphrase(text: &str) -> &str {
+    let Some(rest) = text.strip_prefix("passphrase:") else {
+        return text;
+    };
+    match rest.split_once(':') {
+        Some((id, reference)) if id.parse::<KeyId>().is_ok() => reference,
+        _ => rest,
+    }
 }
 
 /// Parses a file whose text may hold a secret by mistake.
@@ -219,7 +232,8 @@ mod tests {
 
     #[test]
     fn references_stay_readable() {
-        let text = "[keys]\nwriter = \"file:keys/w\"\nreader = 'passphrase:env:READER'\n";
+        let text = "[keys]\nwriter = \"file:keys/w\"\nreader = 'passphrase:env:READER'\n\
+                    auditor = 'passphrase:0123456789abcdef:env:A'\n";
         let (keys, problems) = read(text);
         assert!(problems.is_empty(), "{problems}");
         assert_eq!(problems.text_of("c.toml"), Some(text));
@@ -228,7 +242,8 @@ mod tests {
             roles,
             [
                 ("writer", "file:keys/w"),
-                ("reader", "passphrase:env:READER")
+                ("reader", "passphrase:env:READER"),
+                ("auditor", "passphrase:0123456789abcdef:env:A"),
             ]
         );
     }

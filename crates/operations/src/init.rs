@@ -126,10 +126,9 @@ impl Session {
                     "region `{}` holds repository `{repository}`, and none of its keys is here",
                     plan.first
                 ),
-                hint:
-                    "bring its key files, or let `[keys]` say `root = \"file:…\"` for a file with \
-                       the recovery code; an empty folder makes a new repository"
-                        .to_owned(),
+                hint: "bring its key files, or issue others with the recovery code \
+                       (`lifeboat key create`); an empty folder makes a new repository"
+                    .to_owned(),
             });
         }
         Ok(InitReport {

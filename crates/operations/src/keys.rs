@@ -4,7 +4,8 @@ use std::path::Path;
 use std::str::FromStr;
 
 use lifeboat_config::{Environment, KeyRefs, Located};
-use lifeboat_repository::{Credential, KeySecret, Role, RootSecret};
+use lifeboat_model::KeyId;
+use lifeboat_repository::{Credential, KeySecret, PassphraseFor, Role, RootSecret};
 use lifeboat_runtime::{SecretBytes, SecretRef};
 
 use crate::error::OperationError;
@@ -52,9 +53,13 @@ pub(crate) fn fetch(
     let secret = source.fetch(&session.config.root, session, name)?;
     match source {
         KeySource::Text(_) => parse_credential(&secret, &format!("{name} key")),
-        KeySource::Passphrase(_) => {
-            let what = format!("{name} passphrase");
-            Ok(Credential::Passphrase(secret, Some(role), what))
+        KeySource::Passphrase(key, _) => {
+            let (role, what) = (Some(role), format!("{name} passphrase"));
+            Ok(Credential::Passphrase(
+                secret,
+                PassphraseFor { role, key },
+                what,
+            ))
         }
     }
 }
@@ -64,8 +69,8 @@ pub(crate) fn fetch(
 pub(crate) enum KeySource {
     /// The secret is a key in its text form, or the recovery code.
     Text(SecretRef),
-    /// `passphrase:…`: the secret is a passphrase.
-    Passphrase(SecretRef),
+    /// `passphrase:…`: the secret is a passphrase, of this key if one is named.
+    Passphrase(Option<KeyId>, SecretRef),
 }
 
 impl FromStr for KeySource {
@@ -79,7 +84,10 @@ impl FromStr for KeySource {
                 .to_owned(),
         };
         match text.strip_prefix(PASSPHRASE) {
-            Some(rest) => Ok(Self::Passphrase(rest.parse().map_err(usage)?)),
+            Some(rest) => {
+                let (key, reference) = key_id(rest);
+                Ok(Self::Passphrase(key, reference.parse().map_err(usage)?))
+            }
             None => Ok(Self::Text(text.parse().map_err(usage)?)),
         }
     }
@@ -96,10 +104,18 @@ impl KeySource {
         session: &Session,
         name: &'static str,
     ) -> Result<SecretBytes, OperationError> {
-        let (Self::Text(reference) | Self::Passphrase(reference)) = self;
+        let (Self::Text(reference) | Self::Passphrase(_, reference)) = self;
         reference
             .fetch(base, &session.variables)
             .map_err(|source| OperationError::Secret { role: name, source })
+    }
+}
+
+/// Splits off the id of a key, if the reference begins with one.
+fn key_id(rest: &str) -> (Option<KeyId>, &str) {
+    match rest.split_once(':') {
+        Some((id, reference)) if id.parse::<KeyId>().is_ok() => (id.parse().ok(), reference),
+        _ => (None, rest),
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use lifeboat_config::Region;
 use lifeboat_model::{EntryPath, EnvironmentName, RegionName, SourceName};
-use lifeboat_repository::{Credential, Repository, Snapshot};
+use lifeboat_repository::{Credential, PassphraseFor, Repository, Snapshot};
 use lifeboat_runtime::SecretRef;
 use lifeboat_source_files::PathFilter;
 
@@ -43,8 +43,9 @@ impl Session {
         let secret = source.fetch(Path::new("."), self, "given")?;
         let credential = match source {
             KeySource::Text(_) => parse_credential(&secret, "given key")?,
-            KeySource::Passphrase(_) => {
-                Credential::Passphrase(secret, None, "given passphrase".to_owned())
+            KeySource::Passphrase(key, _) => {
+                let wanted = PassphraseFor { role: None, key };
+                Credential::Passphrase(secret, wanted, "given passphrase".to_owned())
             }
         };
         let repository = Repository::open(store, &credential, self.world.clone()).await?;

@@ -14,7 +14,7 @@ use crate::format::{Kind, sealed};
 use crate::keys::{KeyRing, KeySecret, wrap_context};
 use crate::layout::{self, KEYS};
 use crate::passphrase::{StretchError, Stretching};
-use crate::repository::{Repository, put_new, to_json};
+use crate::repository::{PassphraseFor, Repository, put_new, to_json};
 use crate::revocation::{Commitment, Revocation, Revocations, Token};
 use crate::role::{Action, Role};
 
@@ -244,22 +244,30 @@ pub(crate) async fn open_with_secret(
     }
 }
 
-/// Opens whichever key object a passphrase opens, among those for `role`, newest first.
+/// Opens whichever key object a passphrase opens, among those wanted, newest first.
 pub(crate) async fn open_with_passphrase(
     store: &dyn ObjectStore,
     id: RepositoryId,
     passphrase: &SecretBytes,
-    role: Option<Role>,
+    wanted: PassphraseFor,
     what: &str,
     world: &World,
 ) -> Result<KeyRing, RepositoryError> {
     let listed = Repository::keys_in(store).await?;
     let labels = listed.into_iter().filter_map(|key| key.label.ok());
     let mut fitting: Vec<(KeyInfo, Stretching)> = labels
-        .filter(|info| role.is_none_or(|role| role == info.role))
+        .filter(|info| wanted.role.is_none_or(|role| role == info.role))
+        .filter(|info| wanted.key.is_none_or(|key| key == info.key))
         .filter_map(|info| Some((info.clone(), info.passphrase?)))
         .collect();
     fitting.sort_by_key(|(info, _)| std::cmp::Reverse((info.created, info.key)));
+    if fitting.len() > TRIED_MAX {
+        tracing::warn!(
+            "the {what} is tried on the newest {TRIED_MAX} of {} keys: name the key with \
+             `passphrase:KEY-ID:…`",
+            fitting.len()
+        );
+    }
     let mut refusal = None;
     for (info, stretching) in fitting.into_iter().take(TRIED_MAX) {
         let given = passphrase.clone();

@@ -379,6 +379,35 @@ mod tests {
     }
 
     #[test]
+    fn nothing_that_a_weak_key_holds_recovers_a_pack_key_or_makes_an_id() {
+        let repository = RepositoryId::from_bytes([6; 16]);
+        let ring = RootSecret::generate(&SeededEntropy::new(6)).key_ring();
+        let public = ring.content_public().unwrap();
+        let (encapped, pack_key) = public.encapsulate(repository, &SeededEntropy::new(7));
+        let private = ring.content_private().unwrap();
+        let recovered = private.decapsulate(repository, &encapped).unwrap();
+        assert_eq!(recovered.0, pack_key.0, "the reader's own key does");
+        for role in [Role::Auditor, Role::Pruner, Role::Writer] {
+            let held = ring.narrowed(role).to_bytes();
+            for part in held.expose().chunks(32) {
+                let part: [u8; 32] = part.try_into().unwrap();
+                // Whatever it holds, taken for a private key or for what one is derived from.
+                let tries = [
+                    ContentPrivateKey::from_bytes(&part),
+                    Some(ContentPrivateKey::derive(&part)),
+                ];
+                for private in tries.into_iter().flatten() {
+                    let found = private.decapsulate(repository, &encapped);
+                    assert!(found.is_none_or(|key| key.0 != pack_key.0), "{role}");
+                }
+                assert_ne!(part, pack_key.0, "{role}");
+                let makes_ids = part == ring.id("test").unwrap().0;
+                assert!(!makes_ids || role == Role::Writer, "{role}");
+            }
+        }
+    }
+
+    #[test]
     fn zeros_are_no_key() {
         let zeros = to_groups(&[0; 32]);
         let secret = |text: String| SecretBytes::new(text.into_bytes());

@@ -35,7 +35,7 @@ pub use ledger::{Outcome, RunBegin, RunEnd, RunKind, RunRecord};
 pub use manifest::{Manifest, StoredEntry};
 pub use passphrase::{PASSPHRASE_CHARS_MIN, Stretching};
 pub use receipt::Receipt;
-pub use repository::{Credential, NewKeys, RegionMarker, Repository, StoreIdentity};
+pub use repository::{Credential, NewKeys, PassphraseFor, RegionMarker, Repository, StoreIdentity};
 pub use revocation::{Commitment, Revocation, Revocations, Token};
 pub use role::{Action, Role, UnknownRole};
 pub use snapshot::{Snapshot, Totals};

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
 use lifeboat_model::{
-    EnvironmentName, IndexId, Location, PackId, RegionName, RepositoryId, SnapshotId, SourceName,
+    EnvironmentName, IndexId, KeyId, Location, PackId, RegionName, RepositoryId, SnapshotId,
+    SourceName,
 };
 use lifeboat_runtime::{SecretBytes, World};
 use lifeboat_storage::{ObjectKey, ObjectStore, Put};
@@ -61,10 +62,19 @@ pub struct StoreIdentity {
 pub enum Credential {
     /// A role's key, with what it is called in errors (`writer key`).
     Key(KeySecret, String),
-    /// A passphrase, for a key of this role if one is named, with what it is called in errors.
-    Passphrase(SecretBytes, Option<Role>, String),
+    /// A passphrase, with which keys it is tried on and what it is called in errors.
+    Passphrase(SecretBytes, PassphraseFor, String),
     /// The root secret, from paper.
     Root(RootSecret),
+}
+
+/// Which keys a passphrase is tried on: those for which everything named here is true.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PassphraseFor {
+    /// Keys of this role.
+    pub role: Option<Role>,
+    /// The key with this id.
+    pub key: Option<KeyId>,
 }
 
 /// The keys made for a new repository. Shown once, kept by the caller.
@@ -156,8 +166,8 @@ impl Repository {
                 keys
             }
             Credential::Key(secret, what) => open_with_secret(&*store, id, secret, what).await?,
-            Credential::Passphrase(passphrase, role, what) => {
-                open_with_passphrase(&*store, id, passphrase, *role, what, &world).await?
+            Credential::Passphrase(passphrase, wanted, what) => {
+                open_with_passphrase(&*store, id, passphrase, *wanted, what, &world).await?
             }
         };
         Ok(Self {

@@ -157,7 +157,7 @@ fn show_created(args: &Args, report: &KeyCreateReport, request: &KeyRequest) {
         match (&report.file, &request.passphrase_from) {
             (Some(file), _) => fail::print_line(&format!("its secret is in `{}`", file.display())),
             (None, Some(from)) => fail::print_line(&format!(
-                "it opens with its passphrase: `{role} = \"passphrase:{from}\"` in `[keys]`"
+                "it opens with its passphrase: `{role} = \"passphrase:{key}:{from}\"` in `[keys]`"
             )),
             (None, None) => fail::print_line(&format!(
                 "its secret, shown once; keep it where `[keys] {role}` says, never in a region \

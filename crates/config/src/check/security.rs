@@ -4,7 +4,7 @@ use lifeboat_document::Origin;
 use lifeboat_model::Severity;
 
 use super::Findings;
-use crate::keys::KeyRefs;
+use crate::keys::{KeyRefs, without_passphrase};
 use crate::paths::absolute;
 
 pub(super) fn check(findings: &mut Findings<'_>) {
@@ -36,8 +36,7 @@ pub(super) fn check(findings: &mut Findings<'_>) {
 fn beside_data(keys: &KeyRefs, findings: &mut Findings<'_>) {
     let config = findings.config;
     for (role, key) in keys.iter() {
-        let reference = key.value.strip_prefix("passphrase:").unwrap_or(&key.value);
-        let Some(file) = reference.strip_prefix("file:") else {
+        let Some(file) = without_passphrase(&key.value).strip_prefix("file:") else {
             continue;
         };
         let path = absolute(&config.root, file);

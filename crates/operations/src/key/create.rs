@@ -232,7 +232,7 @@ fn passphrase(session: &Session, from: &str) -> Result<SecretBytes, OperationErr
         .parse()
         .map_err(|message| usage(message, "such as `--passphrase-from env:NAME`"))?;
     let here = std::path::Path::new(".");
-    let secret = KeySource::Passphrase(reference).fetch(here, session, "new")?;
+    let secret = KeySource::Text(reference).fetch(here, session, "new")?;
     let text = std::str::from_utf8(secret.expose()).map_err(|_| {
         let hint =
             "a passphrase is what a person can type; for random bytes make a key without one";

@@ -114,7 +114,7 @@ impl Session {
         role: Role,
         reference: &Located<String>,
     ) -> Result<Option<KeySecret>, OperationError> {
-        if let KeySource::Passphrase(_) = reference.value.parse()? {
+        if let KeySource::Passphrase(..) = reference.value.parse()? {
             return Ok(None);
         }
         match keys::fetch(self, role, reference)? {
