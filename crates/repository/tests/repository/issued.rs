@@ -199,9 +199,13 @@ async fn a_key_object_that_asks_for_too_much_is_refused_and_shuts_out_no_other()
     let sound = issue(&bench, Role::Reader, Some(PASSPHRASE)).await;
     assert!(open(&bench, by_passphrase(PASSPHRASE, None)).await.is_ok());
     // However many newer ones somebody adds: who names the key is not kept waiting.
-    for _ in 0..10 {
-        bench.clock.advance(std::time::Duration::from_secs(1));
-        issue(&bench, Role::Reader, Some("another passphrase")).await;
+    let cheap = replaced(&good, "\"memory_kib\": 65536", "\"memory_kib\":    64");
+    let newer = replaced(&cheap, "2026-11-21", "2026-11-22");
+    for n in 0..10 {
+        let id = format!("{n:016x}");
+        let planted = replaced(&newer, &greedy.info.key.to_string(), &id);
+        let name = ObjectKey::new(format!("keys/{id}")).unwrap();
+        bench.store.put(&name, Bytes::from(planted)).await.unwrap();
     }
     assert!(open(&bench, by_passphrase(PASSPHRASE, None)).await.is_err());
     let wanted = PassphraseFor {
