@@ -187,10 +187,10 @@ fn show_keys(listing: &KeyListing) {
             entry.key.to_string(),
             entry.role.to_string(),
             entry.name.clone().unwrap_or_default(),
-            format!("{:.0}", entry.created),
+            entry.created.strftime("%Y-%m-%d").to_string(),
             match entry.passphrase {
                 Some(true) => "passphrase",
-                Some(false) => "key text",
+                Some(false) => "text",
                 None => "",
             }
             .to_owned(),
@@ -198,15 +198,7 @@ fn show_keys(listing: &KeyListing) {
             note(entry),
         ]
     };
-    let header = [
-        "key",
-        "role",
-        "name",
-        "created",
-        "protected by",
-        "in",
-        "note",
-    ];
+    let header = ["key", "role", "name", "created", "secret", "in", "note"];
     table::print(&header, listing.keys.iter().map(row));
     for key in &listing.damaged {
         let (object, region) = (&key.object, &key.region);
@@ -225,7 +217,7 @@ fn note(entry: &KeyEntry) -> String {
         (Some(_), _) if !entry.opens_in.is_empty() => {
             format!("revoked, still opens in {}", joined(&entry.opens_in))
         }
-        (Some(revoked), _) => format!("revoked {revoked:.0}"),
+        (Some(revoked), _) => format!("revoked {}", revoked.strftime("%Y-%m-%d")),
         (None, Some(false)) => "NOT ISSUED with this recovery code".to_owned(),
         (None, _) => String::new(),
     }
