@@ -3,6 +3,7 @@
 mod backup;
 mod bad_input;
 mod demo;
+mod keys;
 mod masking;
 mod project;
 mod readme;

@@ -190,6 +190,11 @@ pub(crate) enum Command {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Issue, list, print and revoke keys.
+    Key {
+        #[command(subcommand)]
+        command: KeyCommand,
+    },
     /// Rehearse a recovery.
     Drill {
         #[command(subcommand)]
@@ -213,7 +218,7 @@ pub(crate) struct RescueArgs {
         conflicts_with = "region"
     )]
     pub(crate) from: Option<PathBuf>,
-    /// Without a project: a file with a key, or with the recovery code.
+    /// Without a project: a file with a key or the recovery code, or `passphrase:env:NAME`.
     #[arg(long, value_name = "FILE", requires = "from")]
     pub(crate) key: Option<PathBuf>,
 }
@@ -251,6 +256,56 @@ pub(crate) enum MaskCommand {
         /// The database whose schema they must cover.
         #[arg(long, value_name = "DB")]
         input: PathBuf,
+    },
+}
+
+/// What to do with keys.
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Issue a key. Takes the recovery code.
+    Create {
+        /// What it may do: auditor, pruner, writer or reader.
+        role: String,
+        /// What to call it: who or where its holder is. Public.
+        #[arg(long, value_name = "LABEL")]
+        name: Option<String>,
+        /// Write its secret to this new file, instead of to stdout, once.
+        #[arg(long, value_name = "FILE", conflicts_with = "passphrase_from")]
+        out: Option<PathBuf>,
+        /// Let its secret come from a passphrase: `env:NAME`, `file:PATH` or `command:LINE`.
+        #[arg(long, value_name = "REF")]
+        passphrase_from: Option<String>,
+        /// A file with the recovery code; by default `root` in `[keys]`.
+        #[arg(long, value_name = "FILE")]
+        root: Option<PathBuf>,
+        /// Show what would be done.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// List all keys, and where each opens the repository. Needs no key.
+    List {
+        /// A file with the recovery code: says which keys were issued with it.
+        #[arg(long, value_name = "FILE")]
+        root: Option<PathBuf>,
+    },
+    /// Make a key open nothing any more, in every region. Takes the recovery code.
+    Revoke {
+        /// The key's id, or how it begins.
+        key: String,
+        /// A file with the recovery code; by default `root` in `[keys]`.
+        #[arg(long, value_name = "FILE")]
+        root: Option<PathBuf>,
+        /// Show what would be done.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Print a secret again that is configured on this host, for paper or a vault.
+    Export {
+        /// `root`, a role, or a key's id.
+        key: String,
+        /// A file with the recovery code; by default `root` in `[keys]`.
+        #[arg(long, value_name = "FILE")]
+        root: Option<PathBuf>,
     },
 }
 

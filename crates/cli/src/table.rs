@@ -42,6 +42,11 @@ pub(crate) fn line(text: &str) {
     }
 }
 
+/// Prints a secret that somebody asked for: it is the result, so nothing leaves it out.
+pub(crate) fn secret(text: &lifeboat_runtime::SecretBytes) {
+    out(&String::from_utf8_lossy(text.expose()));
+}
+
 /// Prints a value as JSON.
 pub(crate) fn json<T: serde::Serialize>(value: &T) {
     out(&serde_json::to_string_pretty(value).expect("reports are plain values"));

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use lifeboat_document::{Node, Origin, Reader, Table, Value, parse};
-use lifeboat_model::Problems;
+use lifeboat_model::{KeyId, Problems};
 
 /// A value with the place it was written at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub struct Located<T> {
 
 /// Where the keys are to be had: `env:NAME`, `file:PATH` or `command:LINE`, not yet fetched.
 ///
+/// `passphrase:` before one of these says that it yields a passphrase, not a key; the id of the key
+/// may stand in between.
 /// A relative `file:` path starts at the project's folder.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KeyRefs {
@@ -25,18 +27,26 @@ pub struct KeyRefs {
     pub reader: Option<Located<String>>,
     /// The key that lists and verifies structure.
     pub auditor: Option<Located<String>>,
+    /// The key that decides what is deleted.
+    pub pruner: Option<Located<String>>,
     /// The root secret; better kept on paper.
     pub root: Option<Located<String>>,
 }
 
-const ROLES: [&str; 4] = ["writer", "reader", "auditor", "root"];
+const ROLES: [&str; 5] = ["writer", "reader", "auditor", "pruner", "root"];
 
 impl KeyRefs {
     /// Iterates over the references that are there, with their role.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, &Located<String>)> {
         ROLES
             .into_iter()
-            .zip([&self.writer, &self.reader, &self.auditor, &self.root])
+            .zip([
+                &self.writer,
+                &self.reader,
+                &self.auditor,
+                &self.pruner,
+                &self.root,
+            ])
             .filter_map(|(role, key)| Some((role, key.as_ref()?)))
     }
 }
@@ -69,6 +79,7 @@ pub(crate) fn read_keys(table: &Table, problems: &RefCell<Problems>) -> KeyRefs 
         writer: key("writer"),
         reader: key("reader"),
         auditor: key("auditor"),
+        pruner: key("pruner"),
         root: key("root"),
     };
     reader.finish();
@@ -77,9 +88,22 @@ pub(crate) fn read_keys(table: &Table, problems: &RefCell<Problems>) -> KeyRefs 
 
 /// Reports whether `text` says where a secret is to be had.
 pub(crate) fn is_reference(text: &str) -> bool {
-    text.split_once(':').is_some_and(|(scheme, rest)| {
-        matches!(scheme, "env" | "file" | "command") && !rest.trim().is_empty()
-    })
+    without_passphrase(text)
+        .split_once(':')
+        .is_some_and(|(scheme, rest)| {
+            matches!(scheme, "env" | "file" | "command") && !rest.trim().is_empty()
+        })
+}
+
+/// Takes `passphrase:`, and the id of a key behind it, off a reference.
+pub(crate) fn without_passphrase(text: &str) -> &str {
+    let Some(rest) = text.strip_prefix("passphrase:") else {
+        return text;
+    };
+    match rest.split_once(':') {
+        Some((id, reference)) if id.parse::<KeyId>().is_ok() => reference,
+        _ => rest,
+    }
 }
 
 /// Parses a file whose text may hold a secret by mistake.
@@ -190,6 +214,8 @@ mod tests {
             "keys = { root = \"hunter2\" }\n",
             "[keys]\nwriter = [\"hunter2\"]\n",
             "[keys]\nwriter = hunter2\n",
+            "[keys]\nwriter = \"passphrase:hunter2\"\n",
+            "[keys]\npruner = \"hunter2\"\n",
             "[keys\nwriter = \"hunter2\"\n",
             "[keys]\n'reader' = 'hunter2\n",
             "[environments.prod]\nkeys.writer = \"hunter2\"\n[keys]\nroot = 1\n",
@@ -206,11 +232,19 @@ mod tests {
 
     #[test]
     fn references_stay_readable() {
-        let text = "[keys]\nwriter = \"file:keys/w\"\nreader = 'env:READER'\n";
+        let text = "[keys]\nwriter = \"file:keys/w\"\nreader = 'passphrase:env:READER'\n\
+                    auditor = 'passphrase:0123456789abcdef:env:A'\n";
         let (keys, problems) = read(text);
         assert!(problems.is_empty(), "{problems}");
         assert_eq!(problems.text_of("c.toml"), Some(text));
         let roles: Vec<_> = keys.iter().map(|(role, key)| (role, &*key.value)).collect();
-        assert_eq!(roles, [("writer", "file:keys/w"), ("reader", "env:READER")]);
+        assert_eq!(
+            roles,
+            [
+                ("writer", "file:keys/w"),
+                ("reader", "passphrase:env:READER"),
+                ("auditor", "passphrase:0123456789abcdef:env:A"),
+            ]
+        );
     }
 }

@@ -198,6 +198,11 @@ impl Diagnose for OperationError {
             Self::File(error) => error.hint(),
             Self::Sqlite(error) => error.hint(),
             Self::Secret { source, .. } => source.hint(),
+            Self::NoKey { role: "root", .. } => Some(
+                "give the recovery code in a file with `--root FILE`, or say where it is to be had \
+                 as `root = \"env:NAME\"` in `[keys]`"
+                    .to_owned(),
+            ),
             Self::NoKey { role, .. } => Some(format!("add `{role} = \"file:…\"` to `[keys]`")),
             Self::Unknown(error) => error.hint(),
             Self::Residency { .. } => Some(

@@ -1,8 +1,5 @@
 //! Creating the repository of a project in all its regions, and its keys.
 
-use std::fs::OpenOptions;
-use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,6 +11,7 @@ use lifeboat_storage::ObjectStore;
 use serde::Serialize;
 
 use crate::error::OperationError;
+use crate::key::file;
 use crate::session::Session;
 use lifeboat_repository::copy_basics;
 
@@ -128,10 +126,9 @@ impl Session {
                     "region `{}` holds repository `{repository}`, and none of its keys is here",
                     plan.first
                 ),
-                hint:
-                    "bring its key files, or let `[keys]` say `root = \"file:…\"` for a file with \
-                       the recovery code; an empty folder makes a new repository"
-                        .to_owned(),
+                hint: "bring its key files, or issue others with the recovery code \
+                       (`lifeboat key create`); an empty folder makes a new repository"
+                    .to_owned(),
             });
         }
         Ok(InitReport {
@@ -153,13 +150,13 @@ impl Session {
     ) -> Result<InitReport, OperationError> {
         refuse_existing(&plan.writes)?;
         for (_, path) in &plan.writes {
-            prepare_key_folder(path)?;
+            file::prepare(path)?;
         }
         let (repository, keys) = self.create_repository(first, store).await?;
         let written = plan
             .writes
             .iter()
-            .map(|(role, path)| write_key(path, &key_text(&keys, *role)));
+            .map(|(role, path)| file::write(path, &key_text(&keys, *role)));
         let failure = written.collect::<Result<Vec<()>, _>>().err();
         Ok(InitReport {
             repository,
@@ -190,6 +187,7 @@ fn key_files(keys: &KeyRefs, root: &Path) -> Result<Vec<(Role, PathBuf)>, Operat
         (Role::Writer, &keys.writer),
         (Role::Reader, &keys.reader),
         (Role::Auditor, &keys.auditor),
+        (Role::Pruner, &keys.pruner),
     ] {
         let Some(located) = reference else { continue };
         match located.value.parse() {
@@ -226,35 +224,4 @@ fn key_text(keys: &NewKeys, role: Role) -> SecretBytes {
         .expect("a new repository has a key for each daily role")
         .1
         .to_text()
-}
-
-/// Makes the folder of a key file and shows that a file can be written there.
-fn prepare_key_folder(path: &Path) -> Result<(), OperationError> {
-    let failed = |error| OperationError::io("write the key file", path, error);
-    if let Some(folder) = path.parent() {
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)
-            .map_err(failed)?;
-    }
-    create_key_file(path)
-        .and_then(|_| std::fs::remove_file(path))
-        .map_err(failed)
-}
-
-fn create_key_file(path: &Path) -> std::io::Result<std::fs::File> {
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-}
-
-fn write_key(path: &Path, text: &SecretBytes) -> Result<(), OperationError> {
-    let failed = |error| OperationError::io("write the key file", path, error);
-    let mut file = create_key_file(path).map_err(failed)?;
-    file.write_all(text.expose()).map_err(failed)?;
-    file.write_all(b"\n").map_err(failed)?;
-    file.sync_all().map_err(failed)
 }

@@ -7,6 +7,7 @@ mod backup;
 mod error;
 mod files;
 mod init;
+mod key;
 mod keys;
 mod lease;
 mod ledger;
@@ -29,6 +30,10 @@ mod verify;
 pub use backup::{BackupPlan, BackupReport};
 pub use error::OperationError;
 pub use init::{InitPlan, InitReport};
+pub use key::{
+    DamagedKey, KeyCreatePlan, KeyCreateReport, KeyEntry, KeyExport, KeyListing, KeyRequest,
+    KeyRevokePlan, KeyRevokeReport, RevokedRegion, Unreached,
+};
 pub use ledger::{Facts, Run};
 pub use mask::{MaskReport, MaskTask, MaskedDatabase};
 pub use place::{Opened, StoreOpener};

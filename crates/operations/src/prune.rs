@@ -78,7 +78,7 @@ impl Session {
     ) -> Result<PrunePlan, OperationError> {
         let opened = self.open_region(region).await?;
         let repository = self
-            .open_repository(environment, &opened, Role::Auditor)
+            .open_repository(environment, &opened, Role::Pruner)
             .await?;
         let snapshots = repository.snapshots(Some(&environment.name), None).await?;
         let decisions = self.decide_all(environment, &snapshots);
@@ -135,7 +135,7 @@ impl Session {
     ) -> Result<PruneRun, OperationError> {
         let opened = self.open_region(&plan.region).await?;
         let repository = self
-            .open_repository(environment, &opened, Role::Auditor)
+            .open_repository(environment, &opened, Role::Pruner)
             .await?;
         let run = self
             .begin_run(&opened, RunKind::Prune, environment, None)

@@ -79,7 +79,7 @@ impl Session {
     ) -> Result<RepairRun, OperationError> {
         let opened = self.open_region_for(environment, &plan.region).await?;
         let repository = self
-            .open_repository(environment, &opened, Role::Auditor)
+            .open_repository(environment, &opened, Role::Pruner)
             .await?;
         let watch = Stopwatch::start(&*self.world.clock);
         let (sources, unreachable) = self.open_sources(plan, &opened.identity.repository).await;

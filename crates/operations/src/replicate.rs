@@ -29,6 +29,8 @@ pub struct ReplicatePlan {
     pub bytes: u64,
     /// Number of objects that are there already.
     pub present: u64,
+    /// Number of revoked keys that the replica knows of and the source does not; it is told.
+    pub revocations_missed: u64,
 }
 
 /// What a replication did.
@@ -87,6 +89,7 @@ impl Session {
             objects: found.objects(),
             bytes: found.bytes(),
             present: found.present(),
+            revocations_missed: found.revocations_missed(),
         })
     }
 

@@ -4,12 +4,12 @@ use std::path::Path;
 
 use lifeboat_config::Region;
 use lifeboat_model::{EntryPath, EnvironmentName, RegionName, SourceName};
-use lifeboat_repository::{Repository, Snapshot};
+use lifeboat_repository::{Credential, PassphraseFor, Repository, Snapshot};
 use lifeboat_runtime::SecretRef;
 use lifeboat_source_files::PathFilter;
 
 use crate::error::OperationError;
-use crate::keys::parse_credential;
+use crate::keys::{KeySource, PASSPHRASE, parse_credential};
 use crate::restore::{RestoreReport, restore_snapshot};
 use crate::select::RestorePoint;
 use crate::session::Session;
@@ -21,7 +21,8 @@ pub struct Rescue {
 }
 
 impl Session {
-    /// Opens the repository in a folder with a key file or a file that holds the recovery code.
+    /// Opens the repository in a folder with a key file, a file that holds the recovery code, or
+    /// `passphrase:` and a reference.
     ///
     /// # Errors
     /// Fails if the folder holds no repository, or the key is no key or another repository's.
@@ -34,13 +35,19 @@ impl Session {
         };
         let store = self.stores.open(&place)?;
         let identity = Repository::identify(&*store).await?;
-        let secret = SecretRef::File(key_file.to_owned())
-            .fetch(Path::new("."), &self.variables)
-            .map_err(|source| OperationError::Secret {
-                role: "given",
-                source,
-            })?;
-        let credential = parse_credential(&secret, "given key")?;
+        // A passphrase that somebody remembers may be the only key left.
+        let source = match key_file.to_str() {
+            Some(text) if text.starts_with(PASSPHRASE) => text.parse()?,
+            _ => KeySource::Text(SecretRef::File(key_file.to_owned())),
+        };
+        let secret = source.fetch(Path::new("."), self, "given")?;
+        let credential = match source {
+            KeySource::Text(_) => parse_credential(&secret, "given key")?,
+            KeySource::Passphrase(key, _) => {
+                let wanted = PassphraseFor { role: None, key };
+                Credential::Passphrase(secret, wanted, "given passphrase".to_owned())
+            }
+        };
         let repository = Repository::open(store, &credential, self.world.clone()).await?;
         let region = identity.region.map_or(place.name, |marker| marker.region);
         Ok(Rescue { region, repository })

@@ -33,6 +33,11 @@ impl SymmetricKey {
         SymmetricKey(*hasher.finalize().as_bytes())
     }
 
+    /// Reports whether this is what memory holds that nobody wrote a key to.
+    pub(crate) fn is_zero(&self) -> bool {
+        self.0 == [0; 32]
+    }
+
     fn cipher(&self) -> LessSafeKey {
         let key = UnboundKey::new(&AES_256_GCM, &self.0).expect("the key has 32 bytes");
         LessSafeKey::new(key)

@@ -3,7 +3,7 @@
 use lifeboat_model::{Diagnose, ErrorKind};
 use lifeboat_storage::{ObjectKey, StoreError};
 
-use crate::keys::Role;
+use crate::role::Role;
 
 /// A repository could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +64,22 @@ pub enum RepositoryError {
         secret: String,
         /// The repository.
         id: lifeboat_model::RepositoryId,
+    },
+
+    /// The key was good once.
+    #[error("the {secret} (`{key}`) was revoked")]
+    KeyRevoked {
+        /// Which secret was tried, never its value.
+        secret: String,
+        /// The key it belongs to.
+        key: lifeboat_model::KeyId,
+    },
+
+    /// No key object is made for this role.
+    #[error("no key is issued for the role {role}")]
+    NotIssued {
+        /// The role.
+        role: Role,
     },
 
     /// The text is not a key that Lifeboat wrote.
@@ -168,9 +184,11 @@ impl Diagnose for RepositoryError {
             Self::NoRepository { .. } => ErrorKind::NoRepository,
             Self::RepositoryExists { .. } => ErrorKind::AlreadyExists,
             Self::NewerFormat { .. } => ErrorKind::Failed,
-            Self::WrongKey { .. } | Self::RoleTooWeak { .. } | Self::MalformedKey { .. } => {
-                ErrorKind::WrongKey
-            }
+            Self::WrongKey { .. }
+            | Self::KeyRevoked { .. }
+            | Self::RoleTooWeak { .. }
+            | Self::MalformedKey { .. } => ErrorKind::WrongKey,
+            Self::NotIssued { .. } => ErrorKind::Usage,
             Self::Fenced { .. } => ErrorKind::Failed,
             Self::PruneRunning { .. } => ErrorKind::Busy,
             Self::NoSnapshot { .. } => ErrorKind::NotFound,
@@ -198,7 +216,18 @@ impl Diagnose for RepositoryError {
                 "check `[keys]` in lifeboat.toml: the key may belong to another repository"
                     .to_owned()
             }
+            Self::KeyRevoked { .. } => {
+                "who has the recovery code issues another with `lifeboat key create`; \
+                 `lifeboat key list` shows when this one was revoked"
+                    .to_owned()
+            }
+            Self::NotIssued { .. } => {
+                "the recovery code is the root key; there is one, and no object holds it".to_owned()
+            }
             Self::MalformedKey { .. } => "copy the key again, whole and in one line".to_owned(),
+            Self::RoleTooWeak {
+                need: Role::Root, ..
+            } => "this needs the recovery code".to_owned(),
             Self::RoleTooWeak { need, .. } => format!("this needs the {need} key"),
             Self::Fenced { .. } => {
                 "run it again; if this host was not asleep for an hour, compare its clock with that \

@@ -1,42 +1,18 @@
-//! Key roles: what a holder of a key can do is decided by which secrets the key holds.
+//! Secrets: what a holder of a key can do is decided by which of them the key holds.
 //!
 //! One root secret derives everything. A key object in the store wraps the part of it that a role
-//! needs under a secret that its holder keeps outside the repository.
+//! needs under a secret that its holder keeps outside the repository. A secret of nothing but zeros
+//! is never taken for one, whoever offers it.
 
 use std::fmt;
 
 use lifeboat_model::{KeyId, RepositoryId};
 use lifeboat_runtime::{Entropy, SecretBytes};
-use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::crypto::{ContentPrivateKey, ContentPublicKey, SymmetricKey};
 use crate::error::RepositoryError;
-
-/// What the holder of a key may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// Lists and verifies; reads no content.
-    Auditor,
-    /// Backs up; reads no content, its own included.
-    Writer,
-    /// Restores.
-    Reader,
-    /// Holds every secret; the others derive from it.
-    Root,
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Role::Auditor => "auditor",
-            Role::Writer => "writer",
-            Role::Reader => "reader",
-            Role::Root => "root",
-        })
-    }
-}
+use crate::role::{Action, Role};
 
 /// The secret everything else derives from. Kept on paper, not on a host.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
@@ -94,6 +70,7 @@ impl RootSecret {
             id: Some(self.derive("lifeboat v1 id key")),
             content_public: Some(private.public()),
             content_private: Some(private),
+            revocation: Some(self.derive("lifeboat v1 revocation key")),
         }
     }
 }
@@ -115,6 +92,11 @@ impl KeySecret {
             key: KeyId::from_bytes(entropy.bytes()),
             secret: SymmetricKey(entropy.bytes()),
         }
+    }
+
+    /// Returns which key object it belongs to.
+    pub fn key(&self) -> KeyId {
+        self.key
     }
 
     /// Returns the text form that goes into a key file or a vault.
@@ -196,6 +178,9 @@ fn from_groups(text: &str) -> Result<[u8; 32], &'static str> {
     if blake3::hash(&bytes).as_bytes()[..3] != all[32..] {
         return Err("its check digits do not fit, so a character is wrong");
     }
+    if bytes == [0; 32] {
+        return Err("it is all zeros, which no key is");
+    }
     Ok(bytes)
 }
 
@@ -207,6 +192,7 @@ pub struct KeyRing {
     id: Option<SymmetricKey>,
     content_public: Option<ContentPublicKey>,
     content_private: Option<ContentPrivateKey>,
+    revocation: Option<SymmetricKey>,
 }
 
 impl fmt::Debug for KeyRing {
@@ -219,6 +205,17 @@ impl KeyRing {
     /// Returns the role these secrets make up.
     pub fn role(&self) -> Role {
         self.role
+    }
+
+    /// Fails unless the role may do `action`.
+    ///
+    /// # Errors
+    /// Names the role at hand and the weakest one that may.
+    pub fn require(&self, action: Action) -> Result<(), RepositoryError> {
+        match self.role.may(action) {
+            true => Ok(()),
+            false => Err(self.too_weak(action.as_str(), action.weakest_role())),
+        }
     }
 
     pub(crate) fn metadata(&self) -> &SymmetricKey {
@@ -241,6 +238,13 @@ impl KeyRing {
             .ok_or(self.too_weak("read content", Role::Reader))
     }
 
+    pub(crate) fn revocation_key(&self) -> Result<&SymmetricKey, RepositoryError> {
+        let action = Action::ManageKeys;
+        self.revocation
+            .as_ref()
+            .ok_or(self.too_weak(action.as_str(), action.weakest_role()))
+    }
+
     fn too_weak(&self, action: &'static str, need: Role) -> RepositoryError {
         RepositoryError::RoleTooWeak {
             have: self.role,
@@ -255,9 +259,12 @@ impl KeyRing {
         KeyRing {
             role,
             metadata: all.metadata,
-            id: all.id.filter(|_| role >= Role::Writer),
-            content_public: all.content_public.filter(|_| role >= Role::Writer),
-            content_private: all.content_private.filter(|_| role >= Role::Reader),
+            id: all.id.filter(|_| role.may(Action::BackUp)),
+            content_public: all.content_public.filter(|_| role.may(Action::BackUp)),
+            content_private: all
+                .content_private
+                .filter(|_| role.may(Action::ReadContent)),
+            revocation: all.revocation.filter(|_| role.may(Action::ManageKeys)),
         }
     }
 
@@ -275,10 +282,16 @@ impl KeyRing {
     }
 
     /// Reads what [`KeyRing::to_bytes`] wrote, or `None` if it does not fit the role.
+    ///
+    /// No object holds the root secret, so none makes a root's ring.
     pub(crate) fn from_bytes(role: Role, bytes: &[u8]) -> Option<KeyRing> {
-        let mut parts = bytes
-            .chunks_exact(32)
-            .map(|part| <[u8; 32]>::try_from(part).ok());
+        if !Role::ISSUED.contains(&role) {
+            return None;
+        }
+        let mut parts = bytes.chunks_exact(32).map(|part| {
+            let part = <[u8; 32]>::try_from(part).ok();
+            part.filter(|part| *part != [0; 32])
+        });
         let mut next = || parts.next().flatten();
         let metadata = SymmetricKey(next()?);
         let mut ring = KeyRing {
@@ -287,12 +300,13 @@ impl KeyRing {
             id: None,
             content_public: None,
             content_private: None,
+            revocation: None,
         };
-        if role >= Role::Writer {
+        if role.may(Action::BackUp) {
             ring.id = Some(SymmetricKey(next()?));
             ring.content_public = Some(ContentPublicKey::from_bytes(&next()?)?);
         }
-        if role >= Role::Reader {
+        if role.may(Action::ReadContent) {
             ring.content_private = Some(ContentPrivateKey::from_bytes(&next()?)?);
         }
         (bytes.len().is_multiple_of(32) && next().is_none()).then_some(ring)
@@ -335,9 +349,16 @@ mod tests {
         let ring = RootSecret::generate(&SeededEntropy::new(2)).key_ring();
         let auditor = ring.narrowed(Role::Auditor);
         assert!(auditor.id("back up").is_err() && auditor.content_private().is_err());
+        let pruner = ring.narrowed(Role::Pruner);
+        assert!(pruner.id("back up").is_err() && pruner.content_public().is_err());
+        assert!(pruner.content_private().is_err());
+        assert_eq!(pruner.to_bytes().expose().len(), 32);
         let writer = ring.narrowed(Role::Writer);
         assert!(writer.content_public().is_ok() && writer.content_private().is_err());
         assert!(ring.narrowed(Role::Reader).content_private().is_ok());
+        for role in Role::ISSUED {
+            assert!(ring.narrowed(role).revocation_key().is_err(), "{role}");
+        }
         assert_eq!(
             writer.to_bytes().expose().len(),
             96,
@@ -348,13 +369,69 @@ mod tests {
     #[test]
     fn a_key_ring_survives_wrapping_and_refuses_another_roles_bytes() {
         let ring = RootSecret::generate(&SeededEntropy::new(3)).key_ring();
-        for role in [Role::Auditor, Role::Writer, Role::Reader] {
+        for role in Role::ISSUED {
             let bytes = ring.narrowed(role).to_bytes();
             assert!(KeyRing::from_bytes(role, bytes.expose()).is_some());
             assert!(KeyRing::from_bytes(role, &bytes.expose()[1..]).is_none());
         }
         let writer = ring.narrowed(Role::Writer).to_bytes();
         assert!(KeyRing::from_bytes(Role::Reader, writer.expose()).is_none());
+    }
+
+    #[test]
+    fn nothing_that_a_weak_key_holds_recovers_a_pack_key_or_makes_an_id() {
+        let repository = RepositoryId::from_bytes([6; 16]);
+        let ring = RootSecret::generate(&SeededEntropy::new(6)).key_ring();
+        let public = ring.content_public().unwrap();
+        let (encapped, pack_key) = public.encapsulate(repository, &SeededEntropy::new(7));
+        let private = ring.content_private().unwrap();
+        let recovered = private.decapsulate(repository, &encapped).unwrap();
+        assert_eq!(recovered.0, pack_key.0, "the reader's own key does");
+        for role in [Role::Auditor, Role::Pruner, Role::Writer] {
+            let held = ring.narrowed(role).to_bytes();
+            for part in held.expose().chunks(32) {
+                let part: [u8; 32] = part.try_into().unwrap();
+                // Whatever it holds, taken for a private key or for what one is derived from.
+                let tries = [
+                    ContentPrivateKey::from_bytes(&part),
+                    Some(ContentPrivateKey::derive(&part)),
+                ];
+                for private in tries.into_iter().flatten() {
+                    let found = private.decapsulate(repository, &encapped);
+                    assert!(found.is_none_or(|key| key.0 != pack_key.0), "{role}");
+                }
+                assert_ne!(part, pack_key.0, "{role}");
+                let makes_ids = part == ring.id("test").unwrap().0;
+                assert!(!makes_ids || role == Role::Writer, "{role}");
+            }
+        }
+    }
+
+    #[test]
+    fn zeros_are_no_key() {
+        let zeros = to_groups(&[0; 32]);
+        let secret = |text: String| SecretBytes::new(text.into_bytes());
+        let root = secret(format!("{ROOT_PREFIX}{zeros}"));
+        let error = RootSecret::from_recovery_code(&root).err().unwrap();
+        assert!(
+            error
+                .to_string()
+                .ends_with("it is all zeros, which no key is")
+        );
+        let key = secret(format!("{SECRET_PREFIX}0123456789abcdef-{zeros}"));
+        assert!(KeySecret::from_text(&key, "writer key").is_err());
+        let ring = RootSecret::generate(&SeededEntropy::new(5)).key_ring();
+        for role in Role::ISSUED {
+            let good = ring.narrowed(role).to_bytes();
+            for part in 0..good.expose().len() / 32 {
+                let mut bytes = good.expose().to_vec();
+                bytes[32 * part..32 * (part + 1)].fill(0);
+                assert!(
+                    KeyRing::from_bytes(role, &bytes).is_none(),
+                    "{role}, {part}"
+                );
+            }
+        }
     }
 
     #[test]

@@ -8,6 +8,8 @@ use lifeboat_model::{
 };
 use lifeboat_storage::ObjectKey;
 
+use crate::revocation::Token;
+
 /// The object that says which repository this is.
 pub(crate) const REPOSITORY: &str = "repo.json";
 
@@ -15,6 +17,8 @@ pub(crate) const REPOSITORY: &str = "repo.json";
 pub(crate) const REGION: &str = "region.json";
 
 pub(crate) const KEYS: &str = "keys/";
+/// Prefix of all revocations.
+pub(crate) const REVOKED: &str = "revoked/";
 /// Prefix of all packs.
 pub const PACKS: &str = "packs/";
 /// Prefix of all index objects.
@@ -45,6 +49,10 @@ pub(crate) fn region() -> ObjectKey {
 
 pub(crate) fn wrapped_key(id: KeyId) -> ObjectKey {
     key(format!("{KEYS}{id}"))
+}
+
+pub(crate) fn revocation(id: KeyId, token: Token) -> ObjectKey {
+    key(format!("{REVOKED}{id}/{token}"))
 }
 
 /// Returns the key of a pack.
@@ -161,6 +169,8 @@ impl SnapshotName {
 pub enum ObjectClass {
     /// `repo.json`: must be the same in every region.
     Repository,
+    /// A revocation of a key. Copied before keys, so that no region opens what another revoked.
+    Revocation,
     /// A wrapped key.
     Key,
     /// A pack, named by its hash.
@@ -191,6 +201,7 @@ impl ObjectClass {
         match text {
             REPOSITORY => ObjectClass::Repository,
             REGION => ObjectClass::Region,
+            _ if under(REVOKED) => ObjectClass::Revocation,
             _ if under(KEYS) => ObjectClass::Key,
             _ if under(PACKS) => ObjectClass::Pack,
             _ if under(INDEX) => ObjectClass::Index,

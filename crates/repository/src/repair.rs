@@ -17,6 +17,7 @@ use crate::format::pack::{PackKind, read_directory};
 use crate::index_catalog::{IndexCatalog, id_of, index_needed_by};
 use crate::layout::{self, INDEX, ObjectClass, SNAPSHOTS};
 use crate::repository::Repository;
+use crate::role::Action;
 use crate::verify::{VerifyLevel, VerifyReport};
 
 /// Bringing back an index object shows which packs are lost, and that of a pack nothing more.
@@ -34,7 +35,7 @@ pub struct RepairReport {
 }
 
 impl Repository {
-    /// Verifies to the depth asked and brings back what is lost or damaged. Needs the auditor key,
+    /// Verifies to the depth asked and brings back what is lost or damaged. Needs the pruner key,
     /// and the right to delete at the store.
     ///
     /// With `dry_run` it looks for good copies and writes nothing.
@@ -47,6 +48,9 @@ impl Repository {
         sources: &[Arc<dyn ObjectStore>],
         dry_run: bool,
     ) -> Result<RepairReport, RepositoryError> {
+        if !dry_run {
+            self.require(Action::Prune)?;
+        }
         let mut report = RepairReport::default();
         for _ in 0..ROUNDS_MAX {
             report.left = self.verify(level).await?;

@@ -19,6 +19,7 @@ use crate::layout::{self, ObjectClass, SnapshotName};
 use crate::lease::Lease;
 use crate::receipt::Receipt;
 use crate::repository::Repository;
+use crate::revoked_keys::RevokedKeys;
 
 /// Objects copied at the same time.
 const COPIES_AT_ONCE: usize = 8;
@@ -35,6 +36,8 @@ pub struct Replication {
     records: Vec<ObjectMeta>,
     present: u64,
     snapshots: Vec<SnapshotName>,
+    /// Revocations that the target knows and the source does not.
+    missed_here: Vec<ObjectKey>,
 }
 
 impl Replication {
@@ -68,13 +71,15 @@ impl Replication {
             );
             return Err(RepositoryError::corrupt(lost, what));
         }
+        let revoked = RevokedKeys::between(from, to).await?;
         let indexed: BTreeSet<ObjectKey> = index.objects().map(layout::index).collect();
         let commits: BTreeSet<ObjectKey> = snapshots.iter().map(SnapshotName::key).collect();
         let wanted = |key: &ObjectKey| match ObjectClass::of(key) {
             ObjectClass::Pack => named.contains(key),
             ObjectClass::Index => indexed.contains(key),
             ObjectClass::Snapshot => commits.contains(key),
-            ObjectClass::Repository | ObjectClass::Key | ObjectClass::Run => true,
+            ObjectClass::Key => !revoked.left_out.contains(key),
+            ObjectClass::Repository | ObjectClass::Revocation | ObjectClass::Run => true,
             ObjectClass::Receipt
             | ObjectClass::Region
             | ObjectClass::Lease
@@ -104,6 +109,7 @@ impl Replication {
             records,
             present,
             snapshots,
+            missed_here: revoked.missed_here,
         })
     }
 
@@ -120,6 +126,11 @@ impl Replication {
     /// Returns their length together, bytes.
     pub fn bytes(&self) -> u64 {
         self.missing().map(|meta| meta.size).sum()
+    }
+
+    /// Returns the number of revoked keys that the target knows of and the source does not.
+    pub fn revocations_missed(&self) -> u64 {
+        self.missed_here.len() as u64
     }
 
     /// Returns the number of objects that are there already.
@@ -141,6 +152,10 @@ impl Replication {
         to: &dyn ObjectStore,
         advance: impl Fn(u64),
     ) -> Result<(), RepositoryError> {
+        // What a region says of revoked keys goes both ways, and before any key does.
+        for key in &self.missed_here {
+            copy_object(to, from, key).await?;
+        }
         let budget = MemoryBudget::new(BUDGET_BYTES);
         // One step after the other: an index object may only arrive after the packs it names.
         for step in &self.steps {
@@ -228,7 +243,7 @@ async fn copy_object(
     Ok(())
 }
 
-/// Copies what makes a store a copy of the repository: `repo.json` and the keys.
+/// Copies what makes a store a copy of the repository: `repo.json`, revocations and keys.
 ///
 /// # Errors
 /// Fails if an object cannot be copied.
@@ -236,15 +251,20 @@ pub async fn copy_basics(
     from: &dyn ObjectStore,
     to: &dyn ObjectStore,
 ) -> Result<(), RepositoryError> {
+    let revoked = RevokedKeys::between(from, to).await?;
     let mut basics: Vec<ObjectMeta> = from.list("").await?;
-    basics.retain(|meta| {
-        matches!(
-            ObjectClass::of(&meta.key),
-            ObjectClass::Repository | ObjectClass::Key
-        )
+    basics.retain(|meta| match ObjectClass::of(&meta.key) {
+        ObjectClass::Repository | ObjectClass::Revocation => true,
+        ObjectClass::Key => !revoked.left_out.contains(&meta.key),
+        _ => false,
     });
-    // Keys first: a store with `repo.json` counts as a repository.
-    basics.sort_by_key(|meta| ObjectClass::of(&meta.key) == ObjectClass::Repository);
+    // A store with `repo.json` counts as a repository, so it comes last, and keys come after what
+    // revokes them.
+    basics.sort_by_key(|meta| match ObjectClass::of(&meta.key) {
+        ObjectClass::Revocation => 0,
+        ObjectClass::Key => 1,
+        _ => 2,
+    });
     for meta in basics {
         copy_object(from, to, &meta.key).await?;
     }

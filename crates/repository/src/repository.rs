@@ -8,17 +8,19 @@ use jiff::Timestamp;
 use lifeboat_model::{
     EnvironmentName, KeyId, Location, RegionName, RepositoryId, SnapshotId, SourceName,
 };
-use lifeboat_runtime::World;
+use lifeboat_runtime::{SecretBytes, World};
 use lifeboat_storage::{ObjectStore, Put};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Flaw, RepositoryError};
+use crate::error::RepositoryError;
 use crate::format::commit::CommitV1;
 use crate::format::{Kind, VERSION, sealed};
-use crate::keys::{KeyRing, KeySecret, Role, RootSecret, wrap_context};
-use crate::layout::{self, KEYS, SNAPSHOTS, SnapshotName};
+use crate::key_object::{open_with_passphrase, open_with_secret};
+use crate::keys::{KeyRing, KeySecret, RootSecret};
+use crate::layout::{self, SNAPSHOTS, SnapshotName};
 use crate::lease::Lease;
 use crate::ledger::RunKind;
+use crate::role::Role;
 use crate::snapshot::Snapshot;
 
 /// How many small objects are read at the same time.
@@ -58,8 +60,19 @@ pub struct StoreIdentity {
 pub enum Credential {
     /// A role's key, with what it is called in errors (`writer key`).
     Key(KeySecret, String),
+    /// A passphrase, with which keys it is tried on and what it is called in errors.
+    Passphrase(SecretBytes, PassphraseFor, String),
     /// The root secret, from paper.
     Root(RootSecret),
+}
+
+/// Which keys a passphrase is tried on: those for which everything named here is true.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PassphraseFor {
+    /// Keys of this role.
+    pub role: Option<Role>,
+    /// The key with this id.
+    pub key: Option<KeyId>,
 }
 
 /// The keys made for a new repository. Shown once, kept by the caller.
@@ -68,17 +81,6 @@ pub struct NewKeys {
     pub root: RootSecret,
     /// One secret for each role.
     pub secrets: Vec<(Role, KeySecret)>,
-}
-
-/// What is public about a key object.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KeyInfo {
-    /// Its id.
-    pub key: KeyId,
-    /// What it may do.
-    pub role: Role,
-    /// When it was issued.
-    pub created: Timestamp,
 }
 
 /// An open repository.
@@ -125,8 +127,10 @@ impl Repository {
             world,
         };
         let mut secrets = Vec::new();
-        for role in [Role::Writer, Role::Reader, Role::Auditor] {
-            secrets.push((role, repository.issue_key(role).await?));
+        for role in [Role::Writer, Role::Reader, Role::Auditor, Role::Pruner] {
+            let key = repository.make_key(role, None, None)?;
+            key.write(&*repository.store).await?;
+            secrets.push((role, key.secret));
         }
         mark_region(&*repository.store, id, region, location).await?;
         let file = RepositoryFile {
@@ -159,7 +163,10 @@ impl Repository {
                 }
                 keys
             }
-            Credential::Key(secret, what) => unwrap_key(&*store, id, secret, what).await?,
+            Credential::Key(secret, what) => open_with_secret(&*store, id, secret, what).await?,
+            Credential::Passphrase(passphrase, wanted, what) => {
+                open_with_passphrase(&*store, id, passphrase, *wanted, what, &world).await?
+            }
         };
         Ok(Self {
             store,
@@ -226,46 +233,6 @@ impl Repository {
     /// Fails if the store cannot be written.
     pub async fn lease(&self, work: RunKind, host: &str) -> Result<Lease, RepositoryError> {
         Lease::take(self.store.clone(), &self.world, work, host).await
-    }
-
-    /// Issues a key for `role`. Needs the root secret.
-    async fn issue_key(&self, role: Role) -> Result<KeySecret, RepositoryError> {
-        let secret = KeySecret::generate(&*self.world.entropy);
-        let info = KeyInfo {
-            key: secret.key,
-            role,
-            created: self.world.clock.now(),
-        };
-        let wrapped = sealed::seal(
-            Kind::WrappedKey,
-            self.id,
-            &secret.secret,
-            &*self.world.entropy,
-            &to_json(&info),
-            &WrappedV1 {
-                context: wrap_context(self.id, secret.key, role),
-                secrets: self.keys.narrowed(role).to_bytes().expose().to_vec(),
-            },
-        );
-        put_new(&*self.store, &layout::wrapped_key(secret.key), wrapped).await?;
-        Ok(secret)
-    }
-
-    /// Lists the keys that were issued. Needs no secret beyond those that opened the repository.
-    ///
-    /// # Errors
-    /// Fails if the store cannot be read or a key object is damaged.
-    pub async fn key_list(&self) -> Result<Vec<KeyInfo>, RepositoryError> {
-        let mut found = Vec::new();
-        for meta in self.store.list(KEYS).await? {
-            let bytes = self.store.get(&meta.key).await?;
-            let public =
-                sealed::public(Kind::WrappedKey, &bytes).map_err(|flaw| flaw.of(&meta.key))?;
-            let info: KeyInfo = serde_json::from_slice(public)
-                .map_err(|_| RepositoryError::corrupt(&meta.key, "its label cannot be read"))?;
-            found.push(info);
-        }
-        Ok(found)
     }
 
     /// Lists the names of all snapshots, oldest first within each source. Needs no key.
@@ -363,48 +330,6 @@ impl Repository {
             }),
         }
     }
-}
-
-#[derive(Serialize, Deserialize)]
-struct WrappedV1 {
-    context: Vec<u8>,
-    secrets: Vec<u8>,
-}
-
-impl Drop for WrappedV1 {
-    fn drop(&mut self) {
-        zeroize::Zeroize::zeroize(&mut self.secrets);
-    }
-}
-
-async fn unwrap_key(
-    store: &dyn ObjectStore,
-    id: RepositoryId,
-    secret: &KeySecret,
-    what: &str,
-) -> Result<KeyRing, RepositoryError> {
-    let wrong = || RepositoryError::WrongKey {
-        secret: what.to_owned(),
-        id,
-    };
-    let key = layout::wrapped_key(secret.key);
-    let bytes = match store.get(&key).await {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind == lifeboat_model::ErrorKind::NotFound => return Err(wrong()),
-        Err(error) => return Err(error.into()),
-    };
-    let public = sealed::public(Kind::WrappedKey, &bytes).map_err(|flaw| flaw.of(&key))?;
-    let info: KeyInfo = serde_json::from_slice(public)
-        .map_err(|_| RepositoryError::corrupt(&key, "its label cannot be read"))?;
-    let wrapped: WrappedV1 =
-        sealed::open(Kind::WrappedKey, id, &secret.secret, &bytes).map_err(|flaw| match flaw {
-            Flaw::Damaged(_) => wrong(),
-            newer @ Flaw::Newer(_) => newer.of(&key),
-        })?;
-    if wrapped.context != wrap_context(id, secret.key, info.role) {
-        return Err(wrong());
-    }
-    KeyRing::from_bytes(info.role, &wrapped.secrets).ok_or_else(wrong)
 }
 
 async fn read_repository_file(store: &dyn ObjectStore) -> Result<RepositoryFile, RepositoryError> {

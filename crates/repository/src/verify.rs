@@ -16,10 +16,11 @@ use crate::format::HEADER_LEN;
 use crate::format::index::IndexedPackV1;
 use crate::format::pack::{DirectoryV1, FrameOpener, PackKind, read_directory};
 use crate::index_catalog::{IndexCatalog, id_of};
-use crate::keys::{KeyRing, Role};
+use crate::keys::KeyRing;
 use crate::layout::{self, INDEX, ObjectClass, PACKS, SnapshotName};
 use crate::manifest::ManifestReader;
 use crate::repository::Repository;
+use crate::role::Action;
 use crate::snapshot::Snapshot;
 
 /// How deep to look.
@@ -402,7 +403,7 @@ async fn read_pack(
 ) -> Result<PackFindings, RepositoryError> {
     let key = layout::pack(id);
     let bytes = repository.store.get(&key).await?;
-    let opens = kind == PackKind::Metadata || repository.keys.role() >= Role::Reader;
+    let opens = kind == PackKind::Metadata || repository.keys.role().may(Action::ReadContent);
     let id_key = opens.then(|| repository.chunk_key(kind)).transpose()?;
     let (keys, repository_id, shown) = (repository.keys.clone(), repository.id, key.clone());
     let job = repository.world.pool.run(move || {

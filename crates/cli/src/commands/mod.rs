@@ -5,6 +5,7 @@ mod check;
 mod demo;
 mod drill;
 mod init;
+mod key;
 mod mask;
 mod prune;
 mod refresh;
@@ -58,6 +59,7 @@ async fn dispatch(args: &Args) -> Result<Exit, OperationError> {
             to,
             dry_run,
         } => replicate::run(args, environment, to.as_deref(), *dry_run).await,
+        Command::Key { command } => key::run(args, command).await,
         Command::Drill {
             command: DrillCommand::Run { .. },
         } => drill::run(args).await,

@@ -4,7 +4,7 @@ use lifeboat_document::Origin;
 use lifeboat_model::Severity;
 
 use super::Findings;
-use crate::keys::KeyRefs;
+use crate::keys::{KeyRefs, without_passphrase};
 use crate::paths::absolute;
 
 pub(super) fn check(findings: &mut Findings<'_>) {
@@ -18,6 +18,7 @@ pub(super) fn check(findings: &mut Findings<'_>) {
             &mut fresh.writer,
             &mut fresh.reader,
             &mut fresh.auditor,
+            &mut fresh.pruner,
             &mut fresh.root,
         ] {
             if slot.as_ref().is_some_and(|key| seen.contains(&key.origin)) {
@@ -35,7 +36,7 @@ pub(super) fn check(findings: &mut Findings<'_>) {
 fn beside_data(keys: &KeyRefs, findings: &mut Findings<'_>) {
     let config = findings.config;
     for (role, key) in keys.iter() {
-        let Some(file) = key.value.strip_prefix("file:") else {
+        let Some(file) = without_passphrase(&key.value).strip_prefix("file:") else {
             continue;
         };
         let path = absolute(&config.root, file);

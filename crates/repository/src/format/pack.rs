@@ -317,7 +317,8 @@ mod tests {
     use lifeboat_runtime::SeededEntropy;
 
     use super::*;
-    use crate::keys::{Role, RootSecret};
+    use crate::keys::RootSecret;
+    use crate::role::Role;
 
     const REPOSITORY: RepositoryId = RepositoryId::from_bytes([1; 16]);
 

@@ -27,6 +27,7 @@ use crate::layout::SnapshotName;
 use crate::lease::Lease;
 use crate::ledger::RunKind;
 use crate::repository::Repository;
+use crate::role::Action;
 pub(crate) use live::LiveWalk;
 use roots::Roots;
 use sessions::{Session, read_sessions};
@@ -85,8 +86,8 @@ struct Pruner<'a> {
 }
 
 impl Repository {
-    /// Deletes snapshots and whatever no snapshot needs. Needs any key, and the right to delete at
-    /// the store.
+    /// Deletes snapshots and whatever no snapshot needs. Needs the pruner key, and the right to
+    /// delete at the store; any key will do for a dry run.
     ///
     /// # Errors
     /// Fails if another prune is running, if a snapshot that stays is damaged (then nobody can
@@ -102,6 +103,7 @@ impl Repository {
             pruner.look().await?;
             return Ok(pruner.report);
         }
+        self.require(Action::Prune)?;
         pruner.lease = Some(self.lease(RunKind::Prune, &options.host).await?);
         let result = pruner.run().await;
         if let Some(lease) = pruner.lease.take() {

@@ -1,6 +1,7 @@
 //! The repository engine through its public API, on memory stores.
 
 mod faults;
+mod issued;
 mod keys;
 mod prune;
 mod repair;

@@ -65,7 +65,7 @@ async fn a_prune_frees_what_only_deleted_snapshots_needed() {
     let memory = Arc::new(MemoryStore::new("home"));
     let (bench, old, new, files) = two_snapshots(&memory).await;
     let before = bytes_of_packs(&*memory).await;
-    let repository = bench.open(Role::Auditor).await.unwrap();
+    let repository = bench.open(Role::Pruner).await.unwrap();
     let report = repository.prune(&delete(&[&old])).await.unwrap();
     assert_eq!(report.snapshots, 1);
     // The old large file went, and nothing else: frames that stay were moved, sealed as they were.
@@ -94,7 +94,7 @@ async fn a_dry_run_writes_nothing_and_says_what_would_go() {
         store: recorded.clone(),
         ..bench
     };
-    let repository = bench.open(Role::Auditor).await.unwrap();
+    let repository = bench.open(Role::Pruner).await.unwrap();
     let options = delete(&[&old]);
     let dry_run = PruneOptions {
         dry_run: true,
@@ -134,7 +134,7 @@ async fn interrupted_prune_loses_no_snapshot_and_hinders_no_later_one() {
                 store: faulty.clone(),
                 ..bench
             };
-            if let Ok(repository) = cut.open(Role::Auditor).await {
+            if let Ok(repository) = cut.open(Role::Pruner).await {
                 let _ = repository.prune(&delete(&[&old])).await;
             }
             let bench = Bench {
@@ -144,7 +144,7 @@ async fn interrupted_prune_loses_no_snapshot_and_hinders_no_later_one() {
             let context = format!("the prune {name} call {call}");
             assert_whole(&bench, &new, &files, &context).await;
             bench.clock.advance(Duration::from_secs(2 * 3600));
-            let repository = bench.open(Role::Auditor).await.unwrap();
+            let repository = bench.open(Role::Pruner).await.unwrap();
             repository.prune(&delete(&[&old])).await.unwrap();
             assert_whole(&bench, &new, &files, &context).await;
             let packs = count(&*memory, PACKS).await;
@@ -203,7 +203,7 @@ async fn a_writer_that_slept_through_a_prune_commits_something_whole_or_nothing(
             store: faulty.clone(),
             ..bench
         };
-        if let Ok(repository) = cut.open(Role::Auditor).await {
+        if let Ok(repository) = cut.open(Role::Pruner).await {
             let _ = repository.prune(&delete(&[&old])).await;
         }
         let bench = Bench {
@@ -238,7 +238,7 @@ async fn what_a_writer_wrote_down_before_it_died_is_committed_for_it() {
         let failed = dying.backup(&tree(call), BackupKind::Full).await.is_err();
         let there = count(&*memory, "snapshots/").await;
         bench.clock.advance(Duration::from_secs(2 * 3600));
-        let repository = bench.open(Role::Auditor).await.unwrap();
+        let repository = bench.open(Role::Pruner).await.unwrap();
         let report = repository.prune(&PruneOptions::default()).await.unwrap();
         if !failed {
             break;
@@ -262,7 +262,7 @@ async fn nothing_is_deleted_while_a_session_may_refer_to_it() {
     let memory = Arc::new(MemoryStore::new("home"));
     let (bench, old, new, files) = two_snapshots(&memory).await;
     let (writer, _) = writer_about_to_commit(&bench, &tree(1)).await;
-    let repository = bench.open(Role::Auditor).await.unwrap();
+    let repository = bench.open(Role::Pruner).await.unwrap();
     let report = repository.prune(&delete(&[&old])).await.unwrap();
     assert_eq!((report.snapshots, report.packs), (1, 0));
     assert!(
@@ -281,7 +281,7 @@ async fn a_second_prune_is_told_of_the_first() {
     let memory = Arc::new(MemoryStore::new("home"));
     let (bench, ..) = two_snapshots(&memory).await;
     let other = Lease::take(memory.clone(), &bench.world, RunKind::Prune, "other").await;
-    let repository = bench.open(Role::Auditor).await.unwrap();
+    let repository = bench.open(Role::Pruner).await.unwrap();
     let error = repository
         .prune(&PruneOptions::default())
         .await
@@ -301,7 +301,7 @@ async fn locked_objects_are_reported_and_stop_nothing() {
         store: Arc::new(FaultyStore::new(memory.clone(), plan)),
         ..bench
     };
-    let repository = bench.open(Role::Auditor).await.unwrap();
+    let repository = bench.open(Role::Pruner).await.unwrap();
     let error = repository.prune(&delete(&[&old])).await;
     // The prune's own lease cannot be removed either, but its work was done as far as it could be.
     assert!(error.is_ok_and(|report| !report.locked.is_empty() && report.packs == 0));
@@ -320,7 +320,7 @@ async fn a_damaged_snapshot_stops_a_prune_before_anything_is_marked() {
     let record = memory.get(&new.name().key()).await.unwrap();
     memory.tamper(&new.name().key(), record.slice(..record.len() / 2));
     let before = count(&*memory, PACKS).await;
-    let repository = bench.open(Role::Auditor).await.unwrap();
+    let repository = bench.open(Role::Pruner).await.unwrap();
     let error = repository.prune(&delete(&[&old])).await.unwrap_err();
     assert!(matches!(error, RepositoryError::Corrupt { .. }), "{error}");
     assert_eq!(count(&*memory, PACKS).await, before);
@@ -339,7 +339,7 @@ async fn many_small_packs_and_index_objects_are_joined() {
         let snapshot = bench.backup(&files, BackupKind::Incremental).await.unwrap();
         snapshots.push((snapshot, files));
     }
-    let repository = bench.open(Role::Auditor).await.unwrap();
+    let repository = bench.open(Role::Pruner).await.unwrap();
     let (packs, index) = (count(&*memory, PACKS).await, count(&*memory, INDEX).await);
     repository.prune(&PruneOptions::default()).await.unwrap();
     assert!(packs >= 40 && count(&*memory, PACKS).await == 2);

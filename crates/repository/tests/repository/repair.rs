@@ -34,7 +34,7 @@ async fn hash_named(store: &MemoryStore) -> Vec<ObjectKey> {
 #[tokio::test]
 async fn whatever_is_lost_or_damaged_comes_back_from_another_region() {
     let (bench, memory, replica, snapshot) = with_replica().await;
-    let auditor = bench.open(Role::Auditor).await.unwrap();
+    let auditor = bench.open(Role::Pruner).await.unwrap();
     let keys = hash_named(&memory).await;
     assert!(keys.len() >= 4);
     for key in keys {
@@ -82,7 +82,7 @@ async fn what_is_damaged_everywhere_is_left_as_it_is_and_told() {
     let half = memory.get(&key).await.unwrap().slice(..100);
     memory.tamper(&key, half.clone());
     replica.delete(&key).await.unwrap();
-    let auditor = bench.open(Role::Auditor).await.unwrap();
+    let auditor = bench.open(Role::Pruner).await.unwrap();
     let report = auditor
         .repair(VerifyLevel::Full, &[replica], false)
         .await
@@ -98,7 +98,7 @@ async fn an_index_that_nobody_has_is_made_anew_from_the_packs() {
         memory.delete(&meta.key).await.unwrap();
     }
     assert!(bench.restore(&snapshot).await.is_err());
-    let auditor = bench.open(Role::Auditor).await.unwrap();
+    let auditor = bench.open(Role::Pruner).await.unwrap();
     let report = auditor.repair(VerifyLevel::Full, &[], false).await.unwrap();
     assert!(report.reindexed >= 2, "{report:?}");
     assert_eq!(report.left.damage, []);
