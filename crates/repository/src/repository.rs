@@ -439,15 +439,7 @@ impl Repository {
 
     pub(crate) fn open_index(&self, bytes: &[u8]) -> Result<IndexV1, Flaw> {
         let index: IndexV1 = sealed::open(Kind::Index, self.id, self.keys.metadata(), bytes)?;
-        let sound = |pack: &IndexedPackV1| {
-            pack.size <= u64::from(u32::MAX)
-                && pack
-                    .directory
-                    .frames
-                    .iter()
-                    .all(crate::format::pack::FrameV1::is_sound)
-        };
-        if index.packs.iter().all(sound) {
+        if index.packs.iter().all(IndexedPackV1::is_sound) {
             Ok(index)
         } else {
             Err(Flaw::damaged("its numbers do not agree"))

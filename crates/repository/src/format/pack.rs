@@ -12,6 +12,7 @@ use lifeboat_model::{PackId, RepositoryId};
 use lifeboat_runtime::Entropy;
 use serde::{Deserialize, Serialize};
 
+use crate::compress::decompress;
 use crate::crypto::{Sealer, SymmetricKey, TAG_LEN};
 use crate::error::{Flaw, RepositoryError};
 use crate::format::{HEADER_LEN, Kind, header, parse_header};
@@ -195,8 +196,8 @@ impl FrameOpener {
             return Ok(sealed);
         }
         let raw_len = frame.raw_len.min(FRAME_RAW_MAX) as usize;
-        zstd::bulk::decompress(&sealed[..plain], raw_len)
-            .map_err(|_| Flaw::damaged(format!("frame {number} does not decompress")))
+        decompress(&sealed[..plain], raw_len)
+            .ok_or_else(|| Flaw::damaged(format!("frame {number} does not decompress")))
     }
 }
 
@@ -225,17 +226,28 @@ pub(crate) fn read_directory(
     let plain = sealer
         .open(DIRECTORY_NUMBER, &mut sealed)
         .ok_or_else(|| Flaw::damaged("its directory is not authentic"))?;
-    let directory: DirectoryV1 =
-        postcard::from_bytes(plain).map_err(|_| Flaw::damaged("its directory cannot be read"))?;
-    let frames: u64 = directory
-        .frames
-        .iter()
-        .map(|frame| u64::from(frame.stored_len))
-        .sum();
-    if HEADER_LEN as u64 + frames != start as u64 {
-        return Err(Flaw::damaged("its directory does not fit its length"));
+    DirectoryV1::read(plain, start as u64)
+}
+
+impl DirectoryV1 {
+    /// Reads a directory that begins at byte `start` of its pack.
+    pub(crate) fn read(plain: &[u8], start: u64) -> Result<Self, Flaw> {
+        let (directory, rest) = postcard::take_from_bytes::<Self>(plain)
+            .map_err(|_| Flaw::damaged("its directory cannot be read"))?;
+        if directory.frames_end() != start || !rest.is_empty() {
+            return Err(Flaw::damaged("its directory does not fit its length"));
+        }
+        if !directory.frames.iter().all(FrameV1::is_sound) {
+            return Err(Flaw::damaged("its directory's numbers do not agree"));
+        }
+        Ok(directory)
     }
-    Ok(directory)
+
+    /// Returns the byte of the pack after the last frame.
+    pub(crate) fn frames_end(&self) -> u64 {
+        let frames = self.frames.iter().map(|frame| u64::from(frame.stored_len));
+        HEADER_LEN as u64 + frames.sum::<u64>()
+    }
 }
 
 impl FrameV1 {
@@ -302,6 +314,27 @@ mod tests {
                 read_directory(pack.kind, REPOSITORY, writer.metadata(), &pack.bytes).unwrap();
             assert_eq!(directory.frames.len(), 2);
         }
+    }
+
+    #[test]
+    fn a_directory_whose_numbers_disagree_is_refused() {
+        let directory = pack(PackKind::Data).directory;
+        let read = |directory: &DirectoryV1, start| {
+            let plain = postcard::to_allocvec(directory).unwrap();
+            DirectoryV1::read(&plain, start).map(|_| ())
+        };
+        let end = directory.frames_end();
+        assert_eq!(read(&directory, end), Ok(()));
+        assert!(read(&directory, end + 1).is_err());
+        let mut wrong = directory.clone();
+        wrong.frames[0].raw_len += 1;
+        assert!(read(&wrong, end).is_err(), "chunks do not add up");
+        let mut longer = postcard::to_allocvec(&directory).unwrap();
+        longer.push(0);
+        assert!(
+            DirectoryV1::read(&longer, end).is_err(),
+            "bytes are left over"
+        );
     }
 
     #[test]
