@@ -12,7 +12,11 @@ pub fn show(problems: &Problems) {
         assert!(!problem.to_string().is_empty());
         if let Some(text) = problems.text_of(&problem.file) {
             let shown = text.get(problem.span.clone());
-            assert!(shown.is_some(), "{problem} is at {:?} of {text:?}", problem.span);
+            assert!(
+                shown.is_some(),
+                "{problem} is at {:?} of {text:?}",
+                problem.span
+            );
         }
     }
 }

@@ -8,7 +8,9 @@ libfuzzer_sys::fuzz_target!(|text: &str| {
     let mut parts = text.split('\0');
     let base = parts.next().unwrap_or_default();
     let environment = parts.next().unwrap_or_default();
-    let flag = parts.next().map(|value| ("source.files.path".to_owned(), value.to_owned()));
+    let flag = parts
+        .next()
+        .map(|value| ("source.files.path".to_owned(), value.to_owned()));
     let flags: Vec<_> = flag.into_iter().collect();
     in_project(base, environment, |root| {
         match Config::load(root, &[], &flags) {

@@ -88,6 +88,9 @@ pub(crate) fn run(request: &Request) -> Result<(), String> {
     };
     let mut notes = Vec::new();
     let peers = gather(request, &bench.join("homes"), &mut notes)?;
+    if peers.is_empty() {
+        return Err("there is no tool to measure".to_owned());
+    }
     let tree = match &request.tree {
         Some(given) => Tree::copy_of(given, bench.join(format!("tree-{}", label(given))))?,
         None => Tree::standard(bench.join("tree"))?,
@@ -100,6 +103,11 @@ pub(crate) fn run(request: &Request) -> Result<(), String> {
         bench.round(number)?;
     }
     let limits = limits.into_iter().chain([bench.copies()]).collect();
+    notes.extend_from_slice(bench.notes());
+    // The page is for others, whose folders have other names.
+    let here = absolute(Path::new("."))?.display().to_string();
+    let notes = notes.iter().map(|note| note.replace(&here, ".")).collect();
+    let rows: Vec<Row> = bench.rows();
     let facts = Facts {
         date: clock::today()?,
         machine: limits::machine(),
@@ -115,7 +123,6 @@ pub(crate) fn run(request: &Request) -> Result<(), String> {
         limits,
         commands: bench.commands(),
     };
-    let rows: Vec<Row> = bench.rows();
     bench.clear()?;
     fs::write(&out, report::page(&facts, &rows))
         .map_err(|error| format!("`{}`: {error}", out.display()))?;

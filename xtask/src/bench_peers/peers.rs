@@ -129,10 +129,9 @@ impl Peer {
         let output = Command::new(&program).arg(flag).output();
         let output = output.map_err(|error| format!("`{}`: {error}", program.display()))?;
         let text = String::from_utf8_lossy(&output.stdout);
-        let version = text.split_whitespace().nth(1).unwrap_or("?");
         Ok(Self {
             tool,
-            version: version.trim_start_matches([',', 'v']).to_owned(),
+            version: version_in(&text).to_owned(),
             program,
             home: homes.join(tool.name()),
         })
@@ -262,6 +261,13 @@ impl Peer {
     }
 }
 
+/// Takes the number out of `restic 0.14.0 compiled with …` or `bupstash-0.12.0`.
+fn version_in(text: &str) -> &str {
+    let from_digit = text.find(|c: char| c.is_ascii_digit());
+    let rest = from_digit.map_or("?", |start| &text[start..]);
+    rest.split_whitespace().next().unwrap_or("?")
+}
+
 fn text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
@@ -283,6 +289,13 @@ fn project_files(repository: &Path, tree: &Path) -> (String, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn versions_are_found_in_what_tools_say() {
+        assert_eq!(version_in("restic 0.14.0 compiled with go1.19.8"), "0.14.0");
+        assert_eq!(version_in("bupstash-0.12.0\n"), "0.12.0");
+        assert_eq!(version_in(""), "?");
+    }
 
     #[test]
     fn every_tool_does_the_same_steps_in_its_own_home() {

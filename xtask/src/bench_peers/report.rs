@@ -76,7 +76,7 @@ fn line(page: &mut String, text: &str) {
 fn head(page: &mut String, facts: &Facts) {
     let share = 100.0 * facts.change.files as f64 / facts.files.max(1) as f64;
     let text = format!(
-        "# {}: beside peers\n\n{}. Medians of {} rounds; in each round every tool does a step before any \
+        "# {}: beside peers\n\n{}. Rounds: {}, given as medians; in each every tool does a step before any \
          does the next, and the order turns. Repositories are new, the page cache is warm. Absolute times \
          on such machines are noise: compare within this run.\n\nThe tree: {}. Changed: {} files \
          ({share:.1} %), which hold {:.1} MB, a few bytes in each.\n",

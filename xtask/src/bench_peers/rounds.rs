@@ -1,21 +1,25 @@
 //! Rounds: every tool does a step, then every tool the next.
 //!
-//! Nothing is deleted between two measurements: memory that a deletion frees can be slow to touch
-//! again, and the next tool would pay for it. Old output is moved aside and deleted between rounds.
+//! Nothing is deleted within a round: memory that a deletion frees can be slow to touch again, and
+//! the next tool would pay for it. Between rounds old output is moved aside while the disk has room.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use super::clock::Stopwatch;
 use super::measure::{Run, middle, sync};
-use super::peers::{Peer, Step};
+use super::peers::{Peer, Step, Tool};
 use super::report::{Rounds, Row};
 use super::tree::{Change, Tree, copy, walk};
 
 /// Between a change of the tree and the next backup: a file that was changed only just now cannot
 /// be told from one that is still changing, and tools read it again the next time.
 const REST: Duration = Duration::from_secs(3);
+
+/// What a round leaves in the bench's folder.
+const LEFT_BEHIND: [&str; 3] = ["repositories", "restored", "homes"];
 
 /// The state of a whole run.
 pub(super) struct Bench<'a> {
@@ -24,6 +28,7 @@ pub(super) struct Bench<'a> {
     peers: Vec<(Peer, Rounds)>,
     copies: Vec<f64>,
     change: Change,
+    notes: Vec<String>,
 }
 
 impl<'a> Bench<'a> {
@@ -35,43 +40,85 @@ impl<'a> Bench<'a> {
             peers: peers.collect(),
             copies: Vec::new(),
             change: Change::default(),
+            notes: Vec::new(),
         }
     }
 
     /// Runs one round and leaves the tree as it was.
     pub(super) fn round(&mut self, number: u32) -> Result<(), String> {
         println!("\n==> round {}", number + 1);
-        self.clear()?;
+        self.make_room(number)?;
         // Who comes first finds other caches than who comes last.
-        self.peers.rotate_left(usize::from(number > 0));
-        for at in 0..self.peers.len() {
-            self.create(at)?;
-        }
+        let first = number as usize % self.peers.len();
+        self.peers.rotate_left(first.min(1));
+        self.in_turn(|bench, at| bench.create(at))?;
         self.tree.read_all()?;
         std::thread::sleep(REST);
-        for step in Step::ALL {
-            if step == Step::Changed {
-                self.change = self.tree.flip()?;
-                std::thread::sleep(REST);
-            }
-            let backed_up = (0..self.peers.len()).try_for_each(|at| self.backup(at, step));
-            // The tree must not stay changed for the next run.
-            if step == Step::Changed || backed_up.is_err() {
-                self.change_back(step)?;
-            }
-            backed_up?;
+        for step in [Step::First, Step::Unchanged] {
+            self.in_turn(|bench, at| bench.backup(at, step))?;
         }
-        for at in 0..self.peers.len() {
-            self.restore(at)?;
-        }
+        self.change = self.tree.flip()?;
+        std::thread::sleep(REST);
+        let backed_up = self.in_turn(|bench, at| bench.backup(at, Step::Changed));
+        // Restored is the changed tree; it has the same length.
+        let restored = backed_up.and_then(|()| self.in_turn(Self::restore));
+        self.tree.flip()?;
+        restored?;
         self.copy_tree()
     }
 
-    fn change_back(&self, step: Step) -> Result<(), String> {
-        match step {
-            Step::Changed => self.tree.flip().map(drop),
-            Step::First | Step::Unchanged => Ok(()),
+    /// Lets every tool do `work`. A peer that cannot is left out from there on, loudly.
+    fn in_turn(
+        &mut self,
+        mut work: impl FnMut(&mut Self, usize) -> Result<(), String>,
+    ) -> Result<(), String> {
+        let mut at = 0;
+        while at < self.peers.len() {
+            let Err(problem) = work(self, at) else {
+                at += 1;
+                continue;
+            };
+            let tool = self.peers[at].0.tool;
+            if tool == Tool::Lifeboat {
+                return Err(problem);
+            }
+            eprintln!("SKIPPED: {} from here on, because {problem}", tool.name());
+            let first = problem.lines().next().unwrap_or_default();
+            self.notes.push(format!("{} failed: {first}", tool.name()));
+            self.peers.remove(at);
         }
+        match self.peers.is_empty() {
+            true => Err("no tool is left to measure".to_owned()),
+            false => Ok(()),
+        }
+    }
+
+    /// Moves what the round before left aside, or deletes everything if another does not fit.
+    fn make_room(&mut self, number: u32) -> Result<(), String> {
+        if number == 0 {
+            return self.clear();
+        }
+        let round = self.tree.bytes() * (3 * self.peers.len() as u64 + 2) / 2;
+        if free_bytes(&self.folder)? < round {
+            self.notes.push(format!(
+                "before round {} old output was deleted",
+                number + 1
+            ));
+            return self.clear();
+        }
+        let aside = self.folder.join("aside").join(number.to_string());
+        fs::create_dir_all(&aside).map_err(|error| format!("`{}`: {error}", aside.display()))?;
+        for name in LEFT_BEHIND {
+            let folder = self.folder.join(name);
+            fs::rename(&folder, aside.join(name))
+                .map_err(|error| format!("`{}`: {error}", folder.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Returns what people should know beside the figures.
+    pub(super) fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     fn repository(&self, peer: &Peer) -> PathBuf {
@@ -168,7 +215,7 @@ impl<'a> Bench<'a> {
 
     /// Deletes what rounds left behind.
     pub(super) fn clear(&self) -> Result<(), String> {
-        for name in ["repositories", "restored", "homes"] {
+        for name in LEFT_BEHIND.iter().chain(&["aside"]) {
             let folder = self.folder.join(name);
             if folder.exists() {
                 fs::remove_dir_all(&folder)
@@ -217,6 +264,21 @@ impl<'a> Bench<'a> {
         runs.push(peer.restore(&repository, &self.output(peer)));
         runs
     }
+}
+
+/// Returns how many bytes the disk that `folder` lies on can still take.
+fn free_bytes(folder: &Path) -> Result<u64, String> {
+    let output = Command::new("df")
+        .args(["--output=avail", "-B1"])
+        .arg(folder)
+        .output()
+        .map_err(|error| format!("failed to start `df`: {error}"))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let number = text
+        .lines()
+        .nth(1)
+        .and_then(|line| line.trim().parse().ok());
+    number.ok_or_else(|| format!("`df {}` names no number", folder.display()))
 }
 
 /// Returns the length of all files below `folder` together; 0 if there is none.
