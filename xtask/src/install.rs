@@ -1,6 +1,6 @@
 //! Finds the servers and tools that the tests talk to, and installs the missing ones where it can.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Something the tests run, and the Debian packages that bring it.
@@ -38,10 +38,10 @@ pub(crate) fn servers() -> Result<(), String> {
     }
     let packages = missing.iter().flat_map(|tool| tool.packages).copied();
     let packages: Vec<&str> = packages.collect();
-    let Err(problem) = install(&packages) else {
+    let Err(problem) = debian_packages(&packages) else {
         return recheck(&missing);
     };
-    if servers_are_required() {
+    if is_required("REQUIRE_SERVERS") {
         return Err(format!(
             "{problem}\nREQUIRE_SERVERS=1 is set, so the tests cannot go without"
         ));
@@ -62,7 +62,8 @@ fn recheck(installed: &[&Tool]) -> Result<(), String> {
     }
 }
 
-fn install(packages: &[&str]) -> Result<(), String> {
+/// Installs Debian packages, if this is a system and a user that can.
+pub(crate) fn debian_packages(packages: &[&str]) -> Result<(), String> {
     if !in_path("apt-get") {
         return Err(advice(packages));
     }
@@ -130,17 +131,22 @@ fn debian_initdb(root: &Path) -> bool {
     clippy::disallowed_methods,
     reason = "a program for a terminal reads its own PATH"
 )]
-fn in_path(program: &str) -> bool {
+pub(crate) fn find_in_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+    let mut programs = std::env::split_paths(&path).map(|folder| folder.join(program));
+    programs.find(|program| program.is_file())
+}
+
+fn in_path(program: &str) -> bool {
+    find_in_path(program).is_some()
 }
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "the switch is documented as a variable"
+    reason = "the switches are documented as variables"
 )]
-fn servers_are_required() -> bool {
-    std::env::var_os("REQUIRE_SERVERS").is_some_and(|value| value == "1")
+pub(crate) fn is_required(switch: &str) -> bool {
+    std::env::var_os(switch).is_some_and(|value| value == "1")
 }
 
 fn is_root() -> bool {
@@ -150,7 +156,23 @@ fn is_root() -> bool {
         .is_ok_and(|output| output.stdout.trim_ascii() == b"0")
 }
 
-fn succeeds(program: &str, args: &[&str]) -> bool {
+/// Installs a program of the registry for the user; `options` are the crate and what goes with it.
+pub(crate) fn cargo_install(options: &[&str]) -> Result<(), String> {
+    let line = format!("cargo install --locked {}", options.join(" "));
+    println!("running: {line}");
+    let status = Command::new("cargo")
+        .args(line.split(' ').skip(1))
+        .stdin(Stdio::null())
+        .status()
+        .map_err(|error| format!("failed to start `cargo`: {error}"))?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("`{line}` failed: {status}"))
+    }
+}
+
+pub(crate) fn succeeds(program: &str, args: &[&str]) -> bool {
     Command::new(program)
         .args(args)
         .stdin(Stdio::null())

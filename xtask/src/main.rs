@@ -8,6 +8,8 @@
     reason = "a program for a terminal"
 )]
 
+mod bench_peers;
+mod fuzz;
 mod install;
 mod steps;
 
@@ -17,13 +19,31 @@ use steps::{STEPS, Step};
 
 const USAGE: &str = "\
 Usage: cargo xtask test [--only <step>] [--skip-install]
+       cargo xtask fuzz [--seconds <n>] [<target>...] | --write-seeds
+       cargo xtask bench-peers [--tree <folder>] [--only <tool>,...] [--runs <n>] [--out <file>]
+                               [--lifeboat <program>] [--peers <folder>]
 
-Installs the servers that the tests need, then runs fmt, clippy, test and doc.
+test: installs the servers that the tests need, then runs fmt, clippy, test, doc and fuzz.
 
-  --only <step>     run this step alone: fmt, clippy, test or doc
+  --only <step>     run this step alone: fmt, clippy, test, doc or fuzz
   --skip-install    do not look for missing servers
 
-With REQUIRE_SERVERS=1 in the environment a missing server is a failure.";
+fuzz: builds the fuzz targets and runs each, or those named.
+
+  --seconds <n>     run each for so long (10)
+  --write-seeds     write fuzz/seeds anew, after a change of the stored format
+
+bench-peers: installs other backup tools and measures the same work with each.
+
+  --tree <folder>   work on a copy of this folder; by default on one of 2.5 GB that is made once
+  --only <tool>,... only these of: lifeboat, restic, rustic, borg, bupstash, conserve
+  --runs <n>        medians of so many rounds (3)
+  --out <file>      where to write the page (benches/results/<date>-peers.md)
+  --lifeboat <program>  measure this one instead of building a release
+  --peers <folder>  where to look for tools first (target/peers/bin)
+
+With REQUIRE_SERVERS=1 in the environment a missing server is a failure, with REQUIRE_FUZZ=1 a
+missing nightly toolchain or cargo-fuzz.";
 
 /// What `cargo xtask test` was asked to do.
 #[derive(Debug, PartialEq, Eq)]
@@ -47,19 +67,44 @@ fn main() -> ExitCode {
         println!("{USAGE}");
         return ExitCode::SUCCESS;
     }
-    let request = match parse(&args) {
-        Ok(request) => request,
+    if args[0] == bench_peers::MEASURED {
+        return bench_peers::measured(&args[1..]);
+    }
+    let task = match parse_task(&args) {
+        Ok(task) => task,
         Err(problem) => {
             eprintln!("error: {problem}\n\n{USAGE}");
             return ExitCode::from(2);
         }
     };
-    match run(&request) {
+    let done = match &task {
+        Task::Test(request) => run(request),
+        Task::Fuzz(request) => fuzz::run(request),
+        Task::BenchPeers(request) => bench_peers::run(request),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
             eprintln!("\nerror: {problem}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// What was asked for.
+enum Task {
+    Test(Request),
+    Fuzz(fuzz::Request),
+    BenchPeers(bench_peers::Request),
+}
+
+fn parse_task(args: &[String]) -> Result<Task, String> {
+    match args.split_first() {
+        Some((task, rest)) if task == "fuzz" => fuzz::parse(rest).map(Task::Fuzz),
+        Some((task, rest)) if task == "bench-peers" => {
+            bench_peers::parse(rest).map(Task::BenchPeers)
+        }
+        _ => parse(args).map(Task::Test),
     }
 }
 
@@ -113,7 +158,7 @@ mod tests {
         let request = parsed("test").unwrap();
         assert_eq!(request.install, Install::WhatIsMissing);
         let names: Vec<_> = request.steps.iter().map(|step| step.name).collect();
-        assert_eq!(names, ["fmt", "clippy", "test", "doc"]);
+        assert_eq!(names, ["fmt", "clippy", "test", "doc", "fuzz"]);
     }
 
     #[test]

@@ -34,6 +34,11 @@ pub(crate) const STEPS: &[Step] = &[
         args: "doc --workspace --no-deps --locked",
         env: Some(("RUSTDOCFLAGS", "-D warnings")),
     },
+    Step {
+        name: "fuzz",
+        args: "xtask fuzz --seconds 5",
+        env: None,
+    },
 ];
 
 /// Returns the step called `name`, as a list of one.
@@ -42,7 +47,7 @@ pub(crate) fn named(name: &str) -> Result<&'static [Step], String> {
         .iter()
         .position(|step| step.name == name)
         .map(|at| &STEPS[at..=at])
-        .ok_or_else(|| format!("`{name}` is not a step; one of: fmt, clippy, test, doc"))
+        .ok_or_else(|| format!("`{name}` is not a step; one of: fmt, clippy, test, doc, fuzz"))
 }
 
 impl Step {

@@ -44,6 +44,21 @@ pub(crate) fn compress_frame(raw: Vec<u8>, chunks: Vec<([u8; 32], u32)>) -> Fram
     }
 }
 
+/// What one zstd block gives at most (RFC 8878, 3.1.1.2.4), and the fewest bytes it takes itself.
+const BLOCK_RAW_MAX: usize = 128 << 10;
+const BLOCK_STORED_MIN: usize = 4;
+
+/// Decompresses what is said to have `raw_len` bytes; `None` if it has not.
+///
+/// A length that so few bytes cannot hold is refused before memory is taken for it.
+pub(crate) fn decompress(compressed: &[u8], raw_len: usize) -> Option<Vec<u8>> {
+    if raw_len / BLOCK_RAW_MAX > compressed.len() / BLOCK_STORED_MIN {
+        return None;
+    }
+    let raw = zstd::bulk::decompress(compressed, raw_len).ok()?;
+    (raw.len() == raw_len).then_some(raw)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -58,5 +73,15 @@ mod tests {
         let frame = compress_frame(noise.clone(), vec![]);
         assert!(!frame.compressed && frame.bytes == noise);
         assert!(!compress_frame(Vec::new(), vec![]).compressed);
+    }
+
+    #[test]
+    fn only_the_length_that_was_compressed_is_believed() {
+        let zeros = vec![0; 32 << 20];
+        let frame = compress_frame(zeros.clone(), vec![]);
+        assert!(decompress(&frame.bytes, zeros.len()) == Some(zeros.clone()));
+        assert!(decompress(&frame.bytes, zeros.len() + 1).is_none());
+        assert!(decompress(&frame.bytes, zeros.len() - 1).is_none());
+        assert!(decompress(&frame.bytes[..20], zeros.len()).is_none());
     }
 }

@@ -119,9 +119,9 @@ impl Repository {
     ) -> Result<(IndexPublic, Vec<IndexedPackV1>), Flaw> {
         let index: IndexV1 = sealed::open(Kind::Index, self.id, self.keys.metadata(), bytes)?;
         let public = IndexPublic::from_bytes(sealed::public(Kind::Index, bytes)?)?;
-        let sound =
-            |pack: &IndexedPackV1| pack.size <= u64::from(u32::MAX) && pack.directory.is_sound();
-        if index.packs.iter().all(sound) {
+        // Who has no key goes by the public part, so the two must not differ.
+        let named = IndexPublic::of(&index.packs).packs == public.packs;
+        if named && index.packs.iter().all(IndexedPackV1::is_sound) {
             Ok((public, index.packs))
         } else {
             Err(Flaw::damaged("its numbers do not agree"))

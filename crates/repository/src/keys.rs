@@ -34,9 +34,10 @@ impl RootSecret {
 
     /// Reports whether the text begins as a recovery code does.
     pub fn is_recovery_code(text: &SecretBytes) -> bool {
-        let start = text.expose().trim_ascii_start();
-        let prefix = start.get(..ROOT_PREFIX.len());
-        prefix.is_some_and(|start| start.eq_ignore_ascii_case(ROOT_PREFIX.as_bytes()))
+        // Trimmed as the reader below does: a copied text may begin with a no-break space.
+        let text = std::str::from_utf8(text.expose()).unwrap_or_default();
+        let prefix = text.trim_start().get(..ROOT_PREFIX.len());
+        prefix.is_some_and(|start| start.eq_ignore_ascii_case(ROOT_PREFIX))
     }
 
     /// Reads the printed form; case, spaces and dashes do not matter.
@@ -342,6 +343,16 @@ mod tests {
         let last = if code.ends_with('7') { '8' } else { '7' };
         let typo = format!("{}{last}", &code[..code.len() - 1]);
         assert!(RootSecret::from_recovery_code(&SecretBytes::new(typo.into_bytes())).is_err());
+    }
+
+    #[test]
+    fn a_recovery_code_is_known_as_one_whatever_blanks_stand_before_it() {
+        let code = RootSecret::generate(&SeededEntropy::new(1)).recovery_code();
+        for blanks in ["", "\r\n ", "\u{a0}"] {
+            let text = SecretBytes::new([blanks.as_bytes(), code.expose()].concat());
+            assert!(RootSecret::is_recovery_code(&text), "{blanks:?}");
+            assert!(RootSecret::from_recovery_code(&text).is_ok(), "{blanks:?}");
+        }
     }
 
     #[test]

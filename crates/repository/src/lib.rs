@@ -12,6 +12,8 @@ mod crypto;
 mod error;
 mod fetch;
 mod format;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod index_catalog;
 mod index_store;
 mod key_object;

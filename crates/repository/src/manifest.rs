@@ -202,7 +202,8 @@ impl Manifest {
             EntryKind::File { size } => size,
             _ => 0,
         };
-        self.entries.iter().map(size).sum()
+        // Holes cost nothing, so a sum of sizes need not fit.
+        self.entries.iter().map(size).fold(0, u64::saturating_add)
     }
 
     /// Fetches the content of some files, each given as (the caller's number for it, number of the

@@ -41,6 +41,13 @@ impl IndexedPackV1 {
         let chunks = self.directory.frames.iter().flat_map(|frame| &frame.chunks);
         chunks.map(|(id, _)| ChunkId::from_bytes(*id))
     }
+
+    /// Reports whether the pack's numbers agree with each other: places in it are 32-bit numbers.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.size <= u64::from(u32::MAX)
+            && self.directory.frames_end() <= self.size
+            && self.directory.is_sound()
+    }
 }
 
 /// The first bytes of an index object's name: enough to tell them apart.
@@ -112,6 +119,34 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::format::pack::FrameV1;
+
+    #[test]
+    fn frames_that_reach_beyond_their_pack_are_not_sound() {
+        let frame = |stored_len| FrameV1 {
+            stored_len,
+            raw_len: 0,
+            compressed: false,
+            origin: 0,
+            number: 0,
+            chunks: Vec::new(),
+        };
+        let mut pack = IndexedPackV1 {
+            id: [1; 32],
+            size: 1000,
+            metadata: false,
+            directory: DirectoryV1 {
+                origins: vec![[0; 32]],
+                frames: vec![frame(500), frame(452)],
+            },
+        };
+        assert!(pack.is_sound());
+        pack.size = 999;
+        assert!(!pack.is_sound(), "the last frame ends beyond the pack");
+        // Two of these wrap around in 32 bits, and the pack would seem to hold them.
+        pack.directory.frames = vec![frame(u32::MAX), frame(u32::MAX)];
+        assert!(!pack.is_sound());
+    }
 
     proptest! {
         #[test]

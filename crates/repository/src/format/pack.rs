@@ -15,6 +15,7 @@ use lifeboat_model::{PackId, RepositoryId};
 use lifeboat_runtime::Entropy;
 use serde::{Deserialize, Serialize};
 
+use crate::compress::decompress;
 use crate::crypto::{Sealer, SymmetricKey, TAG_LEN};
 use crate::error::{Flaw, RepositoryError};
 use crate::format::{HEADER_LEN, Kind, header, parse_header};
@@ -249,8 +250,8 @@ impl FrameOpener {
             return Ok(sealed);
         }
         let raw_len = frame.raw_len.min(FRAME_RAW_MAX) as usize;
-        zstd::bulk::decompress(&sealed[..plain], raw_len)
-            .map_err(|_| Flaw::damaged(format!("frame {number} does not decompress")))
+        decompress(&sealed[..plain], raw_len)
+            .ok_or_else(|| Flaw::damaged(format!("frame {number} does not decompress")))
     }
 }
 
@@ -279,20 +280,30 @@ pub(crate) fn read_directory(
     let plain = sealer
         .open(DIRECTORY_NUMBER, &mut sealed)
         .ok_or_else(|| Flaw::damaged("its directory is not authentic"))?;
-    let directory: DirectoryV1 =
-        postcard::from_bytes(plain).map_err(|_| Flaw::damaged("its directory cannot be read"))?;
-    let frames: u64 = directory
-        .frames
-        .iter()
-        .map(|frame| u64::from(frame.stored_len))
-        .sum();
-    if HEADER_LEN as u64 + frames != start as u64 || directory.origins.first() != Some(&salt) {
-        return Err(Flaw::damaged("its directory does not fit the pack"));
-    }
-    Ok(directory)
+    DirectoryV1::read(plain, start as u64, &salt)
 }
 
 impl DirectoryV1 {
+    /// Reads a directory that begins at byte `start` of the pack with this salt.
+    pub(crate) fn read(plain: &[u8], start: u64, salt: &[u8; 32]) -> Result<Self, Flaw> {
+        let (directory, rest) = postcard::take_from_bytes::<Self>(plain)
+            .map_err(|_| Flaw::damaged("its directory cannot be read"))?;
+        let own_salt = directory.origins.first() == Some(salt);
+        if directory.frames_end() != start || !rest.is_empty() || !own_salt {
+            return Err(Flaw::damaged("its directory does not fit the pack"));
+        }
+        if !directory.is_sound() {
+            return Err(Flaw::damaged("its directory's numbers do not agree"));
+        }
+        Ok(directory)
+    }
+
+    /// Returns the byte of the pack after the last frame.
+    pub(crate) fn frames_end(&self) -> u64 {
+        let frames = self.frames.iter().map(|frame| u64::from(frame.stored_len));
+        HEADER_LEN as u64 + frames.sum::<u64>()
+    }
+
     /// Reports whether the directory's numbers agree with each other.
     pub(crate) fn is_sound(&self) -> bool {
         let known = |frame: &FrameV1| (frame.origin as usize) < self.origins.len();
@@ -397,6 +408,27 @@ mod tests {
                 read_directory(pack.kind, REPOSITORY, writer.metadata(), &pack.bytes).unwrap();
             assert_eq!(directory.frames.len(), 2);
         }
+    }
+
+    #[test]
+    fn a_directory_whose_numbers_disagree_is_refused() {
+        let directory = pack(PackKind::Data).directory;
+        let read = |directory: &DirectoryV1, start| {
+            let plain = postcard::to_allocvec(directory).unwrap();
+            DirectoryV1::read(&plain, start, &directory.origins[0]).map(|_| ())
+        };
+        let end = directory.frames_end();
+        assert_eq!(read(&directory, end), Ok(()));
+        assert!(read(&directory, end + 1).is_err());
+        let mut wrong = directory.clone();
+        wrong.frames[0].raw_len += 1;
+        assert!(read(&wrong, end).is_err(), "chunks do not add up");
+        let mut longer = postcard::to_allocvec(&directory).unwrap();
+        longer.push(0);
+        assert!(
+            DirectoryV1::read(&longer, end, &directory.origins[0]).is_err(),
+            "bytes are left over"
+        );
     }
 
     #[test]

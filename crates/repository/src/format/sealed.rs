@@ -10,6 +10,7 @@ use lifeboat_runtime::Entropy;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::compress::decompress;
 use crate::crypto::{Sealer, SymmetricKey};
 use crate::error::Flaw;
 use crate::format::{HEADER_LEN, Kind, header, parse_header};
@@ -81,14 +82,26 @@ fn pack_body<T: Serialize>(body: &T) -> Vec<u8> {
 }
 
 fn unpack_body<T: DeserializeOwned>(plain: &[u8]) -> Result<T, Flaw> {
-    let broken = || Flaw::damaged("its body cannot be read");
+    read_body(&decompress_body(plain)?)
+}
+
+fn broken() -> Flaw {
+    Flaw::damaged("its body cannot be read")
+}
+
+/// Decompresses what was sealed.
+pub(crate) fn decompress_body(plain: &[u8]) -> Result<Vec<u8>, Flaw> {
     let (len, compressed) = plain.split_first_chunk().ok_or_else(broken)?;
     let raw_len = u32::from_le_bytes(*len) as usize;
     if raw_len > RAW_LEN_MAX {
         return Err(broken());
     }
-    let raw = zstd::bulk::decompress(compressed, raw_len).map_err(|_| broken())?;
-    let (body, rest) = postcard::take_from_bytes(&raw).map_err(|_| broken())?;
+    decompress(compressed, raw_len).ok_or_else(broken)
+}
+
+/// Reads a body that was decompressed, to its last byte.
+pub(crate) fn read_body<T: DeserializeOwned>(raw: &[u8]) -> Result<T, Flaw> {
+    let (body, rest) = postcard::take_from_bytes(raw).map_err(|_| broken())?;
     if rest.is_empty() {
         Ok(body)
     } else {

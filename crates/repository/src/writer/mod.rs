@@ -2,7 +2,7 @@
 
 mod cutter;
 mod paged;
-mod pages;
+pub(crate) mod pages;
 mod parent;
 mod pipeline;
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use lifeboat_model::{Entry, EntryKind, EntryPath};
 
 use super::pages::{BlockExtents, PAGE_HASH_LEN};
@@ -49,7 +50,7 @@ impl Parent {
         &mut self,
         entry: &Entry,
     ) -> Result<Option<StoredEntry>, RepositoryError> {
-        let rested_until = nanoseconds(self.snapshot.started) - REST.as_nanos() as i64;
+        let rested_until = rested_until(self.snapshot.started);
         let Some(stored) = self.find(&entry.path).await? else {
             return Ok(None);
         };
@@ -115,6 +116,12 @@ impl Parent {
     }
 }
 
+/// Returns the last instant, in nanoseconds, at which a change was surely seen by a parent that
+/// began then.
+fn rested_until(began: Timestamp) -> i64 {
+    nanoseconds(began).saturating_sub(REST.as_nanos() as i64)
+}
+
 /// A database file in the parent: its extents and page hashes, both read front to back.
 pub(super) struct PagedParent {
     pub(super) chunks: Vec<ChunkRef>,
@@ -146,5 +153,20 @@ impl PagedParent {
         }
         let rest = self.hashes.split_off(len.min(self.hashes.len()));
         Ok(std::mem::replace(&mut self.hashes, rest))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_instant_that_a_record_can_hold_is_too_early_to_compare_with() {
+        let earliest = Timestamp::from_nanosecond(i128::from(i64::MIN)).unwrap();
+        assert_eq!(rested_until(earliest), i64::MIN);
+        assert_eq!(
+            rested_until(Timestamp::from_second(3).unwrap()),
+            1_000_000_000
+        );
     }
 }

@@ -1,0 +1,95 @@
+//! What the machine itself does: the floor below which no tool can be.
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::Path;
+use std::process::Command;
+
+use super::clock::Stopwatch;
+use super::measure::sync;
+use super::tree::Tree;
+
+const WRITTEN: u64 = 1 << 30;
+
+/// Measures the disk here, and the arithmetic with the program `benches/limits.rs`.
+///
+/// The latter is built with `profile`.
+pub(super) fn measure(
+    tree: &Tree,
+    folder: &Path,
+    profile: &str,
+) -> Result<Vec<(String, String)>, String> {
+    let mut limits = arithmetic(profile)?;
+    tree.read_all()?;
+    let watch = Stopwatch::start();
+    let bytes = tree.read_all()?;
+    let secs = watch.secs();
+    let speed = bytes as f64 / 1e9 / secs.max(1e-9);
+    limits.push((
+        "read the whole tree, cached".to_owned(),
+        format!("{secs:.2} s, {speed:.1} GB/s"),
+    ));
+    let speed = write_speed(&folder.join("written"))?;
+    limits.push((
+        "write 1 GiB, then fsync".to_owned(),
+        format!("{speed:.2} GB/s"),
+    ));
+    Ok(limits)
+}
+
+fn arithmetic(profile: &str) -> Result<Vec<(String, String)>, String> {
+    let line = format!("bench --quiet --locked --profile {profile} --bench limits");
+    println!("running: cargo {line}");
+    let output = Command::new("cargo").args(line.split(' ')).output();
+    let output = output.map_err(|error| format!("failed to start `cargo`: {error}"))?;
+    if !output.status.success() {
+        let text = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("`cargo {line}` failed: {}\n{text}", output.status));
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    let pairs = text.lines().filter_map(|line| line.split_once(": "));
+    Ok(pairs
+        .map(|(what, figure)| (what.to_owned(), figure.to_owned()))
+        .collect())
+}
+
+fn write_speed(path: &Path) -> Result<f64, String> {
+    let at = |error: std::io::Error| format!("`{}`: {error}", path.display());
+    let block: Vec<u8> = (0..1 << 20)
+        .map(|number: u32| (number.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
+    sync();
+    let watch = Stopwatch::start();
+    let mut file = File::create(path).map_err(at)?;
+    for _ in 0..WRITTEN / block.len() as u64 {
+        file.write_all(&block).map_err(at)?;
+    }
+    file.sync_all().map_err(at)?;
+    let secs = watch.secs();
+    fs::remove_file(path).map_err(at)?;
+    Ok(WRITTEN as f64 / 1e9 / secs)
+}
+
+/// Describes the machine: cores, processor, memory, kernel.
+pub(super) fn machine() -> String {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let field = |text: &str, name: &str| {
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.trim().strip_prefix(':'));
+        line.unwrap_or("?").trim().to_owned()
+    };
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let memory = field(&read("/proc/meminfo"), "MemTotal");
+    let memory: u64 = memory
+        .split(' ')
+        .next()
+        .and_then(|kib| kib.parse().ok())
+        .unwrap_or_default();
+    format!(
+        "{cores} cores of {}, {} GB of memory, Linux {}",
+        field(&read("/proc/cpuinfo"), "model name"),
+        memory * 1024 / 1_000_000_000,
+        read("/proc/sys/kernel/osrelease").trim()
+    )
+}
