@@ -13,8 +13,8 @@ use lifeboat_source_files::{
 
 use crate::error::OperationError;
 
-/// Bytes read from a file at a time.
-const READ_LEN: usize = 256 << 10;
+/// Bytes read from a file at a time: most files come whole.
+const READ_LEN: usize = 1 << 20;
 /// Files that are open at the same time: well below the usual limit of 1024 descriptors.
 const FILES_OPEN_MAX: usize = 512;
 
@@ -36,7 +36,6 @@ pub(crate) async fn read_folder(
         ..FilesOptions::default()
     };
     let mut walker = Walker::open(root, &options)?;
-    let mut buffer = vec![0; READ_LEN];
     while let Some(found) = walker.next() {
         let mut found = match found {
             Ok(found) => found,
@@ -55,7 +54,7 @@ pub(crate) async fn read_folder(
         }
         if !is_file {
             writer.add(found.entry).await?;
-        } else if let Err(problem) = read_file(&found, writer, &mut buffer, progress).await? {
+        } else if let Err(problem) = read_file(&found, writer, progress).await? {
             // Other names of the file must not refer to one that is not there.
             walker.forget_link(&found);
             note(writer, progress, &problem);
@@ -68,7 +67,6 @@ pub(crate) async fn read_folder(
 async fn read_file(
     found: &Found,
     writer: &mut SnapshotWriter,
-    buffer: &mut [u8],
     progress: &dyn Progress,
 ) -> Result<Result<(), FileProblem>, OperationError> {
     let mut reader = match found.open() {
@@ -80,9 +78,11 @@ async fn read_file(
         .begin_file(found.entry.clone(), Layout::Stream)
         .await?;
     let fault = loop {
-        match reader.read(buffer) {
+        let room = writer.room();
+        let len = room.len().min(READ_LEN);
+        match reader.read(&mut room[..len]) {
             Ok(Piece::Data(len)) => {
-                writer.write(&buffer[..len]).await?;
+                writer.filled(len).await?;
                 progress.advance(len as u64);
             }
             Ok(Piece::Hole(len)) => writer.hole(len).await?,

@@ -112,6 +112,9 @@ impl Pipeline {
 
     /// Takes one content chunk. Its reference comes out of [`Pipeline::take_resolved`] later.
     pub(crate) async fn push(&mut self, chunk: &[u8]) -> Result<(), RepositoryError> {
+        if self.batch.0.capacity() == 0 {
+            self.batch.0.reserve(BATCH_LEN + BATCH_LEN / 2);
+        }
         self.batch.0.extend_from_slice(chunk);
         self.batch
             .1
