@@ -31,11 +31,12 @@ pub(crate) async fn read_folder(
     let options = FilesOptions {
         include: include.to_vec(),
         exclude: exclude.to_vec(),
-        // Asked for where they are needed: an unchanged file has those of its parent.
+        // Asked for where they are needed: an unchanged entry has those of its parent.
         xattrs: false,
         ..FilesOptions::default()
     };
-    let mut walker = Walker::open(root, &options)?;
+    // Looking at entries and reading files wait for the system at different places.
+    let mut walker = Walker::open(root, &options)?.ahead();
     while let Some(found) = walker.next() {
         let mut found = match found {
             Ok(found) => found,
@@ -44,15 +45,14 @@ pub(crate) async fn read_folder(
                 continue;
             }
         };
-        let is_file = matches!(found.entry.kind, EntryKind::File { .. });
-        if is_file && writer.reuse(&found.entry).await? {
+        if writer.reuse(&found.entry).await? {
             continue;
         }
-        match found.xattrs() {
-            Ok(xattrs) => found.entry.metadata.xattrs = xattrs,
-            Err(problem) => note(writer, progress, &problem),
-        }
-        if !is_file {
+        if !matches!(found.entry.kind, EntryKind::File { .. }) {
+            match found.xattrs() {
+                Ok(xattrs) => found.entry.metadata.xattrs = xattrs,
+                Err(problem) => note(writer, progress, &problem),
+            }
             writer.add(found.entry).await?;
         } else if let Err(problem) = read_file(&found, writer, progress).await? {
             // Other names of the file must not refer to one that is not there.
@@ -73,10 +73,15 @@ async fn read_file(
         Ok(reader) => reader,
         Err(problem) => return Ok(Err(problem)),
     };
+    // What the walk saw may be older than what is read now.
+    let mut entry = found.entry.clone();
+    entry.metadata = reader.metadata();
+    match reader.xattrs() {
+        Ok(xattrs) => entry.metadata.xattrs = xattrs,
+        Err(problem) => note(writer, progress, &problem),
+    }
     // Only now is the file part of the snapshot: what cannot even be opened leaves no trace in it.
-    writer
-        .begin_file(found.entry.clone(), Layout::Stream)
-        .await?;
+    writer.begin_file(entry, Layout::Stream).await?;
     let fault = loop {
         let room = writer.room();
         let len = room.len().min(READ_LEN);
