@@ -12,6 +12,7 @@ mod crypto;
 mod error;
 mod fetch;
 mod format;
+mod id_hash;
 mod keys;
 pub mod layout;
 mod ledger;

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use lifeboat_model::{
     BackupKind, ChunkId, Entry, EntryKind, EntryPath, EnvironmentClass, EnvironmentName, IndexId,
-    SnapshotId, SourceKind, SourceName, Tier,
+    Metadata, SnapshotId, SourceKind, SourceName, Tier,
 };
 
 use crate::content::{ChunkRef, Content, Extent, ExtentSource};
@@ -114,6 +114,7 @@ pub struct SnapshotWriter {
     record: Vec<u8>,
     /// The cutter of the file before, for the next: its buffer is large.
     idle_cutter: Option<Box<Cutter>>,
+    /// For the check that entries come in path order, in builds that have it.
     last_path: Option<EntryPath>,
     totals: Totals,
     facts: BTreeMap<String, String>,
@@ -211,11 +212,11 @@ impl SnapshotWriter {
         self.parent.as_ref().map(|parent| parent.snapshot().id)
     }
 
-    /// Adds a file from the parent if it is the same there and its content is still stored.
+    /// Adds an entry from the parent if it is the same there and its content is still stored.
     ///
-    /// The same means: size, mtime, ctime and inode agree, and the file had rested for a while when
-    /// the parent was taken. Its extended attributes come from the parent too, since a change of them
-    /// moves ctime. Returns whether it was added; if not, the file has to be read.
+    /// The same means: kind, size, mtime, ctime and inode agree, and the entry had rested for a while
+    /// when the parent was taken. Its extended attributes come from the parent too, since a change of
+    /// them moves ctime. Returns whether it was added; if not, the entry has to be read.
     ///
     /// # Errors
     /// Fails if the parent's manifest cannot be read.
@@ -223,13 +224,16 @@ impl SnapshotWriter {
         let Some(parent) = &mut self.parent else {
             return Ok(false);
         };
-        let found = parent.unchanged(entry).await;
+        let found = parent.take_unchanged(entry).await;
         let Some(stored) = self.unless_damaged(found)? else {
             return Ok(false);
         };
-        let mut entry = entry.clone();
-        entry.metadata.xattrs = stored.entry.metadata.xattrs;
-        self.push_pending(entry, stored.content, true);
+        let mut same = stored.entry;
+        same.metadata = Metadata {
+            xattrs: same.metadata.xattrs,
+            ..entry.metadata.clone()
+        };
+        self.push_pending(same, stored.content, true);
         self.emit_ready().await?;
         Ok(true)
     }
@@ -491,7 +495,9 @@ impl SnapshotWriter {
                 .is_none_or(|last| *last < entry.path),
             "entries come in path order"
         );
-        self.last_path = Some(entry.path.clone());
+        if cfg!(debug_assertions) {
+            self.last_path = Some(entry.path.clone());
+        }
         self.pending.push_back(Pending {
             entry,
             content,
