@@ -198,8 +198,10 @@ impl Pipeline {
         !self.index.contains(&id) && self.claimed.entry(kind).or_default().insert(short(&id))
     }
 
+    /// Jobs that may wait in a stage: one for each thread, and two ready to follow. Each holds a
+    /// batch, so this bounds memory as well.
     fn stage_len(&self) -> usize {
-        2 * self.repository.world.pool.width() + 2
+        self.repository.world.pool.width() + 2
     }
 
     async fn send_batch(&mut self) -> Result<(), RepositoryError> {
