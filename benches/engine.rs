@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use divan::Bencher;
-use divan::counter::BytesCount;
+use divan::counter::{BytesCount, ItemsCount};
 use futures::StreamExt as _;
 use lifeboat_model::{
     BackupKind, Entry, EntryKind, EntryPath, EnvironmentClass, Metadata, SourceKind, Tier,
@@ -18,6 +18,8 @@ use tokio::runtime::Runtime;
 const MIB: usize = 1 << 20;
 const LEN: usize = 128 * MIB;
 const PAGE: u32 = 8192;
+/// Small files that [`LEN`] bytes make.
+const FILES: usize = 32_768;
 
 fn main() {
     divan::main();
@@ -66,6 +68,34 @@ fn full_backup_of_a_stream(bencher: Bencher) {
             let repository = repository().await;
             backup(&repository, &content, Layout::Stream, BackupKind::Full).await
         })
+    });
+}
+
+/// A full backup of many small files: what each of them costs besides its bytes.
+#[divan::bench(sample_count = 5, sample_size = 1)]
+fn full_backup_of_small_files(bencher: Bencher) {
+    let content = pages(0);
+    let runtime = runtime();
+    bencher.counter(ItemsCount::new(FILES)).bench_local(|| {
+        runtime.block_on(async {
+            let repository = repository().await;
+            backup_files(&repository, &content, BackupKind::Full).await
+        })
+    });
+}
+
+/// An incremental in which none of many files changed: a walk through the parent's manifest.
+#[divan::bench(sample_count = 5, sample_size = 1)]
+fn incremental_of_unchanged_files(bencher: Bencher) {
+    let content = pages(0);
+    let runtime = runtime();
+    let repository = runtime.block_on(async {
+        let repository = repository().await;
+        backup_files(&repository, &content, BackupKind::Full).await;
+        repository
+    });
+    bencher.counter(ItemsCount::new(FILES)).bench_local(|| {
+        runtime.block_on(backup_files(&repository, &content, BackupKind::Incremental))
     });
 }
 
@@ -132,7 +162,41 @@ async fn backup(
     layout: Layout,
     kind: BackupKind,
 ) -> Snapshot {
-    let draft = SnapshotDraft {
+    let mut writer = repository.snapshot_writer(draft(kind)).await.unwrap();
+    let file = entry("file", content.len());
+    writer.begin_file(file, layout).await.unwrap();
+    for part in content.chunks(MIB) {
+        writer.write(part).await.unwrap();
+    }
+    writer.end_file().await.unwrap();
+    writer.commit(jiff::Timestamp::UNIX_EPOCH).await.unwrap()
+}
+
+/// Backs the content up as files of equal length.
+async fn backup_files(repository: &Repository, content: &[u8], kind: BackupKind) -> Snapshot {
+    let mut writer = repository.snapshot_writer(draft(kind)).await.unwrap();
+    for (number, part) in content.chunks(LEN / FILES).enumerate() {
+        let file = entry(&format!("folder/{number:08}"), part.len());
+        if !writer.reuse(&file).await.unwrap() {
+            writer.begin_file(file, Layout::Stream).await.unwrap();
+            writer.room()[..part.len()].copy_from_slice(part);
+            writer.filled(part.len()).await.unwrap();
+            writer.end_file().await.unwrap();
+        }
+    }
+    writer.commit(jiff::Timestamp::UNIX_EPOCH).await.unwrap()
+}
+
+fn entry(path: &str, len: usize) -> Entry {
+    Entry {
+        path: EntryPath::new(path).unwrap(),
+        kind: EntryKind::File { size: len as u64 },
+        metadata: Metadata::default(),
+    }
+}
+
+fn draft(kind: BackupKind) -> SnapshotDraft {
+    SnapshotDraft {
         environment: "prod".parse().unwrap(),
         class: EnvironmentClass::Production,
         source: "db".parse().unwrap(),
@@ -142,21 +206,5 @@ async fn backup(
         host: String::new(),
         program: String::new(),
         masked: false,
-    };
-    let mut writer = repository.snapshot_writer(draft).await.unwrap();
-    let kind = EntryKind::File {
-        size: content.len() as u64,
-    };
-    let path = EntryPath::new("file").unwrap();
-    let entry = Entry {
-        path,
-        kind,
-        metadata: Metadata::default(),
-    };
-    writer.begin_file(entry, layout).await.unwrap();
-    for part in content.chunks(MIB) {
-        writer.write(part).await.unwrap();
     }
-    writer.end_file().await.unwrap();
-    writer.commit(jiff::Timestamp::UNIX_EPOCH).await.unwrap()
 }

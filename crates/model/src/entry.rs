@@ -29,10 +29,7 @@ impl EntryPath {
     /// Fails if the bytes could name anything outside the source.
     pub fn new(bytes: impl Into<Vec<u8>>) -> Result<Self, InvalidPath> {
         let bytes = bytes.into();
-        let sound = bytes.is_empty()
-            || bytes.split(|byte| *byte == b'/').all(|part| {
-                !part.is_empty() && part != b"." && part != b".." && !part.contains(&0)
-            });
+        let sound = bytes.is_empty() || bytes.split(|byte| *byte == b'/').all(is_sound_part);
         if sound {
             Ok(Self(bytes))
         } else {
@@ -45,15 +42,17 @@ impl EntryPath {
     /// # Errors
     /// Fails if `name` is not a single sound part.
     pub fn join(&self, name: &[u8]) -> Result<Self, InvalidPath> {
-        let mut bytes = self.0.clone();
+        let mut bytes = Vec::with_capacity(self.0.len() + 1 + name.len());
+        bytes.extend_from_slice(&self.0);
         if !bytes.is_empty() {
             bytes.push(b'/');
         }
         bytes.extend_from_slice(name);
-        if name.is_empty() || name.contains(&b'/') {
-            return Err(InvalidPath(bytes));
+        if is_sound_part(name) && !name.contains(&b'/') {
+            Ok(Self(bytes))
+        } else {
+            Err(InvalidPath(bytes))
         }
-        Self::new(bytes)
     }
 
     /// Returns the path's bytes.
@@ -76,17 +75,22 @@ impl EntryPath {
     }
 }
 
+fn is_sound_part(part: &[u8]) -> bool {
+    !part.is_empty() && part != b"." && part != b".." && !part.contains(&0)
+}
+
 impl Ord for EntryPath {
     fn cmp(&self, other: &Self) -> Ordering {
         // `/` sorts below every other byte, so that a folder's content directly follows it.
-        let rank = |byte: &u8| {
-            if *byte == b'/' {
-                0_u16
-            } else {
-                u16::from(*byte) + 1
-            }
+        let rank = |byte: u8| match byte {
+            b'/' => 0,
+            _ => u16::from(byte) + 1,
         };
-        self.0.iter().map(rank).cmp(other.0.iter().map(rank))
+        let mut pairs = self.0.iter().zip(&other.0);
+        match pairs.find(|(mine, theirs)| mine != theirs) {
+            Some((mine, theirs)) => rank(*mine).cmp(&rank(*theirs)),
+            None => self.0.len().cmp(&other.0.len()),
+        }
     }
 }
 

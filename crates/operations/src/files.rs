@@ -13,8 +13,8 @@ use lifeboat_source_files::{
 
 use crate::error::OperationError;
 
-/// Bytes read from a file at a time.
-const READ_LEN: usize = 256 << 10;
+/// Bytes read from a file at a time: most files come whole.
+const READ_LEN: usize = 1 << 20;
 /// Files that are open at the same time: well below the usual limit of 1024 descriptors.
 const FILES_OPEN_MAX: usize = 512;
 
@@ -31,12 +31,12 @@ pub(crate) async fn read_folder(
     let options = FilesOptions {
         include: include.to_vec(),
         exclude: exclude.to_vec(),
-        // Asked for where they are needed: an unchanged file has those of its parent.
+        // Asked for where they are needed: an unchanged entry has those of its parent.
         xattrs: false,
         ..FilesOptions::default()
     };
-    let mut walker = Walker::open(root, &options)?;
-    let mut buffer = vec![0; READ_LEN];
+    // Looking at entries and reading files wait for the system at different places.
+    let mut walker = Walker::open(root, &options)?.ahead();
     while let Some(found) = walker.next() {
         let mut found = match found {
             Ok(found) => found,
@@ -45,17 +45,16 @@ pub(crate) async fn read_folder(
                 continue;
             }
         };
-        let is_file = matches!(found.entry.kind, EntryKind::File { .. });
-        if is_file && writer.reuse(&found.entry).await? {
+        if writer.reuse(&found.entry).await? {
             continue;
         }
-        match found.xattrs() {
-            Ok(xattrs) => found.entry.metadata.xattrs = xattrs,
-            Err(problem) => note(writer, progress, &problem),
-        }
-        if !is_file {
+        if !matches!(found.entry.kind, EntryKind::File { .. }) {
+            match found.xattrs() {
+                Ok(xattrs) => found.entry.metadata.xattrs = xattrs,
+                Err(problem) => note(writer, progress, &problem),
+            }
             writer.add(found.entry).await?;
-        } else if let Err(problem) = read_file(&found, writer, &mut buffer, progress).await? {
+        } else if let Err(problem) = read_file(&found, writer, progress).await? {
             // Other names of the file must not refer to one that is not there.
             walker.forget_link(&found);
             note(writer, progress, &problem);
@@ -68,21 +67,27 @@ pub(crate) async fn read_folder(
 async fn read_file(
     found: &Found,
     writer: &mut SnapshotWriter,
-    buffer: &mut [u8],
     progress: &dyn Progress,
 ) -> Result<Result<(), FileProblem>, OperationError> {
     let mut reader = match found.open() {
         Ok(reader) => reader,
         Err(problem) => return Ok(Err(problem)),
     };
+    // What the walk saw may be older than what is read now.
+    let mut entry = found.entry.clone();
+    entry.metadata = reader.metadata();
+    match reader.xattrs() {
+        Ok(xattrs) => entry.metadata.xattrs = xattrs,
+        Err(problem) => note(writer, progress, &problem),
+    }
     // Only now is the file part of the snapshot: what cannot even be opened leaves no trace in it.
-    writer
-        .begin_file(found.entry.clone(), Layout::Stream)
-        .await?;
+    writer.begin_file(entry, Layout::Stream).await?;
     let fault = loop {
-        match reader.read(buffer) {
+        let room = writer.room();
+        let len = room.len().min(READ_LEN);
+        match reader.read(&mut room[..len]) {
             Ok(Piece::Data(len)) => {
-                writer.write(&buffer[..len]).await?;
+                writer.filled(len).await?;
                 progress.advance(len as u64);
             }
             Ok(Piece::Hole(len)) => writer.hole(len).await?,

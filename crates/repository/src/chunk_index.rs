@@ -1,6 +1,5 @@
 //! The index in memory: from chunk id to the frame that holds it.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use lifeboat_model::{ChunkId, PackId};
@@ -8,12 +7,13 @@ use lifeboat_model::{ChunkId, PackId};
 use crate::format::HEADER_LEN;
 use crate::format::index::IndexedPackV1;
 use crate::format::pack::{FrameV1, PackKind};
+use crate::id_hash::IdMap;
 
 /// Half an id tells chunks apart: 128 bits make an accidental clash less likely than a meteorite,
 /// and whatever is read is checked against the whole id anyway.
-type ShortId = [u8; 16];
+pub(crate) type ShortId = [u8; 16];
 
-fn short(id: &ChunkId) -> ShortId {
+pub(crate) fn short(id: &ChunkId) -> ShortId {
     id.as_bytes()[..16].try_into().expect("an id has 32 bytes")
 }
 
@@ -68,11 +68,11 @@ pub(crate) struct PackRow {
 /// All chunks of a repository: 28 bytes a chunk and 28 a frame, plus the table's slack.
 #[derive(Debug, Default)]
 pub(crate) struct ChunkIndex {
-    chunks: HashMap<ShortId, Location>,
+    chunks: IdMap<ShortId, Location>,
     frames: Vec<FrameRow>,
     packs: Vec<PackRow>,
     salts: Vec<[u8; 32]>,
-    known_packs: HashMap<PackId, u32>,
+    known_packs: IdMap<PackId, u32>,
 }
 
 impl ChunkIndex {

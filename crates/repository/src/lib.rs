@@ -14,6 +14,7 @@ mod fetch;
 mod format;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+mod id_hash;
 mod index_catalog;
 mod index_store;
 mod key_object;

@@ -11,11 +11,14 @@ use rustix::io::Errno;
 /// The kernel's limits: `XATTR_LIST_MAX` and `XATTR_SIZE_MAX` are both 64 KiB.
 const ATTRIBUTE_BYTES_MAX: usize = 64 * 1024;
 
+/// Enough to see whether there are any.
+const FEW_BYTES: usize = 64;
+
 /// Extended attributes as [`lifeboat_model::Metadata`] has them: names and values, sorted by name.
 pub type Attributes = Vec<(Vec<u8>, Vec<u8>)>;
 
-/// Reads extended attributes; holds the buffer that makes one call an entry enough.
-#[derive(Debug)]
+/// Reads extended attributes; holds the buffers, which few entries need.
+#[derive(Debug, Default)]
 pub(crate) struct AttributeReader {
     names: Vec<u8>,
     value: Vec<u8>,
@@ -23,10 +26,7 @@ pub(crate) struct AttributeReader {
 
 impl AttributeReader {
     pub(crate) fn new() -> Self {
-        Self {
-            names: vec![0; ATTRIBUTE_BYTES_MAX],
-            value: vec![0; ATTRIBUTE_BYTES_MAX],
-        }
+        Self::default()
     }
 
     /// Returns the attributes of `name` in `folder`, sorted by name; those that the system hides from
@@ -37,18 +37,38 @@ impl AttributeReader {
         name: &[u8],
     ) -> Result<Attributes, Errno> {
         let path = path_through(folder, name);
-        let len = match rustix::fs::llistxattr(path.as_slice(), self.names.as_mut_slice()) {
-            Ok(len) => len,
-            // The entry is a special file or the file system keeps none.
-            Err(Errno::NOTSUP | Errno::PERM | Errno::ACCESS) => 0,
-            Err(error) => return Err(error),
-        };
+        self.collect(
+            |names| rustix::fs::llistxattr(path.as_slice(), names),
+            |name, value| rustix::fs::lgetxattr(path.as_slice(), name, value),
+        )
+    }
+
+    /// Returns the attributes of an open file, as [`AttributeReader::read`] does.
+    pub(crate) fn read_open(&mut self, file: BorrowedFd<'_>) -> Result<Attributes, Errno> {
+        self.collect(
+            |names| rustix::fs::flistxattr(file, names),
+            |name, value| rustix::fs::fgetxattr(file, name, value),
+        )
+    }
+
+    fn collect(
+        &mut self,
+        list: impl Fn(&mut [u8]) -> Result<usize, Errno>,
+        get: impl Fn(&[u8], &mut [u8]) -> Result<usize, Errno>,
+    ) -> Result<Attributes, Errno> {
+        // Most entries have none: the large buffers are not even made for them.
+        if listed(list(&mut [0; FEW_BYTES])) == Ok(0) {
+            return Ok(Vec::new());
+        }
+        self.names.resize(ATTRIBUTE_BYTES_MAX, 0);
+        self.value.resize(ATTRIBUTE_BYTES_MAX, 0);
+        let len = listed(list(&mut self.names))?;
         let mut found = Vec::new();
         for attribute in self.names[..len].split(|byte| *byte == 0) {
             if attribute.is_empty() {
                 continue;
             }
-            match rustix::fs::lgetxattr(path.as_slice(), attribute, self.value.as_mut_slice()) {
+            match get(attribute, &mut self.value) {
                 Ok(len) => found.push((attribute.to_vec(), self.value[..len].to_vec())),
                 Err(Errno::NODATA | Errno::PERM | Errno::ACCESS | Errno::NOTSUP) => {}
                 Err(error) => return Err(error),
@@ -56,6 +76,14 @@ impl AttributeReader {
         }
         found.sort_unstable();
         Ok(found)
+    }
+}
+
+/// Takes the answer of a listing; an entry is special or the file system keeps none: no names.
+fn listed(answer: Result<usize, Errno>) -> Result<usize, Errno> {
+    match answer {
+        Err(Errno::NOTSUP | Errno::PERM | Errno::ACCESS) => Ok(0),
+        answer => answer,
     }
 }
 

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 
 use lifeboat_model::{Entry, EntryKind, EntryPath};
-use rustix::fs::OFlags;
+use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
 
 use crate::attributes::{AttributeReader, Attributes};
@@ -38,12 +38,12 @@ impl Found {
             return Err(problem(Errno::INVAL.into()));
         }
         let file = File::from(self.open_quietly().map_err(|errno| problem(errno.into()))?);
-        let metadata = file.metadata().map_err(problem)?;
-        if !metadata.is_file() {
+        let stat = rustix::fs::fstat(&file).map_err(|errno| problem(errno.into()))?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             // Something else took the name: the file that was listed is gone.
             return Err(problem(Errno::NOENT.into()));
         }
-        Ok(ContentReader::new(file, path.clone(), &metadata))
+        Ok(ContentReader::new(file, path.clone(), stat))
     }
 
     /// Reads the extended attributes of the entry, for walks that leave them out

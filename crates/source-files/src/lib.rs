@@ -7,6 +7,7 @@
 //!
 //! This crate must never know what a repository, a policy or a clock is.
 
+mod ahead;
 mod attributes;
 mod beneath;
 mod error;
@@ -20,6 +21,7 @@ mod stat;
 mod walker;
 mod writer;
 
+pub use ahead::WalkAhead;
 pub use attributes::Attributes;
 pub use error::{FileProblem, FilesError, PatternFault};
 pub use found::Found;

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use lifeboat_model::{EntryKind, EntryPath};
-use rustix::fs::Stat;
 
 use crate::found::Found;
 
@@ -15,28 +14,26 @@ pub(crate) struct Links(HashMap<(u64, u64), FirstName>);
 #[derive(Debug)]
 struct FirstName {
     path: EntryPath,
-    size: i64,
+    size: u64,
     mtime_ns: i64,
 }
 
 impl Links {
     /// Turns a later name of a known file into a hard link, and remembers a first one.
-    pub(crate) fn judge(&mut self, found: &mut Found, stat: &Stat) {
-        if stat.st_nlink <= 1 || !matches!(found.entry.kind, EntryKind::File { .. }) {
+    pub(crate) fn judge(&mut self, found: &mut Found) {
+        let (Some(key), EntryKind::File { size }) = (found.shared, &found.entry.kind) else {
             return;
-        }
-        let key = (stat.st_dev, stat.st_ino);
-        found.shared = Some(key);
+        };
         let mtime_ns = found.entry.metadata.mtime_ns;
         match self.0.get(&key) {
-            Some(first) if first.size == stat.st_size && first.mtime_ns == mtime_ns => {
+            Some(first) if first.size == *size && first.mtime_ns == mtime_ns => {
                 let first = first.path.clone();
                 found.entry.kind = EntryKind::Hardlink { first };
             }
             _ => {
                 let first = FirstName {
                     path: found.entry.path.clone(),
-                    size: stat.st_size,
+                    size: *size,
                     mtime_ns,
                 };
                 self.0.insert(key, first);

@@ -1,13 +1,16 @@
 //! The content of one regular file, holes kept apart from data.
 
 use std::fs::File;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::FileExt as _;
 
-use lifeboat_model::EntryPath;
-use rustix::fs::{Advice, SeekFrom};
+use lifeboat_model::{EntryPath, Metadata};
+use rustix::fs::{Advice, SeekFrom, Stat};
 use rustix::io::Errno;
 
+use crate::attributes::{AttributeReader, Attributes};
 use crate::error::FileProblem;
+use crate::stat::metadata_of;
 
 /// Files from this size on are announced to the kernel as read from front to back.
 const READAHEAD_FROM_BYTES: u64 = 1 << 20;
@@ -37,45 +40,39 @@ pub enum Stability {
 pub struct ContentReader {
     file: File,
     path: EntryPath,
-    opened: Stamp,
+    stat: Stat,
     offset: u64,
+    size: u64,
     /// End of the data that starts at or before `offset`; the whole file unless it has holes.
     data_end: u64,
     shrank: bool,
 }
 
-/// What changes when somebody writes to a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    size: u64,
-    mtime: (i64, i64),
-    ctime: (i64, i64),
-}
-
-impl Stamp {
-    fn of(metadata: &std::fs::Metadata) -> Self {
-        Self {
-            size: metadata.size(),
-            mtime: (metadata.mtime(), metadata.mtime_nsec()),
-            ctime: (metadata.ctime(), metadata.ctime_nsec()),
-        }
-    }
+/// Returns what changes when somebody writes to a file.
+fn stamp(stat: &Stat) -> impl PartialEq {
+    (
+        stat.st_size,
+        (stat.st_mtime, stat.st_mtime_nsec),
+        (stat.st_ctime, stat.st_ctime_nsec),
+    )
 }
 
 impl ContentReader {
-    pub(crate) fn new(file: File, path: EntryPath, metadata: &std::fs::Metadata) -> ContentReader {
-        let opened = Stamp::of(metadata);
-        let has_holes = metadata.blocks().saturating_mul(512) < opened.size;
-        if opened.size >= READAHEAD_FROM_BYTES {
+    pub(crate) fn new(file: File, path: EntryPath, stat: Stat) -> ContentReader {
+        let size = u64::try_from(stat.st_size).unwrap_or(0);
+        let blocks = u64::try_from(stat.st_blocks).unwrap_or(0);
+        let has_holes = blocks.saturating_mul(512) < size;
+        if size >= READAHEAD_FROM_BYTES {
             // Advice only: a file system that does not take it reads as well without.
             let _ = rustix::fs::fadvise(&file, 0, None, Advice::Sequential);
         }
         ContentReader {
             file,
             path,
-            opened,
+            stat,
             offset: 0,
-            data_end: if has_holes { 0 } else { opened.size },
+            size,
+            data_end: if has_holes { 0 } else { size },
             shrank: false,
         }
     }
@@ -83,7 +80,22 @@ impl ContentReader {
     /// Returns the size the file had when it was opened, bytes. The content is shorter if the file
     /// shrinks meanwhile.
     pub fn size_at_open(&self) -> u64 {
-        self.opened.size
+        self.size
+    }
+
+    /// Returns the file's metadata as it was when it was opened, without extended attributes.
+    pub fn metadata(&self) -> Metadata {
+        metadata_of(&self.stat)
+    }
+
+    /// Reads the file's extended attributes.
+    ///
+    /// # Errors
+    /// Fails if the system cannot read them.
+    pub fn xattrs(&self) -> Result<Attributes, FileProblem> {
+        AttributeReader::new()
+            .read_open(self.file.as_fd())
+            .map_err(|error| FileProblem::new(&self.path, "read attributes of", error))
     }
 
     /// Returns how many bytes were handed out so far, holes included.
@@ -97,7 +109,7 @@ impl ContentReader {
     /// Fails if the system cannot read; the content is then incomplete and must not be used.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<Piece, FileProblem> {
         debug_assert!(!buffer.is_empty(), "a read into nothing makes no progress");
-        if self.shrank || self.offset >= self.opened.size {
+        if self.shrank || self.offset >= self.size {
             return Ok(Piece::End);
         }
         if self.offset >= self.data_end
@@ -127,8 +139,8 @@ impl ContentReader {
     /// # Errors
     /// Fails if the file's state cannot be asked for.
     pub fn finish(self) -> Result<Stability, FileProblem> {
-        let metadata = self.file.metadata().map_err(|error| self.problem(error))?;
-        if self.shrank || Stamp::of(&metadata) != self.opened {
+        let stat = rustix::fs::fstat(&self.file).map_err(|error| self.problem(error))?;
+        if self.shrank || stamp(&stat) != stamp(&self.stat) {
             Ok(Stability::ChangedWhileReading)
         } else {
             Ok(Stability::Stable)
@@ -137,7 +149,7 @@ impl ContentReader {
 
     /// Finds where data begins and ends next; returns the length of the hole before it, if any.
     fn next_extent(&mut self) -> Result<Option<u64>, FileProblem> {
-        let size = self.opened.size;
+        let size = self.size;
         let data = match rustix::fs::seek(&self.file, SeekFrom::Data(self.offset)) {
             Ok(data) => data.min(size),
             // No data follows, or the file got shorter than where we are.

@@ -12,6 +12,7 @@ use lifeboat_model::{Entry, EntryKind, EntryPath};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Stat};
 use rustix::io::Errno;
 
+use crate::ahead::WalkAhead;
 use crate::attributes::AttributeReader;
 use crate::beneath;
 use crate::error::{FileProblem, FilesError};
@@ -102,6 +103,22 @@ impl Walker {
     /// point at nothing.
     pub fn forget_link(&mut self, found: &Found) {
         self.links.forget(found);
+    }
+
+    /// Goes on with the walk on a thread of its own, some hundred entries ahead of who asks.
+    pub fn ahead(mut self) -> WalkAhead {
+        let links = std::mem::take(&mut self.links);
+        WalkAhead::start(self, links)
+    }
+
+    /// Returns the next entry; each name of a file still is that file.
+    pub(crate) fn step(&mut self) -> Option<Result<Found, FileProblem>> {
+        loop {
+            if let Some(found) = self.ready.pop_front() {
+                return Some(found);
+            }
+            self.advance()?;
+        }
     }
 
     fn start(&mut self, stat: &Stat) -> Result<(), Errno> {
@@ -202,7 +219,10 @@ impl Walker {
         if is_folder {
             self.enter(found, name, &stat, included);
         } else {
-            self.links.judge(&mut found, &stat);
+            let has_more_names = stat.st_nlink > 1;
+            if has_more_names && matches!(found.entry.kind, EntryKind::File { .. }) {
+                found.shared = Some((stat.st_dev, stat.st_ino));
+            }
             self.release_folders();
             self.ready.push_back(Ok(found));
         }
@@ -267,12 +287,11 @@ impl Iterator for Walker {
     type Item = Result<Found, FileProblem>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            if let Some(found) = self.ready.pop_front() {
-                return Some(found);
-            }
-            self.advance()?;
+        let mut step = self.step();
+        if let Some(Ok(found)) = &mut step {
+            self.links.judge(found);
         }
+        step
     }
 }
 
@@ -294,12 +313,13 @@ fn open_folder(parent: &OwnedFd, name: &[u8]) -> Result<OwnedFd, Errno> {
 
 /// Returns the names in a folder, in descending order, so that the next one can be popped.
 fn list(fd: &OwnedFd, buffer: &mut [MaybeUninit<u8>]) -> Result<Vec<Box<[u8]>>, Errno> {
-    let mut names = Vec::new();
+    let mut names: Vec<Box<[u8]>> = Vec::new();
     let mut listing = RawDir::new(fd, buffer);
     while let Some(entry) = listing.next() {
-        let name = entry?.file_name().to_bytes().to_vec();
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
         if name != b"." && name != b".." {
-            names.push(name.into_boxed_slice());
+            names.push(name.into());
         }
     }
     names.sort_unstable_by(|a, b| b.cmp(a));

@@ -234,6 +234,53 @@ fn a_forgotten_first_name_leaves_its_place_to_the_next() {
 }
 
 #[test]
+fn a_walk_ahead_yields_what_a_walk_yields() {
+    let folder = tempfile::tempdir().unwrap();
+    for number in 0..1500 {
+        write(folder.path(), &format!("{}/{number}", number % 7), "");
+    }
+    fs::hard_link(folder.path().join("0/0"), folder.path().join("6/link")).unwrap();
+    let ahead = Walker::open(folder.path(), &FilesOptions::default()).unwrap();
+    let ahead: Vec<_> = ahead.ahead().map(|found| found.unwrap().entry).collect();
+    let walked = walk(folder.path(), &FilesOptions::default());
+    let walked: Vec<_> = walked.into_iter().map(|found| found.entry).collect();
+    assert_eq!(ahead.len(), 1 + 7 + 1501);
+    assert_eq!(ahead, walked);
+}
+
+#[test]
+fn a_first_name_is_forgotten_in_time_for_names_that_wait_already() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "a", "1");
+    for name in ["b", "c"] {
+        fs::hard_link(folder.path().join("a"), folder.path().join(name)).unwrap();
+    }
+    let walker = Walker::open(folder.path(), &FilesOptions::default()).unwrap();
+    let mut walker = walker.ahead();
+    let first = walker.nth(1).unwrap().unwrap();
+    walker.forget_link(&first);
+    let kinds: Vec<_> = walker.map(|found| found.unwrap().entry.kind).collect();
+    let first = EntryPath::new("b").unwrap();
+    assert_eq!(
+        kinds,
+        [EntryKind::File { size: 1 }, EntryKind::Hardlink { first }]
+    );
+}
+
+#[test]
+fn a_file_opened_later_than_it_was_seen_says_how_it_is_now() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "a", "1");
+    let found = walk(folder.path(), &FilesOptions::default()).pop().unwrap();
+    let old = fs::File::open(folder.path().join("a")).unwrap();
+    old.set_modified(std::time::UNIX_EPOCH).unwrap();
+    let now = found.open().unwrap().metadata();
+    assert_eq!(now.mtime_ns, 0);
+    assert_ne!(found.entry.metadata.mtime_ns, 0);
+    assert_eq!(now.inode, found.entry.metadata.inode);
+}
+
+#[test]
 fn a_file_that_changes_while_it_is_read_is_noticed() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("a");

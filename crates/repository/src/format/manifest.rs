@@ -3,8 +3,10 @@
 //! A manifest is a stream of records, each `length, u32 LE | postcard`, cut into chunks by content,
 //! so that two snapshots of a source share the parts where nothing changed.
 
+use std::mem;
+
 use lifeboat_model::{ChunkId, Entry, EntryKind, EntryPath, Metadata};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::content::{ChunkRef, Content, Extent, ExtentSource, PageMap};
 use crate::error::Flaw;
@@ -13,27 +15,58 @@ use crate::error::Flaw;
 const RECORD_LEN_MAX: usize = 1 << 30;
 
 #[derive(Debug, Serialize, Deserialize)]
-struct RecordV1 {
-    path: Vec<u8>,
-    kind: KindV1,
+struct RecordV1<'a> {
+    #[serde(borrow)]
+    path: Bytes<'a>,
+    kind: KindV1<'a>,
     mode: u32,
     uid: u32,
     gid: u32,
     mtime_ns: i64,
     ctime_ns: i64,
     inode: u64,
-    xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    #[serde(borrow)]
+    xattrs: Vec<(Bytes<'a>, Bytes<'a>)>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-enum KindV1 {
+enum KindV1<'a> {
     Directory,
-    File { size: u64, content: ContentV1 },
-    Symlink { target: Vec<u8> },
-    Hardlink { first: Vec<u8> },
+    File {
+        size: u64,
+        content: ContentV1,
+    },
+    Symlink {
+        #[serde(borrow)]
+        target: Bytes<'a>,
+    },
+    Hardlink {
+        #[serde(borrow)]
+        first: Bytes<'a>,
+    },
     Fifo,
     Socket,
-    Device { block: bool, number: u64 },
+    Device {
+        block: bool,
+        number: u64,
+    },
+}
+
+/// Bytes that stay where they are: written as one piece, read as a part of the record.
+#[derive(Debug, Clone, Copy)]
+struct Bytes<'a>(&'a [u8]);
+
+impl Serialize for Bytes<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self.0)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Bytes<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // Of all sequences of `u8`, serde reads a borrowed slice as one piece.
+        <&'a [u8]>::deserialize(deserializer).map(Bytes)
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -72,7 +105,7 @@ pub(crate) fn write_record(entry: &Entry, content: Option<&Content>, out: &mut V
         metadata,
     } = entry;
     let record = RecordV1 {
-        path: path.as_bytes().to_vec(),
+        path: Bytes(path.as_bytes()),
         kind: kind_to_stored(kind, content),
         mode: metadata.mode,
         uid: metadata.uid,
@@ -80,12 +113,17 @@ pub(crate) fn write_record(entry: &Entry, content: Option<&Content>, out: &mut V
         mtime_ns: metadata.mtime_ns,
         ctime_ns: metadata.ctime_ns,
         inode: metadata.inode,
-        xattrs: metadata.xattrs.clone(),
+        xattrs: metadata
+            .xattrs
+            .iter()
+            .map(|(name, value)| (Bytes(name), Bytes(value)))
+            .collect(),
     };
-    let bytes = postcard::to_allocvec(&record).expect("our structs serialize into memory");
-    let len = u32::try_from(bytes.len()).expect("a record is far below 4 GiB");
-    out.extend_from_slice(&len.to_le_bytes());
-    out.extend_from_slice(&bytes);
+    let start = out.len();
+    out.extend_from_slice(&[0; 4]);
+    *out = postcard::to_extend(&record, mem::take(out)).expect("our structs serialize into memory");
+    let len = u32::try_from(out.len() - start - 4).expect("a record is far below 4 GiB");
+    out[start..start + 4].copy_from_slice(&len.to_le_bytes());
 }
 
 /// Takes the first whole record off `bytes`; `None` if there is no whole one yet.
@@ -114,9 +152,13 @@ pub(crate) fn read_record(bytes: &[u8]) -> Result<Option<(Entry, Option<Content>
         mtime_ns: record.mtime_ns,
         ctime_ns: record.ctime_ns,
         inode: record.inode,
-        xattrs: record.xattrs,
+        xattrs: record
+            .xattrs
+            .into_iter()
+            .map(|(name, value)| (name.0.to_vec(), value.0.to_vec()))
+            .collect(),
     };
-    let path = EntryPath::new(record.path).map_err(|_| broken())?;
+    let path = EntryPath::new(record.path.0).map_err(|_| broken())?;
     Ok(Some((
         Entry {
             path,
@@ -132,7 +174,7 @@ fn broken() -> Flaw {
     Flaw::damaged("a manifest record cannot be read")
 }
 
-fn kind_to_stored(kind: &EntryKind, content: Option<&Content>) -> KindV1 {
+fn kind_to_stored<'a>(kind: &'a EntryKind, content: Option<&Content>) -> KindV1<'a> {
     match kind {
         EntryKind::Directory => KindV1::Directory,
         EntryKind::File { size } => {
@@ -143,10 +185,10 @@ fn kind_to_stored(kind: &EntryKind, content: Option<&Content>) -> KindV1 {
             }
         }
         EntryKind::Symlink { target } => KindV1::Symlink {
-            target: target.clone(),
+            target: Bytes(target),
         },
         EntryKind::Hardlink { first } => KindV1::Hardlink {
-            first: first.as_bytes().to_vec(),
+            first: Bytes(first.as_bytes()),
         },
         EntryKind::Fifo => KindV1::Fifo,
         EntryKind::Socket => KindV1::Socket,
@@ -157,16 +199,19 @@ fn kind_to_stored(kind: &EntryKind, content: Option<&Content>) -> KindV1 {
     }
 }
 
-fn kind_from_stored(kind: KindV1) -> Result<(EntryKind, Option<Content>), Flaw> {
+fn kind_from_stored(kind: KindV1<'_>) -> Result<(EntryKind, Option<Content>), Flaw> {
     Ok(match kind {
         KindV1::Directory => (EntryKind::Directory, None),
         KindV1::File { size, content } => (
             EntryKind::File { size },
             Some(content_from_stored(content, size)?),
         ),
-        KindV1::Symlink { target } => (EntryKind::Symlink { target }, None),
+        KindV1::Symlink { target } => {
+            let target = target.0.to_vec();
+            (EntryKind::Symlink { target }, None)
+        }
         KindV1::Hardlink { first } => {
-            let first = EntryPath::new(first).map_err(|_| broken())?;
+            let first = EntryPath::new(first.0).map_err(|_| broken())?;
             (EntryKind::Hardlink { first }, None)
         }
         KindV1::Fifo => (EntryKind::Fifo, None),

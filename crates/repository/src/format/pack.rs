@@ -155,6 +155,15 @@ impl PackBuilder {
         }
     }
 
+    /// Goes on in a buffer that has room already: growing by and by would need old and new room
+    /// together.
+    pub(crate) fn in_buffer(mut self, mut buffer: Vec<u8>) -> Self {
+        buffer.clear();
+        buffer.extend_from_slice(&self.bytes);
+        self.bytes = buffer;
+        self
+    }
+
     /// Returns the length of the pack so far, bytes.
     pub(crate) fn len(&self) -> usize {
         self.bytes.len()

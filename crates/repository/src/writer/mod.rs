@@ -7,13 +7,12 @@ mod parent;
 mod pipeline;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::mem;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use lifeboat_model::{
     BackupKind, ChunkId, Entry, EntryKind, EntryPath, EnvironmentClass, EnvironmentName, IndexId,
-    SnapshotId, SourceKind, SourceName, Tier,
+    Metadata, SnapshotId, SourceKind, SourceName, Tier,
 };
 
 use crate::content::{ChunkRef, Content, Extent, ExtentSource};
@@ -91,7 +90,7 @@ struct OpenFile {
 
 enum Shape {
     Stream {
-        cutter: Cutter,
+        cutter: Box<Cutter>,
         extents: Vec<Extent>,
         has_holes: bool,
     },
@@ -117,6 +116,11 @@ pub struct SnapshotWriter {
     open: Option<OpenFile>,
     manifest: Vec<ManifestChunkV1>,
     manifest_cutter: Cutter,
+    /// The manifest record being written.
+    record: Vec<u8>,
+    /// The cutter of the file before, for the next: its buffer is large.
+    idle_cutter: Option<Box<Cutter>>,
+    /// For the check that entries come in path order, in builds that have it.
     last_path: Option<EntryPath>,
     totals: Totals,
     facts: BTreeMap<String, String>,
@@ -166,6 +170,8 @@ impl Repository {
             open: None,
             manifest: Vec::new(),
             manifest_cutter: Cutter::for_manifest(chunk_seed),
+            record: Vec::new(),
+            idle_cutter: None,
             last_path: None,
             totals: Totals::default(),
             facts: BTreeMap::new(),
@@ -217,11 +223,11 @@ impl SnapshotWriter {
         self.parent.as_ref().map(|parent| parent.snapshot().id)
     }
 
-    /// Adds a file from the parent if it is the same there and its content is still stored.
+    /// Adds an entry from the parent if it is the same there and its content is still stored.
     ///
-    /// The same means: size, mtime, ctime and inode agree, and the file had rested for a while when
-    /// the parent was taken. Its extended attributes come from the parent too, since a change of them
-    /// moves ctime. Returns whether it was added; if not, the file has to be read.
+    /// The same means: kind, size, mtime, ctime and inode agree, and the entry had rested for a while
+    /// when the parent was taken. Its extended attributes come from the parent too, since a change of
+    /// them moves ctime. Returns whether it was added; if not, the entry has to be read.
     ///
     /// # Errors
     /// Fails if the parent's manifest cannot be read.
@@ -229,13 +235,16 @@ impl SnapshotWriter {
         let Some(parent) = &mut self.parent else {
             return Ok(false);
         };
-        let found = parent.unchanged(entry).await;
+        let found = parent.take_unchanged(entry).await;
         let Some(stored) = self.unless_damaged(found)? else {
             return Ok(false);
         };
-        let mut entry = entry.clone();
-        entry.metadata.xattrs = stored.entry.metadata.xattrs;
-        self.push_pending(entry, stored.content, true);
+        let mut same = stored.entry;
+        same.metadata = Metadata {
+            xattrs: same.metadata.xattrs,
+            ..entry.metadata.clone()
+        };
+        self.push_pending(same, stored.content, true);
         self.emit_ready().await?;
         Ok(true)
     }
@@ -261,7 +270,10 @@ impl SnapshotWriter {
     ) -> Result<(), RepositoryError> {
         let shape = match layout {
             Layout::Stream => Shape::Stream {
-                cutter: Cutter::for_content(self.chunk_seed),
+                cutter: match self.idle_cutter.take() {
+                    Some(cutter) => cutter,
+                    None => Box::new(Cutter::for_content(self.chunk_seed)),
+                },
                 extents: Vec::new(),
                 has_holes: false,
             },
@@ -285,20 +297,55 @@ impl SnapshotWriter {
     /// Fails if bytes could not be stored; the snapshot cannot be committed then.
     pub async fn write(&mut self, bytes: &[u8]) -> Result<(), RepositoryError> {
         let mut open = self.open.take().expect("a file was begun");
-        open.bytes += bytes.len() as u64;
-        self.totals.bytes_read += bytes.len() as u64;
+        self.count(&mut open, bytes.len());
         match &mut open.shape {
             Shape::Stream {
                 cutter, extents, ..
             } => {
-                let mut chunks = Vec::new();
-                cutter.push(bytes, |chunk| chunks.push(chunk.to_vec()));
-                self.push_stream_chunks(&chunks, extents).await?;
+                let mut rest = bytes;
+                while !rest.is_empty() {
+                    rest = cutter.fill(rest);
+                    self.push_complete(cutter, extents).await?;
+                }
             }
             Shape::Pages(file) => self.push_pages(file, bytes).await?,
         }
         self.open = Some(open);
         self.emit_ready().await
+    }
+
+    /// Returns room for the next bytes of a file of [`Layout::Stream`], never none: what is read
+    /// there, and given to [`SnapshotWriter::filled`], is not copied once more.
+    pub fn room(&mut self) -> &mut [u8] {
+        match self.open.as_mut().map(|open| &mut open.shape) {
+            Some(Shape::Stream { cutter, .. }) => cutter.room(),
+            _ => unreachable!("a stream was begun"),
+        }
+    }
+
+    /// Takes the first `len` bytes of [`SnapshotWriter::room`] as the next of the file.
+    ///
+    /// # Errors
+    /// Fails as [`SnapshotWriter::write`] does.
+    pub async fn filled(&mut self, len: usize) -> Result<(), RepositoryError> {
+        let mut open = self.open.take().expect("a file was begun");
+        self.count(&mut open, len);
+        match &mut open.shape {
+            Shape::Stream {
+                cutter, extents, ..
+            } => {
+                cutter.filled(len);
+                self.push_complete(cutter, extents).await?;
+            }
+            Shape::Pages(_) => unreachable!("only streams have room"),
+        }
+        self.open = Some(open);
+        self.emit_ready().await
+    }
+
+    fn count(&mut self, open: &mut OpenFile, len: usize) {
+        open.bytes += len as u64;
+        self.totals.bytes_read += len as u64;
     }
 
     /// Notes that the next `len` bytes of the file are a hole: zeros that take no space.
@@ -315,9 +362,7 @@ impl SnapshotWriter {
                 has_holes,
             } => {
                 // What came before the hole ends here, so that extents stay in order.
-                let mut chunks = Vec::new();
-                cutter.finish(|chunk| chunks.push(chunk.to_vec()));
-                self.push_stream_chunks(&chunks, extents).await?;
+                self.push_left(cutter, extents).await?;
                 extents.push(Extent {
                     source: ExtentSource::Hole,
                     len,
@@ -335,19 +380,18 @@ impl SnapshotWriter {
     /// # Errors
     /// Fails if bytes could not be stored.
     pub async fn end_file(&mut self) -> Result<(), RepositoryError> {
-        let mut open = self.open.take().expect("a file was begun");
-        let (extents, pages) = match &mut open.shape {
+        let open = self.open.take().expect("a file was begun");
+        let (extents, pages) = match open.shape {
             Shape::Stream {
-                cutter,
-                extents,
+                mut cutter,
+                mut extents,
                 has_holes,
             } => {
-                let mut chunks = Vec::new();
-                cutter.finish(|chunk| chunks.push(chunk.to_vec()));
-                self.push_stream_chunks(&chunks, extents).await?;
-                (has_holes.then(|| mem::take(extents)), None)
+                self.push_left(&mut cutter, &mut extents).await?;
+                self.idle_cutter = Some(cutter);
+                (has_holes.then_some(extents), None)
             }
-            Shape::Pages(file) => self.finish_pages(file).await?,
+            Shape::Pages(mut file) => self.finish_pages(&mut file).await?,
         };
         let pending = self.pending.back_mut().expect("the file is pending");
         pending.entry.kind = EntryKind::File { size: open.bytes };
@@ -405,10 +449,10 @@ impl SnapshotWriter {
         self.pipeline.resolve_all().await?;
         self.emit_ready().await?;
         debug_assert!(self.pending.is_empty());
-        let mut chunks = Vec::new();
-        self.manifest_cutter
-            .finish(|chunk| chunks.push(chunk.to_vec()));
-        self.store_manifest_chunks(chunks).await?;
+        while let Some(chunk) = self.manifest_cutter.next_left() {
+            let id = self.pipeline.store_metadata(chunk).await?;
+            self.manifest.push(manifest_chunk(id, chunk));
+        }
         self.pipeline.finish().await?;
         (self.totals.bytes_new, self.totals.bytes_stored) = self.pipeline.bytes();
         let index_objects = [self.pipeline.index_objects(), &self.index_objects].concat();
@@ -475,7 +519,9 @@ impl SnapshotWriter {
                 .is_none_or(|last| *last < entry.path),
             "entries come in path order"
         );
-        self.last_path = Some(entry.path.clone());
+        if cfg!(debug_assertions) {
+            self.last_path = Some(entry.path.clone());
+        }
         self.pending.push_back(Pending {
             entry,
             content,
@@ -511,20 +557,36 @@ impl SnapshotWriter {
         self.pipeline.push(chunk).await
     }
 
-    async fn push_stream_chunks(
+    /// Gives the chunks that are complete to the pipeline.
+    async fn push_complete(
         &mut self,
-        chunks: &[Vec<u8>],
+        cutter: &mut Cutter,
         extents: &mut Vec<Extent>,
     ) -> Result<(), RepositoryError> {
-        for chunk in chunks {
-            let number = self.push_chunk(chunk).await?;
-            let source = ExtentSource::Chunk { number, offset: 0 };
-            extents.push(Extent {
-                source,
-                len: chunk.len() as u64,
-            });
+        while let Some(chunk) = cutter.next_complete() {
+            extents.push(self.push_stream_chunk(chunk).await?);
         }
         Ok(())
+    }
+
+    /// Gives all chunks that are left to the pipeline.
+    async fn push_left(
+        &mut self,
+        cutter: &mut Cutter,
+        extents: &mut Vec<Extent>,
+    ) -> Result<(), RepositoryError> {
+        while let Some(chunk) = cutter.next_left() {
+            extents.push(self.push_stream_chunk(chunk).await?);
+        }
+        Ok(())
+    }
+
+    async fn push_stream_chunk(&mut self, chunk: &[u8]) -> Result<Extent, RepositoryError> {
+        let number = self.push_chunk(chunk).await?;
+        Ok(Extent {
+            source: ExtentSource::Chunk { number, offset: 0 },
+            len: chunk.len() as u64,
+        })
     }
 
     /// Fills in the ids that are known by now and writes the entries that are complete.
@@ -539,45 +601,45 @@ impl SnapshotWriter {
             pending.content.as_mut().expect("a file has content").chunks[number as usize] = chunk;
             pending.awaiting -= 1;
         }
-        let mut chunks = Vec::new();
-        while self
+        while let Some(first) = self
             .pending
-            .front()
-            .is_some_and(|first| first.closed && first.awaiting == 0)
+            .pop_front_if(|first| first.closed && first.awaiting == 0)
         {
-            let Some(Pending {
-                entry,
-                content,
-                abandoned,
-                ..
-            }) = self.pending.pop_front()
-            else {
-                break;
-            };
             self.pending_start += 1;
-            if abandoned {
-                continue;
+            if !first.abandoned {
+                self.write_entry(&first.entry, first.content.as_ref())
+                    .await?;
             }
-            self.totals.entries += 1;
-            if let EntryKind::File { size } = entry.kind {
-                self.totals.bytes += size;
-            }
-            let mut record = Vec::new();
-            write_record(&entry, content.as_ref(), &mut record);
-            self.manifest_cutter
-                .push(&record, |chunk| chunks.push(chunk.to_vec()));
-        }
-        self.store_manifest_chunks(chunks).await
-    }
-
-    async fn store_manifest_chunks(&mut self, chunks: Vec<Vec<u8>>) -> Result<(), RepositoryError> {
-        for chunk in chunks {
-            let id = self.pipeline.store_metadata(&chunk).await?;
-            self.manifest.push(ManifestChunkV1 {
-                id: *id.as_bytes(),
-                len: chunk.len() as u32,
-            });
         }
         Ok(())
+    }
+
+    async fn write_entry(
+        &mut self,
+        entry: &Entry,
+        content: Option<&Content>,
+    ) -> Result<(), RepositoryError> {
+        self.totals.entries += 1;
+        if let EntryKind::File { size } = entry.kind {
+            self.totals.bytes += size;
+        }
+        self.record.clear();
+        write_record(entry, content, &mut self.record);
+        let mut rest = self.record.as_slice();
+        while !rest.is_empty() {
+            rest = self.manifest_cutter.fill(rest);
+            while let Some(chunk) = self.manifest_cutter.next_complete() {
+                let id = self.pipeline.store_metadata(chunk).await?;
+                self.manifest.push(manifest_chunk(id, chunk));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn manifest_chunk(id: ChunkId, chunk: &[u8]) -> ManifestChunkV1 {
+    ManifestChunkV1 {
+        id: *id.as_bytes(),
+        len: chunk.len() as u32,
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use lifeboat_model::{Entry, EntryKind, EntryPath};
+use lifeboat_model::{Entry, EntryPath};
 
 use super::pages::{BlockExtents, PAGE_HASH_LEN};
 use crate::chunk_index::ChunkIndex;
@@ -45,26 +45,30 @@ impl Parent {
         &self.snapshot
     }
 
-    /// Returns the same file as the parent has it, if it can be taken over unread.
-    pub(super) async fn unchanged(
+    /// Takes the same entry as the parent has it, if it can be taken over unread.
+    pub(super) async fn take_unchanged(
         &mut self,
         entry: &Entry,
     ) -> Result<Option<StoredEntry>, RepositoryError> {
         let rested_until = rested_until(self.snapshot.started);
-        let Some(stored) = self.find(&entry.path).await? else {
+        self.find(&entry.path).await?;
+        let Some(stored) = self.at(&entry.path) else {
             return Ok(None);
         };
         let (now, before) = (&entry.metadata, &stored.entry.metadata);
         let same = entry.kind == stored.entry.kind
-            && matches!(entry.kind, EntryKind::File { .. })
             && now.mtime_ns == before.mtime_ns
             && now.ctime_ns == before.ctime_ns
             && now.inode == before.inode
             && now.ctime_ns < rested_until
             && now.mtime_ns < rested_until;
-        let stored = same.then(|| stored.clone());
         // What the index lost must be read and stored again, not referred to.
-        Ok(stored.filter(|stored| stored.content.as_ref().is_some_and(|have| self.holds(have))))
+        let stored_still = stored.content.as_ref().is_none_or(|have| self.holds(have));
+        if same && stored_still {
+            Ok(self.ahead.take())
+        } else {
+            Ok(None)
+        }
     }
 
     /// Returns the parent's pages of a database file, if there are any of that page size.
@@ -73,7 +77,8 @@ impl Parent {
         path: &EntryPath,
         page_size: u32,
     ) -> Result<Option<PagedParent>, RepositoryError> {
-        let Some(stored) = self.find(path).await? else {
+        self.find(path).await?;
+        let Some(stored) = self.at(path) else {
             return Ok(None);
         };
         let Some(content) = stored.content.clone() else {
@@ -96,23 +101,26 @@ impl Parent {
             .all(|chunk| self.index.holds(&chunk.id, chunk.len))
     }
 
-    /// Moves on to `path` and returns its entry.
-    async fn find(&mut self, path: &EntryPath) -> Result<Option<&StoredEntry>, RepositoryError> {
+    /// Moves on to `path`, or to where it would be.
+    async fn find(&mut self, path: &EntryPath) -> Result<(), RepositoryError> {
         loop {
             let behind = match &self.ahead {
                 Some(stored) => stored.entry.path < *path,
                 None => !self.ended,
             };
             if !behind {
-                break;
+                return Ok(());
             }
             self.ahead = self.manifest.next().await?;
             self.ended = self.ahead.is_none();
         }
-        Ok(self
-            .ahead
+    }
+
+    /// Returns the entry of `path`, once it was found.
+    fn at(&self, path: &EntryPath) -> Option<&StoredEntry> {
+        self.ahead
             .as_ref()
-            .filter(|stored| stored.entry.path == *path))
+            .filter(|stored| stored.entry.path == *path)
     }
 }
 

@@ -7,7 +7,7 @@
 //! ```
 //! The index object that names a pack is written after the pack is durable, never before.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::mem;
 use std::sync::Arc;
 
@@ -16,13 +16,14 @@ use lifeboat_model::{ChunkId, IndexId};
 use lifeboat_runtime::Answer;
 use tokio::task::JoinHandle;
 
-use crate::chunk_index::ChunkIndex;
+use crate::chunk_index::{ChunkIndex, ShortId, short};
 use crate::compress::compress_frame;
 use crate::content::ChunkRef;
 use crate::crypto::SymmetricKey;
 use crate::error::RepositoryError;
 use crate::format::index::{IndexPublic, IndexedPackV1};
 use crate::format::pack::{Frame, PackBuilder, PackKind};
+use crate::id_hash::IdSet;
 use crate::layout;
 use crate::repository::Repository;
 
@@ -34,6 +35,8 @@ const LEFTOVER_LEN: usize = 512 << 10;
 const METADATA_FRAME_LEN: usize = 256 << 10;
 /// A pack is uploaded once it has this length: large requests, yet little to hold in memory.
 pub(crate) const PACK_LEN: usize = 16 << 20;
+/// How much longer than that a pack may get by its last frame and its directory.
+const PACK_OVERSHOOT: usize = 6 << 20;
 /// Packs being uploaded at the same time.
 const UPLOADS_MAX: usize = 2;
 /// An index object is written every so many packs, so that an interrupted first backup goes on
@@ -42,6 +45,9 @@ const INDEX_EVERY_PACKS: usize = 64;
 
 /// Chunks that lie one after the other, with their lengths.
 type Batch = (Vec<u8>, Vec<u32>);
+
+/// A pack on its way: in the end what the index says of it, and its buffer if that is free again.
+type Upload = JoinHandle<Result<(IndexedPackV1, Option<Vec<u8>>), RepositoryError>>;
 
 /// Turns chunks into packs. Results come in the order chunks were given.
 pub(crate) struct Pipeline {
@@ -53,10 +59,13 @@ pub(crate) struct Pipeline {
     hashing: VecDeque<Answer<(Batch, Vec<ChunkId>)>>,
     compressing: VecDeque<(PackKind, Answer<Frame>)>,
     /// Chunks of this session that the index does not know yet.
-    claimed: HashMap<PackKind, HashSet<ChunkId>>,
+    claimed: HashMap<PackKind, IdSet<ShortId>>,
     frames: HashMap<PackKind, FrameDraft>,
     packs: HashMap<PackKind, PackBuilder>,
-    uploads: VecDeque<JoinHandle<Result<IndexedPackV1, RepositoryError>>>,
+    uploads: VecDeque<Upload>,
+    /// Buffers of data packs that are durable, for the next ones. Freed and taken anew, they would
+    /// leave the allocator with room for several times as many.
+    idle_buffers: Vec<Vec<u8>>,
     uploaded: Vec<IndexedPackV1>,
     resolved: Vec<ChunkRef>,
     /// Index objects written so far.
@@ -96,6 +105,7 @@ impl Pipeline {
             frames: HashMap::new(),
             packs: HashMap::new(),
             uploads: VecDeque::new(),
+            idle_buffers: Vec::new(),
             uploaded: Vec::new(),
             resolved: Vec::new(),
             index_objects: Vec::new(),
@@ -115,6 +125,9 @@ impl Pipeline {
         // to be read with it.
         if self.batch.0.len() + chunk.len() > BATCH_LEN {
             self.send_batch().await?;
+        }
+        if self.batch.0.capacity() == 0 {
+            self.batch.0.reserve(BATCH_LEN.max(chunk.len()));
         }
         self.batch.0.extend_from_slice(chunk);
         self.batch
@@ -186,11 +199,13 @@ impl Pipeline {
 
     /// Returns whether the chunk is new and claims it for this session.
     fn claim(&mut self, kind: PackKind, id: ChunkId) -> bool {
-        !self.index.contains(&id) && self.claimed.entry(kind).or_default().insert(id)
+        !self.index.contains(&id) && self.claimed.entry(kind).or_default().insert(short(&id))
     }
 
+    /// Jobs that may wait in a stage: one for each thread, and two ready to follow. Each holds a
+    /// batch, so this bounds memory as well.
     fn stage_len(&self) -> usize {
-        2 * self.repository.world.pool.width() + 2
+        self.repository.world.pool.width() + 2
     }
 
     async fn send_batch(&mut self) -> Result<(), RepositoryError> {
@@ -284,12 +299,18 @@ impl Pipeline {
         let repository = &self.repository;
         let mut pack = match self.packs.remove(&kind) {
             Some(pack) => pack,
-            None => PackBuilder::new(
-                kind,
-                repository.id,
-                &repository.keys,
-                &*repository.world.entropy,
-            )?,
+            None => {
+                let entropy = &*repository.world.entropy;
+                let pack = PackBuilder::new(kind, repository.id, &repository.keys, entropy)?;
+                match kind {
+                    PackKind::Data => {
+                        let fresh = || Vec::with_capacity(PACK_LEN + PACK_OVERSHOOT);
+                        pack.in_buffer(self.idle_buffers.pop().unwrap_or_else(fresh))
+                    }
+                    // Manifests seldom fill a pack.
+                    PackKind::Metadata => pack,
+                }
+            }
         };
         pack.push(frame);
         if pack.len() >= PACK_LEN {
@@ -304,16 +325,17 @@ impl Pipeline {
         let finishing = self.repository.world.pool.run(move || pack.finish());
         self.uploads.push_back(tokio::spawn(async move {
             let pack = finishing.await;
-            let size = pack.bytes.len() as u64;
-            store
-                .put(&layout::pack(pack.id), Bytes::from(pack.bytes))
-                .await?;
-            Ok(IndexedPackV1 {
+            let body = Bytes::from(pack.bytes);
+            let indexed = IndexedPackV1 {
                 id: *pack.id.as_bytes(),
-                size,
+                size: body.len() as u64,
                 metadata: pack.kind == PackKind::Metadata,
                 directory: pack.directory,
-            })
+            };
+            store.put(&layout::pack(pack.id), body.clone()).await?;
+            // A store in memory keeps the bytes.
+            let is_free = pack.kind == PackKind::Data && body.is_unique();
+            Ok((indexed, is_free.then(|| Vec::from(body))))
         }));
         while self.uploads.len() > UPLOADS_MAX {
             let upload = self.uploads.pop_front().expect("it is longer than zero");
@@ -322,13 +344,11 @@ impl Pipeline {
         Ok(())
     }
 
-    async fn settle(
-        &mut self,
-        upload: JoinHandle<Result<IndexedPackV1, RepositoryError>>,
-    ) -> Result<(), RepositoryError> {
-        let pack = upload
+    async fn settle(&mut self, upload: Upload) -> Result<(), RepositoryError> {
+        let (pack, buffer) = upload
             .await
             .expect("an upload neither panics nor is cancelled")?;
+        self.idle_buffers.extend(buffer);
         self.bytes_stored += pack.size;
         self.uploaded.push(pack);
         if self.uploaded.len() >= INDEX_EVERY_PACKS {

@@ -247,3 +247,37 @@ async fn a_reused_file_keeps_the_extended_attributes_of_its_parent() {
     let manifest = auditor.manifest(&newest).await.unwrap();
     assert_eq!(manifest.entries[0].entry.metadata.xattrs, attributes);
 }
+
+#[tokio::test]
+async fn a_reused_folder_keeps_the_extended_attributes_of_its_parent() {
+    let bench = Bench::in_memory().await;
+    let old = support::start().as_nanosecond() as i64 - 60_000_000_000;
+    let mut folder = entry(EntryPath::new("d").unwrap(), EntryKind::Directory);
+    folder.metadata.mtime_ns = old;
+    folder.metadata.ctime_ns = old;
+    let mut known = folder.clone();
+    known.metadata.xattrs = vec![(b"user.label".to_vec(), b"secret".to_vec())];
+    let mut moved_on = folder.clone();
+    moved_on.metadata.ctime_ns += 1;
+    for (given, expected) in [(&known, false), (&folder, true), (&moved_on, false)] {
+        let repository = bench.open(Role::Writer).await.unwrap();
+        let mut writer = repository
+            .snapshot_writer(draft(BackupKind::Incremental))
+            .await
+            .unwrap();
+        assert_eq!(writer.reuse(given).await.unwrap(), expected);
+        if !expected {
+            writer.add(given.clone()).await.unwrap();
+        }
+        bench.clock.advance(std::time::Duration::from_secs(60));
+        let snapshot = writer.commit(bench.world.clock.now()).await.unwrap();
+        let manifest = repository.manifest(&snapshot).await.unwrap();
+        let expected = if given == &moved_on {
+            &moved_on
+        } else {
+            &known
+        };
+        assert_eq!(manifest.entries.len(), 1);
+        assert_eq!(manifest.entries[0].entry, *expected);
+    }
+}
