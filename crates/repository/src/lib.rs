@@ -19,6 +19,7 @@ mod manifest;
 mod receipt;
 mod repository;
 mod snapshot;
+mod snapshot_reader;
 mod verify;
 mod writer;
 
@@ -31,5 +32,6 @@ pub use manifest::{Manifest, StoredEntry};
 pub use receipt::Receipt;
 pub use repository::{Credential, KeyInfo, NewKeys, RegionMarker, Repository, StoreIdentity};
 pub use snapshot::{Snapshot, Totals};
+pub use snapshot_reader::{ContentCheck, Differing, Entries, FileWindow, SnapshotReader};
 pub use verify::{Damage, VerifyLevel, VerifyReport};
 pub use writer::{Layout, SnapshotDraft, SnapshotWriter};
