@@ -142,8 +142,9 @@ pub(crate) async fn update_folder(
     (delta, filter): (Delta, &PathFilter),
     progress: &dyn Progress,
 ) -> Result<(Written, DeltaReport), OperationError> {
-    let mark = staging::mark(target)?;
+    // The walk looks at the root first: setting the mark touches its time.
     let pass = Pass::new(reader, target, (delta, filter), progress)?;
+    let mark = staging::mark(target)?;
     let tree = Tree::new(TreeWriter::update(target, run)?);
     let feed = |feeder: Feeder| pass.run(selection, Some(feeder));
     let (bytes, changes) = write_fed(reader, &tree, progress, feed).await?;
