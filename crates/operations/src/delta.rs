@@ -51,6 +51,8 @@ impl Changes {
 /// What a delta restore did, or would do.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct DeltaReport {
+    /// Whether files of the same size and mtime were taken for equal unread.
+    pub trust_mtime: bool,
     /// Entries that were as in the snapshot and were not touched.
     pub kept: u64,
     /// Entries whose owner, permissions, attributes or time were put right.
@@ -177,7 +179,10 @@ impl<'a> Pass<'a> {
             check: reader.content_check()?,
             walker: Walker::open(target, &FilesOptions::default())?.peekable(),
             progress,
-            report: DeltaReport::default(),
+            report: DeltaReport {
+                trust_mtime: delta.trust_mtime,
+                ..DeltaReport::default()
+            },
             gone: None,
             rewritten: HashSet::new(),
             buffer: Vec::new(),

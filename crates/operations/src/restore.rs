@@ -409,7 +409,7 @@ async fn restore_folder(
         return Ok((updated.0, Some(updated.1)));
     }
     let staging = Staging::prepare(onto.target, run)?;
-    let tree = Tree::new(TreeWriter::create(&staging.tree())?);
+    let tree = Tree::new(TreeWriter::create_hidden(&staging.tree())?);
     let bytes = write_selection(reader, &tree, progress, selection).await?;
     let report = staging.publish(tree.into_writer())?;
     Ok((Written { report, bytes }, None))

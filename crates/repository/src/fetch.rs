@@ -23,7 +23,7 @@ const READ_BYTES_MAX: u32 = 8 << 20;
 /// A gap of unwanted bytes up to this long is read along, which is cheaper than a second request.
 const GAP_BYTES_MAX: u32 = 256 << 10;
 /// … and of up to this many bytes once they are opened: well-compressed frames are large inside.
-const READ_RAW_MAX: u64 = 16 << 20;
+const READ_RAW_MAX: u64 = 8 << 20;
 /// How many such reads are under way or being opened at the same time.
 const READS_AT_ONCE: usize = 4;
 

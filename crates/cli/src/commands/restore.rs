@@ -101,7 +101,7 @@ fn finish(args: &Args, report: &RestoreReport) -> Exit {
 
 fn show(report: &RestoreReport) {
     table::line(&format!(
-        "restored snapshot {} (state of {:.0}) from {} to {}: {}, {} in {}, every byte checked",
+        "restored snapshot {} (state of {:.0}) from {} to {}: {}, {} in {}, {}",
         report.snapshot.short(),
         report.instant,
         report.region,
@@ -109,6 +109,10 @@ fn show(report: &RestoreReport) {
         table::counted(report.entries, "item"),
         table::bytes(report.bytes),
         table::secs(report.secs),
+        match &report.delta {
+            Some(delta) if delta.trust_mtime => "what was kept was trusted by its time",
+            _ => "every byte checked",
+        },
     ));
     if let Some(delta) = &report.delta {
         table::line(&summary(delta));
