@@ -8,3 +8,4 @@ mod masking;
 mod project;
 mod readme;
 mod recovery;
+mod restore;

@@ -201,3 +201,90 @@ fn a_backup_that_is_asked_to_stop_stops_at_once_and_leaves_no_copy_of_production
         ],
     );
 }
+
+/// Files of the folder that restores are killed over: enough that a restore takes a while.
+const FILES: usize = 1500;
+/// Restores that are killed, a third of each kind.
+const KILLS: u64 = 6;
+
+#[test]
+fn a_restore_killed_at_any_moment_never_looks_whole_and_hinders_no_later_one() {
+    let project = project();
+    let config = project.path().join("production/config");
+    for number in 0..FILES {
+        let folder = config.join(format!("{:02}", number % 50));
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(
+            folder.join(number.to_string()),
+            number.to_string().repeat(50),
+        )
+        .unwrap();
+    }
+    must(project.path(), &["backup", "prod", "config"]);
+    let args = |to| ["restore", "prod", "config", "--to", to];
+    let whole = duration_of(project.path(), &args("whole"));
+    let same = |to: &str| {
+        let mut diff = Command::new("diff");
+        diff.args(["-r", "production/config", to])
+            .stdout(Stdio::null());
+        diff.current_dir(project.path()).status().unwrap().success()
+    };
+    assert!(same("whole"));
+    // A place that is missing, one that is an empty folder, and one that is brought up to date.
+    let delta = [&args("delta")[..], &["--delta"]].concat();
+    must(project.path(), &args("delta"));
+    std::fs::create_dir(project.path().join("empty")).unwrap();
+    let mut killed = 0;
+    for round in 0..ATTEMPTS * KILLS {
+        if killed == KILLS {
+            break;
+        }
+        let (to, command) = match round % 3 {
+            0 => ("missing", args("missing").to_vec()),
+            1 => ("empty", args("empty").to_vec()),
+            _ => {
+                std::fs::remove_dir_all(project.path().join("delta/07")).unwrap();
+                std::fs::write(project.path().join("delta/11/11"), "other").unwrap();
+                ("delta", delta.clone())
+            }
+        };
+        let mut restore = lifeboat(project.path(), &command).spawn().unwrap();
+        std::thread::sleep(delay(round, whole));
+        let ended = restore.try_wait().unwrap().is_some();
+        restore.kill().unwrap();
+        restore.wait().unwrap();
+        killed += u64::from(!ended);
+        let target = project.path().join(to);
+        let marked = [".lifeboat-restoring", ".lifeboat-restore-incomplete"]
+            .iter()
+            .any(|mark| target.join(mark).exists());
+        let empty = std::fs::read_dir(&target).map_or(0, Iterator::count) == 0;
+        assert!(
+            marked || empty || to == "delta" || same(to),
+            "round {round}: a part of a restore looks whole"
+        );
+        // Killed before its mark was set, a delta has not begun.
+        must(project.path(), &[&args(to)[..], &["--delta"]].concat());
+        assert!(same(to), "round {round}");
+        if to != "delta" {
+            std::fs::remove_dir_all(&target).unwrap();
+        }
+        if to == "empty" {
+            std::fs::create_dir(&target).unwrap();
+        }
+    }
+    assert_eq!(killed, KILLS, "restores ended before they could be killed");
+    must(project.path(), &args("missing"));
+    assert!(!project.path().join("missing.restoring").exists());
+    must(
+        project.path(),
+        &[
+            "verify",
+            "prod",
+            "--level",
+            "full",
+            "--region",
+            "eu-central",
+        ],
+    );
+}

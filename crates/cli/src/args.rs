@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use lifeboat_drill::Scenario;
 use lifeboat_model::{EnvironmentClass, SessionId, Tier};
-use lifeboat_operations::RestorePoint;
+use lifeboat_operations::{Delta, RestorePoint};
 
 /// Backups, masked staging copies and timed restore drills.
 #[derive(Debug, Parser)]
@@ -109,6 +109,8 @@ pub(crate) enum Command {
         /// Only what matches this glob; may be given several times. Folders only.
         #[arg(long, value_name = "GLOB")]
         path: Vec<String>,
+        #[command(flatten)]
+        delta: DeltaArgs,
         /// Read another region than the home.
         #[arg(long)]
         region: Option<String>,
@@ -205,6 +207,26 @@ pub(crate) enum Command {
         /// The environment; by default all of them.
         environment: Option<String>,
     },
+}
+
+/// Restoring over what is there.
+#[derive(Debug, clap::Args)]
+pub(crate) struct DeltaArgs {
+    /// Bring what is at the target to the snapshot's state: what is the same stays, what differs is
+    /// made anew, what the snapshot lacks is REMOVED. With `--dry-run`: say what that would be.
+    #[arg(long)]
+    pub(crate) delta: bool,
+    /// With `--delta`: take files of the same size and mtime for equal, without reading them.
+    #[arg(long, requires = "delta")]
+    pub(crate) trust_mtime: bool,
+}
+
+impl DeltaArgs {
+    /// Returns how to compare, if that was asked for.
+    pub(crate) fn wanted(&self) -> Option<Delta> {
+        let trust_mtime = self.trust_mtime;
+        self.delta.then_some(Delta { trust_mtime })
+    }
 }
 
 /// Working without a project: when a region and a key are all that is left.

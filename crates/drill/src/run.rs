@@ -214,6 +214,7 @@ async fn recover_timed(
         target: &target,
         into: environment.class,
         paths: &[],
+        delta: None,
     };
     let restore = session.plan_restore(environment, &request).await?;
     phases.end("select the recovery point");

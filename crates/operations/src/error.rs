@@ -112,6 +112,19 @@ pub enum OperationError {
         what: String,
     },
 
+    /// A restore must not go there, or not now.
+    #[error("nothing was restored to `{}`: {what}", path.display())]
+    Target {
+        /// The place as the user named it.
+        path: PathBuf,
+        /// What speaks against it.
+        what: String,
+        /// Which kind of objection that is.
+        kind: ErrorKind,
+        /// What to do.
+        hint: String,
+    },
+
     /// A file or folder of ours could not be read or written.
     #[error("failed to {op} `{}`", path.display())]
     Io {
@@ -178,7 +191,7 @@ impl Diagnose for OperationError {
             Self::Sqlite(error) => error.kind(),
             Self::Secret { .. } | Self::NoKey { .. } => ErrorKind::WrongKey,
             Self::Unknown(error) => error.kind(),
-            Self::Problems { kind, .. } => *kind,
+            Self::Problems { kind, .. } | Self::Target { kind, .. } => *kind,
             Self::NotConfigured { .. } | Self::Usage { .. } => ErrorKind::Usage,
             Self::Residency { .. } | Self::RegionMismatch { .. } | Self::NotMasked(_) => {
                 ErrorKind::Refused
@@ -212,7 +225,8 @@ impl Diagnose for OperationError {
             Self::RawData(error) => error.hint(),
             Self::RegionMismatch { hint, .. }
             | Self::NotConfigured { hint, .. }
-            | Self::Usage { hint, .. } => Some(hint.clone()),
+            | Self::Usage { hint, .. }
+            | Self::Target { hint, .. } => Some(hint.clone()),
             Self::NotMasked(_) => {
                 Some("the leak report names the columns; mend the masking rules".to_owned())
             }

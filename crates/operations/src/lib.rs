@@ -4,6 +4,7 @@
 //! the I/O and returns a report. This crate never parses arguments and never prints.
 
 mod backup;
+mod delta;
 mod error;
 mod files;
 mod init;
@@ -20,14 +21,20 @@ mod repair;
 mod replicate;
 mod rescue;
 mod restore;
+mod restore_database;
+mod restore_target;
 mod scratch;
 mod select;
+mod selection;
 mod session;
 mod sqlite;
+mod staging;
 mod status;
+mod tree;
 mod verify;
 
 pub use backup::{BackupPlan, BackupReport};
+pub use delta::{Changes, Delta, DeltaReport};
 pub use error::OperationError;
 pub use init::{InitPlan, InitReport};
 pub use key::{
@@ -42,7 +49,7 @@ pub use refresh::{RefreshPlan, RefreshReport};
 pub use region::{KeyCheck, RegionCheck, SourceCheck, check_keys, check_regions, check_sources};
 pub use repair::{RepairPlan, RepairRun};
 pub use replicate::{ReplicatePlan, ReplicateReport};
-pub use rescue::Rescue;
+pub use rescue::{Rescue, RescueRequest};
 pub use restore::{RestorePlan, RestoreReport, RestoreRequest};
 pub use scratch::Scratch;
 pub use select::RestorePoint;

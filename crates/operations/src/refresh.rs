@@ -11,6 +11,7 @@ use lifeboat_model::{BackupKind, RegionName, RunId, SnapshotId, SourceKind, Tier
 use lifeboat_policy::may_restore;
 use lifeboat_repository::{Outcome, Repository, Role, RunKind, Snapshot, SnapshotDraft};
 use lifeboat_runtime::Stopwatch;
+use lifeboat_source_files::PathFilter;
 use lifeboat_source_sqlite::publish;
 use serde::Serialize;
 
@@ -19,7 +20,7 @@ use crate::error::OperationError;
 use crate::ledger::Facts;
 use crate::mask::{MaskReport, MaskTask, MaskedDatabase, gate_verdicts};
 use crate::place::Opened;
-use crate::restore::restore_snapshot;
+use crate::restore::{Onto, restore_snapshot};
 use crate::scratch::Scratch;
 use crate::select::RestorePoint;
 use crate::session::Session;
@@ -211,7 +212,13 @@ impl Session {
         let origin = self.config.environment(plan.record.environment.as_str())?;
         let opened = self.open_region(&plan.region).await?;
         let repository = self.open_repository(origin, &opened, Role::Reader).await?;
-        restore_snapshot(&repository, &plan.record, &plan.region, to, |_| true, self).await?;
+        let onto = Onto {
+            region: &plan.region,
+            target: to,
+            filter: &PathFilter::new(&[])?,
+            delta: None,
+        };
+        restore_snapshot(&repository, &plan.record, &onto, self).await?;
         Ok(())
     }
 

@@ -3,14 +3,16 @@
 use std::path::Path;
 
 use lifeboat_config::Region;
-use lifeboat_model::{EntryPath, EnvironmentName, RegionName, SourceName};
+use lifeboat_model::{EnvironmentName, RegionName, SourceName};
 use lifeboat_repository::{Credential, PassphraseFor, Repository, Snapshot};
 use lifeboat_runtime::SecretRef;
 use lifeboat_source_files::PathFilter;
 
+use crate::delta::{Delta, DeltaReport};
 use crate::error::OperationError;
 use crate::keys::{KeySource, PASSPHRASE, parse_credential};
-use crate::restore::{RestoreReport, restore_snapshot};
+use crate::restore::{Onto, RestoreReport, preview_snapshot, restore_snapshot};
+use crate::restore_target::refuse_precious;
 use crate::select::RestorePoint;
 use crate::session::Session;
 
@@ -18,6 +20,21 @@ use crate::session::Session;
 pub struct Rescue {
     region: RegionName,
     repository: Repository,
+}
+
+/// What to restore without a project, and where to.
+#[derive(Debug, Clone)]
+pub struct RescueRequest<'a> {
+    /// The environment and the source.
+    pub source: (&'a EnvironmentName, &'a SourceName),
+    /// Which state.
+    pub point: &'a RestorePoint,
+    /// Where it goes.
+    pub target: &'a Path,
+    /// Globs that pick entries of a folder; none picks everything.
+    pub paths: &'a [String],
+    /// Bring what is at the target to the snapshot's state, instead of asking for an empty one.
+    pub delta: Option<Delta>,
 }
 
 impl Session {
@@ -70,25 +87,49 @@ impl Rescue {
     pub async fn restore(
         &self,
         session: &Session,
-        (environment, source): (&EnvironmentName, &SourceName),
-        point: &RestorePoint,
-        target: &Path,
-        paths: &[String],
+        request: &RescueRequest<'_>,
     ) -> Result<RestoreReport, OperationError> {
+        let (snapshot, filter) = self.prepare(session, request).await?;
+        let onto = self.onto(request, &filter);
+        restore_snapshot(&self.repository, &snapshot, &onto, session).await
+    }
+
+    /// Tells what [`Rescue::restore`] would do to what is there. Changes nothing.
+    ///
+    /// # Errors
+    /// Fails as that does.
+    pub async fn preview(
+        &self,
+        session: &Session,
+        request: &RescueRequest<'_>,
+    ) -> Result<DeltaReport, OperationError> {
+        let (snapshot, filter) = self.prepare(session, request).await?;
+        let onto = self.onto(request, &filter);
+        preview_snapshot(&self.repository, &snapshot, &onto, session).await
+    }
+
+    async fn prepare(
+        &self,
+        session: &Session,
+        request: &RescueRequest<'_>,
+    ) -> Result<(Snapshot, PathFilter), OperationError> {
+        if request.delta.is_some() {
+            refuse_precious(session, request.target)?;
+        }
         let now = session.world.clock.now();
-        let snapshot = point
-            .find(&self.repository, environment, source, now)
-            .await?;
-        let filter = PathFilter::new(paths)?;
-        let wanted = |path: &EntryPath| filter.is_match(path);
-        restore_snapshot(
-            &self.repository,
-            &snapshot,
-            &self.region,
-            target,
-            wanted,
-            session,
-        )
-        .await
+        let (environment, source) = request.source;
+        let found = request
+            .point
+            .find(&self.repository, environment, source, now);
+        Ok((found.await?, PathFilter::new(request.paths)?))
+    }
+
+    fn onto<'a>(&'a self, request: &RescueRequest<'a>, filter: &'a PathFilter) -> Onto<'a> {
+        Onto {
+            region: &self.region,
+            target: request.target,
+            filter,
+            delta: request.delta,
+        }
     }
 }

@@ -1,25 +1,27 @@
 //! Putting a snapshot back.
 
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use lifeboat_config::Environment;
 use lifeboat_model::{
-    EntryKind, EntryPath, EnvironmentClass, RegionName, RunId, SnapshotId, SourceKind, SourceName,
+    EntryPath, EnvironmentClass, RegionName, RunId, SnapshotId, SourceKind, SourceName,
 };
 use lifeboat_policy::may_restore;
-use lifeboat_repository::{Manifest, Outcome, Repository, Role, RunKind, Snapshot};
+use lifeboat_repository::{Outcome, Repository, Role, RunKind, Snapshot, SnapshotReader};
 use lifeboat_runtime::{Clock, Stopwatch};
-use lifeboat_source_files::{PathFilter, TreeReport};
+use lifeboat_source_files::{PathFilter, TreeReport, TreeWriter};
 use serde::Serialize;
 
+use crate::delta::{self, Delta, DeltaReport};
 use crate::error::OperationError;
-use crate::files::write_tree;
 use crate::ledger::Facts;
-use crate::scratch::Scratch;
+use crate::restore_database;
+use crate::restore_target;
 use crate::select::RestorePoint;
+use crate::selection::{Amount, Selection};
 use crate::session::Session;
+use crate::staging::{Staging, is_empty_folder};
+use crate::tree::{Tree, Written, write_selection};
 
 /// What a restore will do.
 #[derive(Debug, Clone, Serialize)]
@@ -38,8 +40,11 @@ pub struct RestorePlan {
     pub region: RegionName,
     /// Where it goes.
     pub target: PathBuf,
-    /// Bytes that will be written.
+    /// Bytes that will be written; with `delta`, at most.
     pub bytes: u64,
+    /// Whether what is there is brought to the snapshot's state, and how it is compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delta: Option<Delta>,
     #[serde(skip)]
     record: Snapshot,
     #[serde(skip)]
@@ -61,6 +66,8 @@ pub struct RestoreRequest<'a> {
     pub into: EnvironmentClass,
     /// Globs that pick entries of a folder; none picks everything.
     pub paths: &'a [String],
+    /// Bring what is at the target to the snapshot's state, instead of asking for an empty one.
+    pub delta: Option<Delta>,
 }
 
 impl RestorePlan {
@@ -91,6 +98,9 @@ pub struct RestoreReport {
     pub first_byte_secs: f64,
     /// How long it took, seconds.
     pub secs: f64,
+    /// What was done to what was there, if that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delta: Option<DeltaReport>,
 }
 
 impl Session {
@@ -110,6 +120,7 @@ impl Session {
             target,
             into,
             paths,
+            delta,
         } = *request;
         let opened = self.open_region(region).await?;
         let repository = self
@@ -141,6 +152,9 @@ impl Session {
             )
             .await?;
         self.refuse_region(target)?;
+        if delta.is_some() {
+            restore_target::refuse_precious(self, target)?;
+        }
         let into = self.class_of_place(target).unwrap_or(into);
         may_restore(record.class, into, record.masked)?;
         if record.source_kind != SourceKind::Files && !paths.is_empty() {
@@ -158,6 +172,7 @@ impl Session {
             region: region.clone(),
             target: target.to_owned(),
             bytes: record.totals.bytes,
+            delta,
             filter: PathFilter::new(paths)?,
             record,
         })
@@ -207,7 +222,8 @@ impl Session {
     ///
     /// # Errors
     /// Fails if the target is in use, or anything is missing or damaged; then nothing is left at the
-    /// target under its final name for a database, and a partial tree for a folder.
+    /// target under its final name. With `delta`, a folder then holds each entry as it was or as it
+    /// should be, and a mark that says so.
     pub async fn restore(
         &self,
         environment: &Environment,
@@ -220,16 +236,7 @@ impl Session {
         let run = self
             .begin_run(&opened, RunKind::Restore, environment, Some(&plan.source))
             .await?;
-        let wanted = |path: &EntryPath| plan.filter.is_match(path);
-        let result = restore_snapshot(
-            &repository,
-            &plan.record,
-            &plan.region,
-            &plan.target,
-            wanted,
-            self,
-        )
-        .await;
+        let result = restore_snapshot(&repository, &plan.record, &plan.onto(), self).await;
         run.end(self, result, |report| {
             let facts = Facts::from([
                 ("snapshot".to_owned(), report.snapshot.to_string().into()),
@@ -247,6 +254,33 @@ impl Session {
         })
         .await
     }
+
+    /// Tells what a restore with `delta` would do to what is there. Changes nothing.
+    ///
+    /// # Errors
+    /// Fails if the target cannot be read, or the snapshot's metadata are missing or damaged.
+    pub async fn preview_delta(
+        &self,
+        environment: &Environment,
+        plan: &RestorePlan,
+    ) -> Result<DeltaReport, OperationError> {
+        let opened = self.open_region(&plan.region).await?;
+        let repository = self
+            .open_repository(environment, &opened, Role::Reader)
+            .await?;
+        preview_snapshot(&repository, &plan.record, &plan.onto(), self).await
+    }
+}
+
+impl RestorePlan {
+    fn onto(&self) -> Onto<'_> {
+        Onto {
+            region: &self.region,
+            target: &self.target,
+            filter: &self.filter,
+            delta: self.delta,
+        }
+    }
 }
 
 fn parse_source(name: &str) -> Result<SourceName, OperationError> {
@@ -257,64 +291,133 @@ fn parse_source(name: &str) -> Result<SourceName, OperationError> {
         })
 }
 
+/// Where a snapshot goes, and how much of it.
+pub(crate) struct Onto<'a> {
+    pub(crate) region: &'a RegionName,
+    pub(crate) target: &'a Path,
+    pub(crate) filter: &'a PathFilter,
+    pub(crate) delta: Option<Delta>,
+}
+
+impl Onto<'_> {
+    /// Returns how to compare, if there is anything to compare with.
+    fn delta(&self) -> Option<Delta> {
+        self.delta
+            .filter(|_| self.target.symlink_metadata().is_ok())
+    }
+}
+
 /// Restores one snapshot from an open repository. Drills and refreshes call this too, so that what
 /// they prove is what a restore does.
 pub(crate) async fn restore_snapshot(
     repository: &Repository,
     snapshot: &Snapshot,
-    region: &RegionName,
-    target: &Path,
-    wanted: impl Fn(&EntryPath) -> bool,
+    onto: &Onto<'_>,
     session: &Session,
 ) -> Result<RestoreReport, OperationError> {
     let clock: &dyn Clock = &*session.world.clock;
     let watch = Stopwatch::start(clock);
     // The target is looked at before the index is read, so that a mistake is told at once.
-    if snapshot.source_kind == SourceKind::Sqlite && target.symlink_metadata().is_ok() {
-        return Err(lifeboat_source_sqlite::SqliteError::Exists {
-            path: target.to_owned(),
+    if onto.delta().is_none() {
+        match snapshot.source_kind {
+            SourceKind::Files => drop(is_empty_folder(onto.target)?),
+            SourceKind::Sqlite => restore_database::refuse_existing(onto.target)?,
         }
-        .into());
     }
-    let manifest = repository.manifest(snapshot).await?;
-    if !manifest
-        .entries
-        .iter()
-        .any(|stored| wanted(&stored.entry.path))
-    {
+    let reader = repository.snapshot_reader(snapshot).await?;
+    reader.can_read_content()?;
+    let (selection, amount) = select(&reader, snapshot, onto.filter).await?;
+    let first_byte_secs = watch.elapsed().as_secs_f64();
+    let phase = format!("restoring {}", snapshot.source);
+    session.progress.phase(&phase, amount.bytes);
+    let (written, delta) = match snapshot.source_kind {
+        SourceKind::Files => restore_folder(&reader, selection, onto, session).await?,
+        SourceKind::Sqlite => {
+            let (target, delta) = (onto.target, onto.delta());
+            restore_database::restore(&reader, selection, target, delta, session).await?
+        }
+    };
+    let (tree, bytes) = (written.report, written.bytes);
+    let made = tree.files + tree.directories + tree.symlinks + tree.hardlinks + tree.specials;
+    Ok(RestoreReport {
+        snapshot: snapshot.id,
+        instant: snapshot.instant,
+        region: onto.region.clone(),
+        target: onto.target.to_owned(),
+        entries: delta.as_ref().map_or(made, |delta| delta.written.count),
+        bytes,
+        not_restored: not_restored(snapshot, &tree, onto.filter),
+        first_byte_secs,
+        secs: watch.elapsed().as_secs_f64(),
+        delta,
+    })
+}
+
+/// Tells what [`restore_snapshot`] would do to what is there.
+pub(crate) async fn preview_snapshot(
+    repository: &Repository,
+    snapshot: &Snapshot,
+    onto: &Onto<'_>,
+    session: &Session,
+) -> Result<DeltaReport, OperationError> {
+    let reader = repository.snapshot_reader(snapshot).await?;
+    let (selection, amount) = select(&reader, snapshot, onto.filter).await?;
+    let Some(delta) = onto.delta() else {
+        return Ok(DeltaReport::all_new(amount.entries));
+    };
+    let phase = format!("comparing {}", snapshot.source);
+    session.progress.phase(&phase, amount.bytes);
+    match snapshot.source_kind {
+        SourceKind::Files => {
+            let how = (delta, onto.filter);
+            delta::preview(&reader, selection, onto.target, how, &*session.progress).await
+        }
+        // A database is always made anew, of what is there and what is not.
+        SourceKind::Sqlite => Ok(DeltaReport::all_new(1)),
+    }
+}
+
+/// Picks what was asked for; nothing at all is a mistake.
+async fn select<'a>(
+    reader: &SnapshotReader,
+    snapshot: &Snapshot,
+    filter: &'a PathFilter,
+) -> Result<(Selection<'a>, Amount), OperationError> {
+    let (selection, amount) = Selection::open(reader, snapshot, filter).await?;
+    if amount.entries == 0 {
         return Err(OperationError::Usage {
             message: format!("nothing in snapshot `{}` matches", snapshot.id.short()),
             hint: "paths begin inside the source: `app.toml`, not `config/app.toml`".to_owned(),
         });
     }
-    let first_byte_secs = watch.elapsed().as_secs_f64();
-    session.progress.phase(
-        &format!("restoring {}", snapshot.source),
-        manifest.total_bytes(),
-    );
-    let (tree, bytes) = match snapshot.source_kind {
-        SourceKind::Files => write_tree(&manifest, target, &wanted, &*session.progress).await?,
-        SourceKind::Sqlite => restore_database(&manifest, target, session).await?,
-    };
-    Ok(RestoreReport {
-        snapshot: snapshot.id,
-        instant: snapshot.instant,
-        region: region.clone(),
-        target: target.to_owned(),
-        entries: tree.files + tree.directories + tree.symlinks + tree.hardlinks + tree.specials,
-        bytes,
-        not_restored: not_restored(snapshot, &tree, wanted),
-        first_byte_secs,
-        secs: watch.elapsed().as_secs_f64(),
-    })
+    Ok((selection, amount))
+}
+
+async fn restore_folder(
+    reader: &SnapshotReader,
+    selection: Selection<'_>,
+    onto: &Onto<'_>,
+    session: &Session,
+) -> Result<(Written, Option<DeltaReport>), OperationError> {
+    let run = RunId::from_bytes(session.world.entropy.bytes());
+    let progress = &*session.progress;
+    if let Some(delta) = onto.delta() {
+        let how = (delta, onto.filter);
+        let run = run.to_string();
+        let updated =
+            delta::update_folder(reader, selection, onto.target, &run, how, progress).await?;
+        return Ok((updated.0, Some(updated.1)));
+    }
+    let staging = Staging::prepare(onto.target, run)?;
+    let tree = Tree::new(TreeWriter::create_hidden(&staging.tree())?);
+    let bytes = write_selection(reader, &tree, progress, selection).await?;
+    let report = staging.publish(tree.into_writer())?;
+    Ok((Written { report, bytes }, None))
 }
 
 /// Lists what a tree lacks: what the backup could not read, and what could not be put back.
-fn not_restored(
-    snapshot: &Snapshot,
-    tree: &TreeReport,
-    wanted: impl Fn(&EntryPath) -> bool,
-) -> Vec<String> {
+fn not_restored(snapshot: &Snapshot, tree: &TreeReport, filter: &PathFilter) -> Vec<String> {
+    let wanted = |path: &EntryPath| filter.is_match(path, false);
     let unread = snapshot.skipped.iter().filter(|(path, _)| wanted(path));
     let unread = unread.map(|(path, why)| format!("{path}: not in this backup: {why}"));
     let left_out = tree.skipped.iter();
@@ -338,27 +441,4 @@ fn not_restored(
     let lost = lost.into_iter().filter(|(count, _)| *count > 0);
     let lost = lost.map(|(count, what)| format!("{count} {what}"));
     unread.chain(left_out).chain(problems).chain(lost).collect()
-}
-
-/// Writes the database beside its target first, so that the target's name only ever means a whole
-/// one.
-async fn restore_database(
-    manifest: &Manifest,
-    target: &Path,
-    session: &Session,
-) -> Result<(TreeReport, u64), OperationError> {
-    let run = RunId::from_bytes(session.world.entropy.bytes());
-    let scratch = Scratch::beside(target, ".restoring", &run.to_string())?;
-    let tree = scratch.path().join("tree");
-    let written = write_tree(manifest, &tree, |_| true, &*session.progress).await?;
-    let database = manifest
-        .entries
-        .iter()
-        .find_map(|stored| match stored.entry.kind {
-            EntryKind::File { .. } => Some(OsStr::from_bytes(stored.entry.path.as_bytes())),
-            _ => None,
-        });
-    let database = database.expect("a database snapshot holds one file");
-    lifeboat_source_sqlite::install(&tree.join(database), target)?;
-    Ok(written)
 }

@@ -59,7 +59,18 @@ impl Scratch {
     pub fn beside(target: &Path, suffix: &str, name: &str) -> Result<Self, OperationError> {
         let mut container = target.as_os_str().to_owned();
         container.push(suffix);
-        let container = PathBuf::from(container);
+        Self::in_container(PathBuf::from(container), name)
+    }
+
+    /// Creates a scratch folder inside `folder`, in a container called `container`.
+    ///
+    /// # Errors
+    /// Fails if the folder cannot be created.
+    pub fn inside(folder: &Path, container: &str, name: &str) -> Result<Self, OperationError> {
+        Self::in_container(folder.join(container), name)
+    }
+
+    fn in_container(container: PathBuf, name: &str) -> Result<Self, OperationError> {
         let mut scratch = Self::create(&container, name)?;
         living().retain(|(path, _)| *path != scratch.path);
         living().push((scratch.path.clone(), Some(container.clone())));
@@ -102,7 +113,8 @@ fn remove(path: &Path, container: Option<&Path>) {
         }
         // What cannot be removed now is swept by the next run.
         match entry.file_type() {
-            Ok(kind) if kind.is_dir() => fs::remove_dir_all(entry.path()).ok(),
+            // Unlike the standard library's, this gets over folders that were restored read-only.
+            Ok(kind) if kind.is_dir() => lifeboat_source_files::remove_tree(&entry.path()).ok(),
             _ => fs::remove_file(entry.path()).ok(),
         };
     }

@@ -11,6 +11,7 @@ use lifeboat_storage::ObjectKey;
 use tokio::sync::OnceCell;
 
 use crate::chunk_index::{ChunkIndex, FrameRow};
+use crate::content::{Content, ExtentSource};
 use crate::error::{Flaw, RepositoryError};
 use crate::format::pack::FrameOpener;
 use crate::layout;
@@ -21,7 +22,7 @@ const READ_BYTES_MAX: u32 = 8 << 20;
 /// A gap of unwanted bytes up to this long is read along, which is cheaper than a second request.
 const GAP_BYTES_MAX: u32 = 256 << 10;
 /// … and of up to this many bytes once they are opened: well-compressed frames are large inside.
-const READ_RAW_MAX: u64 = 16 << 20;
+const READ_RAW_MAX: u64 = 8 << 20;
 /// How many such reads are under way or being opened at the same time.
 const READS_AT_ONCE: usize = 4;
 
@@ -65,6 +66,46 @@ pub(crate) struct Wanted {
 impl Wanted {
     pub(crate) fn add(&mut self, chunk: ChunkId, destination: Destination) {
         self.chunks.entry(chunk).or_default().push(destination);
+    }
+
+    /// Adds those extents of a file, by number, that `picked` wants; holes need no fetching. Returns
+    /// how many bytes that is.
+    pub(crate) fn add_file(
+        &mut self,
+        file: usize,
+        content: Option<&Content>,
+        mut picked: impl FnMut(usize) -> bool,
+    ) -> u64 {
+        let Some(content) = content else { return 0 };
+        let mut offset = 0;
+        let mut bytes = 0;
+        for (extent_number, extent) in content.extents().enumerate() {
+            if let ExtentSource::Chunk {
+                number,
+                offset: chunk_offset,
+            } = extent.source
+                && picked(extent_number)
+            {
+                let len = u32::try_from(extent.len).expect("covers() keeps extents within chunks");
+                let chunk = content.chunks[number as usize].id;
+                self.add(
+                    chunk,
+                    Destination {
+                        file,
+                        offset,
+                        chunk_offset,
+                        len,
+                    },
+                );
+                bytes += extent.len;
+            }
+            offset += extent.len;
+        }
+        bytes
+    }
+
+    pub(crate) fn chunks(&self) -> usize {
+        self.chunks.len()
     }
 }
 
@@ -116,6 +157,11 @@ fn plan(index: &ChunkIndex, wanted: Wanted, store: &str) -> Result<Vec<Read>, Re
         });
     }
     let mut frames: Vec<_> = frames.into_values().collect();
+    for frame in &mut frames {
+        // As they lie in the frame, which is how the backup came upon the files: whoever writes them
+        // again stays in one folder for as long as it can.
+        frame.chunks.sort_by_key(|chunk| chunk.range.start);
+    }
     frames.sort_by_key(|frame| (frame.row.pack, frame.row.offset));
     let mut reads: Vec<Read> = Vec::new();
     for frame in frames {
@@ -151,35 +197,54 @@ fn plan(index: &ChunkIndex, wanted: Wanted, store: &str) -> Result<Vec<Read>, Re
 /// Keeps the openers of the salts that are met, so that each key is recovered once.
 type Openers = HashMap<u32, Arc<OnceCell<Arc<FrameOpener>>>>;
 
+/// More openers than this are not kept once nobody reads with them.
+const OPENERS_KEPT: usize = 256;
+
+/// Picks the openers that a read needs.
+fn openers_of(openers: &mut Openers, read: &Read) -> Openers {
+    if openers.len() > OPENERS_KEPT {
+        openers.retain(|_, opener| Arc::strong_count(opener) > 1);
+    }
+    let mut opener = |salt| (salt, openers.entry(salt).or_default().clone());
+    read.frames
+        .iter()
+        .map(|frame| opener(frame.row.salt))
+        .collect()
+}
+
 impl Repository {
-    /// Fetches chunks and gives their bytes piece by piece, each verified.
+    /// Fetches chunks and gives their bytes piece by piece, each verified. Of the windows, each is
+    /// planned on its own, and the next one while the last is still being read.
     ///
     /// Data chunks need the reader key, metadata chunks any key.
     pub(crate) fn fetch<'a>(
         &'a self,
         index: &'a ChunkIndex,
-        wanted: Wanted,
-    ) -> Result<impl Stream<Item = Result<Pieces, RepositoryError>> + 'a, RepositoryError> {
-        let reads = plan(index, wanted, &self.store.describe())?;
+        windows: impl Stream<Item = Wanted> + 'a,
+    ) -> impl Stream<Item = Result<Pieces, RepositoryError>> + 'a {
         let mut openers = Openers::new();
-        let steps: Vec<_> = reads
-            .into_iter()
-            .map(|read| {
-                let mut needed = Openers::new();
-                for frame in &read.frames {
-                    let opener = openers.entry(frame.row.salt).or_default();
-                    needed.insert(frame.row.salt, opener.clone());
-                }
+        let store = self.store.describe();
+        let reads = move |wanted| match plan(index, wanted, &store) {
+            Ok(reads) => stream::iter(reads.into_iter().map(Ok).collect::<Vec<_>>()),
+            Err(error) => stream::iter(vec![Err(error)]),
+        };
+        let read_one = move |read: Result<Read, RepositoryError>| {
+            let step = read.map(|read| {
+                let needed = openers_of(&mut openers, &read);
                 (read, needed)
-            })
-            .collect();
-        let read_one = move |(read, openers)| self.read_frames(index, read, openers);
-        let flatten = |frames: Vec<_>| stream::iter(frames);
-        Ok(stream::iter(steps)
+            });
+            async move {
+                match step {
+                    Ok((read, openers)) => self.read_frames(index, read, openers).await,
+                    Err(error) => vec![Err(error)],
+                }
+            }
+        };
+        windows
+            .flat_map(reads)
             .map(read_one)
             .buffered(READS_AT_ONCE)
-            .map(flatten)
-            .flatten())
+            .flat_map(stream::iter)
     }
 
     /// Reads part of an object that must be there: if it is not, that is damage.

@@ -33,6 +33,7 @@ mod revocation;
 mod revoked_keys;
 mod role;
 mod snapshot;
+mod snapshot_reader;
 mod verify;
 mod writer;
 
@@ -54,5 +55,6 @@ pub use repository::{Credential, NewKeys, PassphraseFor, RegionMarker, Repositor
 pub use revocation::{Commitment, Revocation, Revocations, Token};
 pub use role::{Action, Role, UnknownRole};
 pub use snapshot::{Snapshot, Totals};
+pub use snapshot_reader::{ContentCheck, Differing, Entries, FileWindow, SnapshotReader};
 pub use verify::{Damage, VerifyLevel, VerifyReport};
 pub use writer::{Layout, SnapshotDraft, SnapshotWriter};

@@ -3,13 +3,13 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use futures::stream::{Stream, StreamExt as _};
+use futures::stream::{self, Stream, StreamExt as _};
 use lifeboat_model::{ChunkId, Entry, EntryKind};
 
 use crate::chunk_index::ChunkIndex;
 use crate::content::{Content, ExtentSource};
 use crate::error::RepositoryError;
-use crate::fetch::{Destination, Pieces, Wanted};
+use crate::fetch::{Pieces, Wanted};
 use crate::format::commit::ManifestChunkV1;
 use crate::format::manifest::read_record;
 use crate::format::pack::{FrameOpener, PackKind};
@@ -210,7 +210,8 @@ impl Manifest {
     /// entry). The pieces carry the caller's numbers. Holes give no piece.
     ///
     /// # Errors
-    /// Fails if a chunk is in no index; the stream fails where an object is missing or damaged.
+    /// Fails without the reader key; the stream fails where a chunk is in no index, or an object is
+    /// missing or damaged.
     pub fn fetch<'a>(
         &'a self,
         files: impl IntoIterator<Item = (usize, usize)>,
@@ -219,33 +220,10 @@ impl Manifest {
         self.repository.keys.content_private()?;
         let mut wanted = Wanted::default();
         for (file, entry) in files {
-            want_file(&mut wanted, file, self.entries[entry].content.as_ref());
+            let content = self.entries[entry].content.as_ref();
+            wanted.add_file(file, content, |_| true);
         }
-        Ok(self.repository.fetch(&self.index, wanted)?.fuse())
-    }
-}
-
-fn want_file(wanted: &mut Wanted, file: usize, content: Option<&Content>) {
-    let Some(content) = content else { return };
-    let mut offset = 0;
-    for extent in content.extents() {
-        if let ExtentSource::Chunk {
-            number,
-            offset: chunk_offset,
-        } = extent.source
-        {
-            let len = u32::try_from(extent.len).expect("covers() keeps extents within chunks");
-            let chunk = content.chunks[number as usize].id;
-            wanted.add(
-                chunk,
-                Destination {
-                    file,
-                    offset,
-                    chunk_offset,
-                    len,
-                },
-            );
-        }
-        offset += extent.len;
+        let window = stream::once(std::future::ready(wanted));
+        Ok(self.repository.fetch(&self.index, window).fuse())
     }
 }

@@ -94,6 +94,20 @@ pub(crate) fn write(file: BorrowedFd<'_>, attributes: &[(Vec<u8>, Vec<u8>)]) -> 
     })
 }
 
+/// Removes from an open file or folder the attributes that are not among `wanted`; those that the
+/// system keeps for itself stay.
+pub(crate) fn remove_others(file: BorrowedFd<'_>, wanted: &[(Vec<u8>, Vec<u8>)]) {
+    let mut names = vec![0; ATTRIBUTE_BYTES_MAX];
+    // A file system without attributes has none too many.
+    let len = rustix::fs::flistxattr(file, names.as_mut_slice()).unwrap_or(0);
+    for name in names[..len].split(|byte| *byte == 0) {
+        if !name.is_empty() && !wanted.iter().any(|(known, _)| known == name) {
+            // Labels of the system's security modules are theirs to give and to keep.
+            rustix::fs::fremovexattr(file, name).ok();
+        }
+    }
+}
+
 /// Sets attributes of `name` in `folder`, which may be a link; returns how many were not taken.
 pub(crate) fn write_at(
     folder: BorrowedFd<'_>,

@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use lifeboat_model::{Diagnose, EntryPath, ErrorKind};
 use rustix::io::Errno;
 
+/// The next step when a disk is full.
+const FREE_SPACE: &str = "free some space and run the command again";
+
 /// A folder cannot be walked or written at all.
 #[derive(Debug, thiserror::Error)]
 pub enum FilesError {
@@ -83,10 +86,14 @@ impl Diagnose for FilesError {
             ),
             Self::NotAFolder { .. } => Some("name a folder".to_owned()),
             Self::NotEmpty { .. } => {
-                Some("choose an empty folder, or one that does not exist yet".to_owned())
+                Some(
+                    "choose an empty folder or one that does not exist yet; or bring this one to the snapshot's state with `--delta`, which removes what the snapshot lacks"
+                        .to_owned(),
+                )
             }
             Self::Io { source, .. } => match ErrorKind::of_io(source) {
                 ErrorKind::NotFound => Some("check the path".to_owned()),
+                ErrorKind::NoSpace => Some(FREE_SPACE.to_owned()),
                 ErrorKind::Denied => Some("check who owns the folder and who runs this".to_owned()),
                 _ => None,
             },
@@ -135,6 +142,10 @@ impl FileProblem {
 impl Diagnose for FileProblem {
     fn kind(&self) -> ErrorKind {
         self.kind
+    }
+
+    fn hint(&self) -> Option<String> {
+        (self.kind == ErrorKind::NoSpace).then(|| FREE_SPACE.to_owned())
     }
 }
 

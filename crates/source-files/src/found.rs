@@ -46,6 +46,11 @@ impl Found {
         Ok(ContentReader::new(file, path.clone(), stat))
     }
 
+    /// Reports whether the file has other names, be they in the walked folder or elsewhere.
+    pub fn has_other_names(&self) -> bool {
+        self.shared.is_some()
+    }
+
     /// Reads the extended attributes of the entry, for walks that leave them out
     /// ([`crate::FilesOptions::xattrs`]) because most entries are known to be unchanged.
     ///

@@ -90,13 +90,19 @@ impl PathFilter {
         Ok(Self(Patterns::compile("path", globs)?))
     }
 
-    /// Reports whether the entry, or a folder it lies in, is picked.
-    pub fn is_match(&self, path: &EntryPath) -> bool {
+    /// Reports whether everything is picked.
+    pub fn is_all(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Reports whether the entry, or a folder it lies in, is picked; `is_folder` says whether the
+    /// entry itself is one.
+    pub fn is_match(&self, path: &EntryPath, is_folder: bool) -> bool {
         let lineage = std::iter::successors(Some(path.clone()), EntryPath::parent);
         self.0.is_empty()
             || lineage
                 .enumerate()
-                .any(|(n, at)| self.0.matches(&at, n > 0))
+                .any(|(n, at)| self.0.matches(&at, is_folder || n > 0))
     }
 }
 

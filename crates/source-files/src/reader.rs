@@ -134,6 +134,27 @@ impl ContentReader {
         Ok(Piece::Data(got))
     }
 
+    /// Fills `buffer` from `offset` on, wherever the reading stands; returns how many bytes there
+    /// were, which are fewer only at the end of the file.
+    ///
+    /// # Errors
+    /// Fails if the system cannot read.
+    pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, FileProblem> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match self
+                .file
+                .read_at(&mut buffer[filled..], offset + filled as u64)
+            {
+                Ok(0) => break,
+                Ok(len) => filled += len,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.problem(error)),
+            }
+        }
+        Ok(filled)
+    }
+
     /// Ends the reading and tells whether the file stood still.
     ///
     /// # Errors

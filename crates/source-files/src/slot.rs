@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use lifeboat_model::{Entry, EntryKind, EntryPath, Metadata};
-use rustix::fs::{AtFlags, Gid, Mode, Timespec, Timestamps, UTIME_OMIT, Uid};
+use rustix::fs::{AtFlags, Gid, Mode, Stat, Timespec, Timestamps, UTIME_OMIT, Uid};
 use rustix::io::Errno;
 
 use crate::attributes;
 use crate::error::FileProblem;
+use crate::place::Place;
+use crate::stat::metadata_of;
 
 /// Set-user-id and set-group-id.
 const SET_ID_BITS: u32 = 0o6000;
@@ -27,12 +29,15 @@ pub(crate) struct Losses {
 /// A new regular file that any thread may write to, at any offset.
 ///
 /// What is never written reads as zeros and takes no room. The file stays private (0600) until
-/// [`FileSlot::finish`].
+/// [`FileSlot::finish`]. If it takes the place of another, it has a name of its own until then, and
+/// is removed if it is never finished.
 #[derive(Debug)]
 pub struct FileSlot {
     pub(crate) file: File,
     pub(crate) path: EntryPath,
     pub(crate) losses: Arc<Losses>,
+    /// Where it goes once it is finished, if it does not lie there already.
+    pub(crate) place: Option<Place>,
 }
 
 impl FileSlot {
@@ -57,24 +62,51 @@ impl FileSlot {
         let EntryKind::File { size } = entry.kind else {
             return Err(problem(Errno::INVAL));
         };
-        rustix::fs::ftruncate(&self.file, size).map_err(problem)?;
-        apply(self.file.as_fd(), &entry.metadata, &self.losses).map_err(problem)
+        let now = rustix::fs::fstat(&self.file).map_err(problem)?;
+        if u64::try_from(now.st_size) != Ok(size) {
+            rustix::fs::ftruncate(&self.file, size).map_err(problem)?;
+        }
+        let file = self.file.as_fd();
+        apply_over(&now, file, &entry.metadata, &self.losses).map_err(problem)?;
+        match self.place {
+            Some(place) => place.take().map_err(problem),
+            None => Ok(()),
+        }
     }
 }
 
 /// Gives an open file or folder its owner, permissions, attributes and time, in the order in which
 /// one does not undo the other: a new owner clears set-id bits and capabilities, and every change
-/// but the last touches the times.
+/// but the last touches the times. What is right already is left alone.
 pub(crate) fn apply(
     file: BorrowedFd<'_>,
     metadata: &Metadata,
     losses: &Losses,
 ) -> Result<(), Errno> {
-    let owned = rustix::fs::fchown(file, Some(uid(metadata)), Some(gid(metadata))).is_ok();
+    apply_over(&rustix::fs::fstat(file)?, file, metadata, losses)
+}
+
+fn apply_over(
+    now: &Stat,
+    file: BorrowedFd<'_>,
+    metadata: &Metadata,
+    losses: &Losses,
+) -> Result<(), Errno> {
+    let now = metadata_of(now);
+    let right_owner = (now.uid, now.gid) == (metadata.uid, metadata.gid);
+    let owned =
+        right_owner || rustix::fs::fchown(file, Some(uid(metadata)), Some(gid(metadata))).is_ok();
     let mode = allowed_mode(metadata, owned, losses);
-    rustix::fs::fchmod(file, Mode::from_raw_mode(mode))?;
+    let right_mode = right_owner && now.mode == mode;
+    if !right_mode {
+        rustix::fs::fchmod(file, Mode::from_raw_mode(mode))?;
+    }
     let refused = attributes::write(file, &metadata.xattrs);
     losses.xattrs.fetch_add(refused, Ordering::Relaxed);
+    let untouched = right_mode && metadata.xattrs.is_empty();
+    if untouched && now.mtime_ns == metadata.mtime_ns {
+        return Ok(());
+    }
     rustix::fs::futimens(file, &times(metadata))
 }
 

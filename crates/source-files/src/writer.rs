@@ -3,7 +3,7 @@
 //! Owns the order in which folders, files, links and metadata come to be; must never follow a link
 //! that it, or anybody else, put below the target.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::{DirBuilder, File};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::DirBuilderExt as _;
@@ -17,7 +17,12 @@ use rustix::io::Errno;
 
 use crate::beneath;
 use crate::error::{FileProblem, FilesError};
+use crate::place::Place;
 use crate::slot::{self, FileSlot, Losses};
+use crate::update::TemporaryNames;
+
+/// Folders kept open: as many as threads write in at a time, and those they come back to.
+const FOLDERS_OPEN_MAX: usize = 16;
 
 /// What a restore did, and what it could not put back.
 #[derive(Debug, Default)]
@@ -44,26 +49,44 @@ pub struct TreeReport {
     pub problems: Vec<FileProblem>,
 }
 
-/// Writes entries below a target folder that was empty.
+/// Writes entries below a target folder: one that was empty, or one that is brought to the state of
+/// a snapshot ([`TreeWriter::update`]).
 ///
-/// Entries may come in any order, files from many threads. Folders stay private (0700) until
-/// [`TreeWriter::finish`], so nobody else looks in before the permissions are right.
+/// Entries may come in any order, files from many threads. New folders stay private (0700) until
+/// the writer is finished, so nobody else looks in before the permissions are right.
 #[derive(Debug)]
 pub struct TreeWriter {
-    target: PathBuf,
-    root: OwnedFd,
+    pub(crate) target: PathBuf,
+    pub(crate) root: OwnedFd,
     folders: Mutex<Folders>,
-    hardlinks: Vec<Entry>,
     files: AtomicU64,
-    losses: Arc<Losses>,
+    pub(crate) losses: Arc<Losses>,
+    rest: Mutex<Rest>,
+    /// Where something may lie already, what is new gets such a name first.
+    pub(crate) temporary: Option<TemporaryNames>,
+    /// Whether nobody else can come here before the tree is finished.
+    hidden: bool,
+}
+
+/// What is told or done at the end.
+#[derive(Debug, Default)]
+struct Rest {
+    hardlinks: Vec<Hardlink>,
     report: TreeReport,
 }
 
-/// The folders made so far, with the metadata that they get in the end, and the one used last.
+/// A further name of a file, made at the end.
+#[derive(Debug)]
+struct Hardlink {
+    path: EntryPath,
+    first: EntryPath,
+}
+
+/// The folders made so far, with the metadata that they get in the end, and those used last.
 #[derive(Debug, Default)]
 struct Folders {
     metadata: BTreeMap<EntryPath, Option<Metadata>>,
-    last: Option<(EntryPath, Arc<OwnedFd>)>,
+    recent: VecDeque<(EntryPath, Arc<OwnedFd>)>,
 }
 
 impl TreeWriter {
@@ -92,16 +115,43 @@ impl TreeWriter {
                 path: target.to_owned(),
             });
         }
+        Self::open(target, None)
+    }
+
+    /// Makes a tree as [`TreeWriter::create`] does, in a folder that nobody else can enter. Its files
+    /// need not be private for themselves, which saves a call for each.
+    ///
+    /// # Errors
+    /// Fails as that does.
+    pub fn create_hidden(target: &Path) -> Result<TreeWriter, FilesError> {
+        let hidden = true;
+        Ok(Self {
+            hidden,
+            ..Self::create(target)?
+        })
+    }
+
+    pub(crate) fn open(
+        target: &Path,
+        temporary: Option<TemporaryNames>,
+    ) -> Result<TreeWriter, FilesError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = rustix::fs::open(target, flags, Mode::empty());
+        let root = match rustix::fs::open(target, flags, Mode::empty()) {
+            Err(Errno::NOTDIR) => {
+                let path = target.to_owned();
+                return Err(FilesError::NotAFolder { path });
+            }
+            answer => answer.map_err(|error| FilesError::io("open", target, error))?,
+        };
         Ok(TreeWriter {
             target: target.to_owned(),
-            root: root.map_err(|error| failed("open")(error.into()))?,
+            root,
             folders: Mutex::default(),
-            hardlinks: Vec::new(),
             files: AtomicU64::new(0),
             losses: Arc::default(),
-            report: TreeReport::default(),
+            rest: Mutex::default(),
+            temporary,
+            hidden: false,
         })
     }
 
@@ -111,16 +161,19 @@ impl TreeWriter {
     /// # Errors
     /// Fails if the entry is a regular file, exists already, lies below something that is not a
     /// folder made here, or is not taken by the system.
-    pub fn add(&mut self, entry: &Entry) -> Result<(), FileProblem> {
+    pub fn add(&self, entry: &Entry) -> Result<(), FileProblem> {
         let problem = |error| FileProblem::new(&entry.path, "create", error);
         match &entry.kind {
             EntryKind::Directory => self.add_folder(entry).map_err(problem),
-            EntryKind::Hardlink { .. } => {
-                self.hardlinks.push(entry.clone());
+            EntryKind::Hardlink { first } => {
+                self.rest().hardlinks.push(Hardlink {
+                    path: entry.path.clone(),
+                    first: first.clone(),
+                });
                 Ok(())
             }
             EntryKind::Socket => {
-                self.report.skipped.push(entry.path.clone());
+                self.rest().report.skipped.push(entry.path.clone());
                 Ok(())
             }
             EntryKind::File { .. } => Err(problem(Errno::INVAL)),
@@ -130,7 +183,7 @@ impl TreeWriter {
         }
     }
 
-    /// Makes a regular file, empty and private until its slot is finished.
+    /// Makes a regular file, empty and, unless the tree is hidden, private until its slot is finished.
     ///
     /// # Errors
     /// Fails as [`TreeWriter::add`] does.
@@ -139,14 +192,20 @@ impl TreeWriter {
         let (parent, name) = beneath::split(&entry.path).ok_or_else(|| problem(Errno::ISDIR))?;
         let folder = self.folder(&parent).map_err(problem)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
-        let mode = Mode::from_raw_mode(0o600);
-        let fd = rustix::fs::openat(&*folder, name, flags | OFlags::CLOEXEC, mode);
+        let mode = match self.hidden {
+            true => Mode::from_raw_mode(entry.metadata.mode & 0o777),
+            false => Mode::from_raw_mode(0o600),
+        };
+        let place = self.place(&folder, name);
+        let first_name = place.as_ref().map_or(name, |place| &place.temporary);
+        let fd = rustix::fs::openat(&*folder, first_name, flags | OFlags::CLOEXEC, mode);
         let file = File::from(fd.map_err(problem)?);
         self.files.fetch_add(1, Ordering::Relaxed);
         Ok(FileSlot {
             file,
             path: entry.path.clone(),
             losses: Arc::clone(&self.losses),
+            place,
         })
     }
 
@@ -155,40 +214,61 @@ impl TreeWriter {
     ///
     /// # Errors
     /// Fails if the system cannot make the tree durable.
-    pub fn finish(mut self) -> Result<TreeReport, FilesError> {
-        for entry in std::mem::take(&mut self.hardlinks) {
-            match self.add_hardlink(&entry) {
-                Ok(()) => self.report.hardlinks += 1,
+    pub fn finish(self) -> Result<TreeReport, FilesError> {
+        self.add_hardlinks();
+        self.finish_folders(|_| true);
+        self.sync()?;
+        Ok(self.into_report())
+    }
+
+    pub(crate) fn add_hardlinks(&self) {
+        let links = std::mem::take(&mut self.rest().hardlinks);
+        for link in links {
+            match self.add_hardlink(&link) {
+                Ok(()) => self.rest().report.hardlinks += 1,
                 Err(error) => {
-                    let problem = FileProblem::new(&entry.path, "link", error);
-                    self.report.problems.push(problem);
+                    let problem = FileProblem::new(&link.path, "link", error);
+                    self.rest().report.problems.push(problem);
                 }
             }
         }
+    }
+
+    /// Gives those folders their metadata that `picked` wants, deepest first.
+    pub(crate) fn finish_folders(&self, picked: impl Fn(&EntryPath) -> bool) {
         let folders = std::mem::take(&mut self.lock().metadata);
         // Reversed, the order of paths names a folder after everything in it.
-        for (path, metadata) in folders.iter().rev() {
+        for (path, metadata) in folders.iter().rev().filter(|(path, _)| picked(path)) {
             let Some(metadata) = metadata else { continue };
-            let done = beneath::open(self.root.as_fd(), path, beneath::FOLDER)
-                .and_then(|fd| slot::apply(fd.as_fd(), metadata, &self.losses));
+            let done = beneath::open(self.root.as_fd(), path, beneath::FOLDER).and_then(|fd| {
+                if self.temporary.is_some() {
+                    crate::attributes::remove_others(fd.as_fd(), &metadata.xattrs);
+                }
+                slot::apply(fd.as_fd(), metadata, &self.losses)
+            });
             if let Err(error) = done {
                 let problem = FileProblem::new(path, "finish", error);
-                self.report.problems.push(problem);
+                self.rest().report.problems.push(problem);
             }
         }
-        self.sync()?;
-        let counted = folders.keys().filter(|path| !path.is_root()).count();
-        self.report.directories = counted as u64;
-        self.report.files = self.files.load(Ordering::Relaxed);
-        self.report.owners_not_restored = self.losses.owners.load(Ordering::Relaxed);
-        self.report.set_ids_not_restored = self.losses.set_ids.load(Ordering::Relaxed);
-        self.report.xattrs_not_restored = self.losses.xattrs.load(Ordering::Relaxed);
-        Ok(self.report)
+        self.lock().metadata = folders;
+    }
+
+    pub(crate) fn into_report(self) -> TreeReport {
+        let made = self.lock().metadata.len() as u64;
+        let with_root = u64::from(self.lock().metadata.contains_key(&EntryPath::root()));
+        let mut report = std::mem::take(&mut self.rest().report);
+        report.directories = made - with_root;
+        report.files = self.files.load(Ordering::Relaxed);
+        report.owners_not_restored = self.losses.owners.load(Ordering::Relaxed);
+        report.set_ids_not_restored = self.losses.set_ids.load(Ordering::Relaxed);
+        report.xattrs_not_restored = self.losses.xattrs.load(Ordering::Relaxed);
+        report
     }
 
     /// One flush of the file system instead of one fsync per file: it covers files, folders and
     /// names alike, reports write-back errors (Linux 5.8 and later) and takes a fraction of the time.
-    fn sync(&self) -> Result<(), FilesError> {
+    pub(crate) fn sync(&self) -> Result<(), FilesError> {
         let failed = |error: std::io::Error| FilesError::io("flush", &self.target, error);
         rustix::fs::syncfs(&self.root).map_err(|error| failed(error.into()))?;
         // The target's own name may lie on another file system.
@@ -200,24 +280,32 @@ impl TreeWriter {
         }
     }
 
-    fn add_folder(&mut self, entry: &Entry) -> Result<(), Errno> {
+    fn add_folder(&self, entry: &Entry) -> Result<(), Errno> {
         if let Some((parent, name)) = beneath::split(&entry.path) {
             let folder = self.folder(&parent)?;
-            make_folder(&folder, name)?;
+            match make_folder(&folder, name) {
+                Err(Errno::EXIST) if self.temporary.is_some() => {
+                    rustix::fs::unlinkat(&*folder, name, AtFlags::empty())?;
+                    make_folder(&folder, name)?;
+                }
+                answer => answer?,
+            }
         }
         let metadata = Some(entry.metadata.clone());
         self.lock().metadata.insert(entry.path.clone(), metadata);
         Ok(())
     }
 
-    fn add_special(&mut self, entry: &Entry) -> Result<(), Errno> {
+    fn add_special(&self, entry: &Entry) -> Result<(), Errno> {
         let (parent, name) = beneath::split(&entry.path).ok_or(Errno::ISDIR)?;
         let folder = self.folder(&parent)?;
+        let place = self.place(&folder, name);
+        let name = place.as_ref().map_or(name, |place| &place.temporary);
         let mode = Mode::from_raw_mode(0o600);
         match &entry.kind {
             EntryKind::Symlink { target } => {
                 rustix::fs::symlinkat(target.as_slice(), &*folder, name)?;
-                self.report.symlinks += 1;
+                self.rest().report.symlinks += 1;
             }
             EntryKind::Device { block, number } => {
                 let file_type = match block {
@@ -226,50 +314,67 @@ impl TreeWriter {
                 };
                 match rustix::fs::mknodat(&*folder, name, file_type, mode, *number) {
                     Err(Errno::PERM) => {
-                        self.report.skipped.push(entry.path.clone());
+                        self.rest().report.skipped.push(entry.path.clone());
                         return Ok(());
                     }
                     answer => answer?,
                 }
-                self.report.specials += 1;
+                self.rest().report.specials += 1;
             }
             _ => {
                 rustix::fs::mknodat(&*folder, name, FileType::Fifo, mode, 0)?;
-                self.report.specials += 1;
+                self.rest().report.specials += 1;
             }
         }
-        slot::apply_at(folder.as_fd(), name, entry, &self.losses)
+        slot::apply_at(folder.as_fd(), name, entry, &self.losses)?;
+        place.map_or(Ok(()), Place::take)
     }
 
-    fn add_hardlink(&self, entry: &Entry) -> Result<(), Errno> {
-        let EntryKind::Hardlink { first } = &entry.kind else {
-            return Err(Errno::INVAL);
-        };
-        let (first_parent, first_name) = beneath::split(first).ok_or(Errno::ISDIR)?;
-        let (parent, name) = beneath::split(&entry.path).ok_or(Errno::ISDIR)?;
+    fn add_hardlink(&self, link: &Hardlink) -> Result<(), Errno> {
+        let (first_parent, first_name) = beneath::split(&link.first).ok_or(Errno::ISDIR)?;
+        let (parent, name) = beneath::split(&link.path).ok_or(Errno::ISDIR)?;
         let from = beneath::open(self.root.as_fd(), &first_parent, beneath::FOLDER)?;
         let to = self.folder(&parent)?;
-        rustix::fs::linkat(&from, first_name, &*to, name, AtFlags::empty())
+        let place = self.place(&to, name);
+        let name = place.as_ref().map_or(name, |place| &place.temporary);
+        rustix::fs::linkat(&from, first_name, &*to, name, AtFlags::empty())?;
+        place.map_or(Ok(()), Place::take)
+    }
+
+    /// Returns the place of something new where something may lie already.
+    fn place(&self, folder: &Arc<OwnedFd>, name: &[u8]) -> Option<Place> {
+        self.temporary.as_ref().map(|names| Place {
+            folder: Arc::clone(folder),
+            temporary: names.next(),
+            name: name.to_vec(),
+        })
     }
 
     /// Opens a folder, making it and those above it if the backup was filtered.
-    fn folder(&self, path: &EntryPath) -> Result<Arc<OwnedFd>, Errno> {
-        let mut folders = self.lock();
-        if let Some((last, fd)) = &folders.last
-            && last == path
-        {
-            return Ok(Arc::clone(fd));
+    pub(crate) fn folder(&self, path: &EntryPath) -> Result<Arc<OwnedFd>, Errno> {
+        let known = |folders: &Folders| {
+            let mut recent = folders.recent.iter().rev();
+            let found = recent.find(|(known, _)| known == path);
+            found.map(|(_, fd)| Arc::clone(fd))
+        };
+        if let Some(fd) = known(&self.lock()) {
+            return Ok(fd);
         }
         let fd = match beneath::open(self.root.as_fd(), path, beneath::FOLDER) {
-            Err(Errno::NOENT) => self.make_folders(&mut folders, path)?,
+            Err(Errno::NOENT) => self.make_folders(path)?,
             answer => answer?,
         };
         let fd = Arc::new(fd);
-        folders.last = Some((path.clone(), Arc::clone(&fd)));
+        let mut folders = self.lock();
+        if folders.recent.len() == FOLDERS_OPEN_MAX {
+            folders.recent.pop_front();
+        }
+        let opened = (path.clone(), Arc::clone(&fd));
+        folders.recent.push_back(opened);
         Ok(fd)
     }
 
-    fn make_folders(&self, folders: &mut Folders, path: &EntryPath) -> Result<OwnedFd, Errno> {
+    fn make_folders(&self, path: &EntryPath) -> Result<OwnedFd, Errno> {
         let mut above = vec![path.clone()];
         while let Some(parent) = above.last().and_then(EntryPath::parent) {
             above.push(parent);
@@ -280,7 +385,7 @@ impl TreeWriter {
                 continue;
             };
             make_folder(&fd, name)?;
-            folders.metadata.entry(path.clone()).or_default();
+            self.lock().metadata.entry(path.clone()).or_default();
             fd = rustix::fs::openat(&fd, name, beneath::FOLDER, Mode::empty())?;
         }
         Ok(fd)
@@ -289,6 +394,10 @@ impl TreeWriter {
     fn lock(&self) -> MutexGuard<'_, Folders> {
         // Each change under the lock is one step, so a panic elsewhere leaves it sound.
         self.folders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn rest(&self) -> MutexGuard<'_, Rest> {
+        self.rest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -29,7 +29,7 @@ fn restorable(found: &[Found]) -> Vec<Entry> {
 }
 
 fn copy(from: &Path, to: &Path) -> TreeReport {
-    let mut writer = TreeWriter::create(to).unwrap();
+    let writer = TreeWriter::create(to).unwrap();
     for found in walk(from) {
         if !matches!(found.entry.kind, EntryKind::File { .. }) {
             writer.add(&found.entry).unwrap();
@@ -242,7 +242,7 @@ fn no_order_of_entries_escapes_the_target() {
             },
         )
     };
-    let mut writer = TreeWriter::create(&scratch.path().join("to")).unwrap();
+    let writer = TreeWriter::create(&scratch.path().join("to")).unwrap();
     writer.add(&link("a")).unwrap();
 
     let below = writer
@@ -305,7 +305,7 @@ fn no_order_of_entries_escapes_the_target() {
 fn a_link_may_come_before_the_file_it_names_and_folders_last() {
     let scratch = tempfile::tempdir().unwrap();
     let to = scratch.path().join("to");
-    let mut writer = TreeWriter::create(&to).unwrap();
+    let writer = TreeWriter::create(&to).unwrap();
     let first = EntryPath::new("x/y/file").unwrap();
     writer
         .add(&entry("link", EntryKind::Hardlink { first }))
@@ -327,7 +327,7 @@ fn a_link_may_come_before_the_file_it_names_and_folders_last() {
 fn nothing_is_open_to_others_before_the_end() {
     let scratch = tempfile::tempdir().unwrap();
     let to = scratch.path().join("to");
-    let mut writer = TreeWriter::create(&to).unwrap();
+    let writer = TreeWriter::create(&to).unwrap();
     writer.add(&entry("folder", EntryKind::Directory)).unwrap();
     let file = entry("folder/file", EntryKind::File { size: 0 });
     let slot = writer.create_file(&file).unwrap();

@@ -1,9 +1,12 @@
 //! `lifeboat restore`.
 
+use std::path::Path;
 use std::str::FromStr;
 
 use lifeboat_model::InvalidName;
-use lifeboat_operations::{OperationError, RestoreReport, RestoreRequest};
+use lifeboat_operations::{
+    Changes, DeltaReport, OperationError, RescueRequest, RestoreReport, RestoreRequest,
+};
 
 use crate::args::{Args, Command};
 use crate::exit::Exit;
@@ -18,6 +21,7 @@ pub(super) async fn run(args: &Args) -> Result<Exit, OperationError> {
         path,
         region,
         into,
+        delta,
         dry_run,
         rescue,
     } = &args.command
@@ -33,11 +37,18 @@ pub(super) async fn run(args: &Args) -> Result<Exit, OperationError> {
         let names = (parsed(environment)?, parsed(source)?);
         let session = setup::session_without_project(args);
         let rescue = session.rescue(folder, key).await?;
-        let names = (&names.0, &names.1);
-        return Ok(finish(
-            args,
-            &rescue.restore(&session, names, at, &target, path).await?,
-        ));
+        let request = RescueRequest {
+            source: (&names.0, &names.1),
+            point: at,
+            target: &target,
+            paths: path,
+            delta: delta.wanted(),
+        };
+        if *dry_run {
+            let preview = rescue.preview(&session, &request).await?;
+            return Ok(show_preview(args, &target, &preview));
+        }
+        return Ok(finish(args, &rescue.restore(&session, &request).await?));
     }
     let session = setup::session(args)?;
     let environment = session.environment(environment)?;
@@ -52,8 +63,13 @@ pub(super) async fn run(args: &Args) -> Result<Exit, OperationError> {
         target: &target,
         into: into.unwrap_or(environment.class),
         paths: path,
+        delta: delta.wanted(),
     };
     let plan = session.plan_restore(environment, &request).await?;
+    if *dry_run && delta.delta {
+        let preview = session.preview_delta(environment, &plan).await?;
+        return Ok(show_preview(args, &target, &preview));
+    }
     if *dry_run {
         table::json(&plan);
         return Ok(Exit::DONE);
@@ -85,7 +101,7 @@ fn finish(args: &Args, report: &RestoreReport) -> Exit {
 
 fn show(report: &RestoreReport) {
     table::line(&format!(
-        "restored snapshot {} (state of {:.0}) from {} to {}: {}, {} in {}, every byte checked",
+        "restored snapshot {} (state of {:.0}) from {} to {}: {}, {} in {}, {}",
         report.snapshot.short(),
         report.instant,
         report.region,
@@ -93,8 +109,56 @@ fn show(report: &RestoreReport) {
         table::counted(report.entries, "item"),
         table::bytes(report.bytes),
         table::secs(report.secs),
+        match &report.delta {
+            Some(delta) if delta.trust_mtime => "what was kept was trusted by its time",
+            _ => "every byte checked",
+        },
     ));
+    if let Some(delta) = &report.delta {
+        table::line(&summary(delta));
+    }
     for item in &report.not_restored {
         table::line(&format!("  INCOMPLETE: {item}"));
     }
+}
+
+/// Paths that the text of a preview lists of each kind of change; `--json` has more.
+const SHOWN_MAX: usize = 10;
+
+fn show_preview(args: &Args, target: &Path, preview: &DeltaReport) -> Exit {
+    if args.json {
+        table::json(preview);
+        return Exit::DONE;
+    }
+    table::line(&format!(
+        "nothing was changed in {}; a restore would leave it so:",
+        target.display()
+    ));
+    table::line(&summary(preview));
+    let kinds = [
+        ("write", &preview.written),
+        ("adjust", &preview.adjusted),
+        ("remove", &preview.removed),
+    ];
+    for (verb, changes) in kinds {
+        list(verb, changes);
+    }
+    Exit::DONE
+}
+
+fn list(verb: &str, changes: &Changes) {
+    for path in changes.paths.iter().take(SHOWN_MAX) {
+        table::line(&format!("  {verb} {path}"));
+    }
+    let shown = changes.paths.len().min(SHOWN_MAX) as u64;
+    if changes.count > shown && shown > 0 {
+        table::line(&format!("  {verb} {} more", changes.count - shown));
+    }
+}
+
+fn summary(delta: &DeltaReport) -> String {
+    format!(
+        "  {} written, {} adjusted, {} removed, {} kept",
+        delta.written.count, delta.adjusted.count, delta.removed.count, delta.kept
+    )
 }

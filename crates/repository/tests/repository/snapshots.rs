@@ -1,8 +1,105 @@
 //! What goes in comes out, increments are small, and parents are not trusted blindly.
 
 use crate::support::{self, Bench, PAGE, Tree, draft, entry, noise, tree};
+use futures::stream::{self, StreamExt as _};
 use lifeboat_model::{BackupKind, EntryKind, EntryPath, Metadata};
-use lifeboat_repository::{Layout, Repository, Role};
+use lifeboat_repository::{FileWindow, Layout, Repository, Role, Snapshot};
+
+/// Reads a snapshot back in windows of so many files.
+async fn read_in_windows(repository: &Repository, snapshot: &Snapshot, files: usize) -> Tree {
+    let reader = repository.snapshot_reader(snapshot).await.unwrap();
+    let mut entries = reader.entries();
+    let (mut names, mut windows) = (Vec::new(), vec![FileWindow::default()]);
+    let mut found = Tree::new();
+    while let Some(stored) = entries.next().await.unwrap() {
+        if let EntryKind::File { size } = stored.entry.kind {
+            if names.len() % files == 0 {
+                windows.push(FileWindow::default());
+            }
+            windows.last_mut().unwrap().add(names.len(), &stored, None);
+            names.push(stored.entry.path.to_string());
+            found.insert(names.last().unwrap().clone(), vec![0; size as usize]);
+        }
+    }
+    let mut stream = std::pin::pin!(reader.fetch(stream::iter(windows)));
+    let mut window = 0;
+    while let Some(pieces) = stream.next().await {
+        let pieces = pieces.unwrap();
+        for piece in pieces.pieces {
+            let number = piece.destination.file;
+            assert!(
+                number / files >= window,
+                "a window came before its turn ended"
+            );
+            window = number / files;
+            let start = piece.destination.offset as usize;
+            let bytes = &pieces.bytes[piece.range];
+            let file = found.get_mut(&names[number]).unwrap();
+            file[start..start + bytes.len()].copy_from_slice(bytes);
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn windows_of_any_size_give_every_file_its_bytes() {
+    let bench = Bench::in_memory().await;
+    let mut first = tree(1);
+    for number in 0..50 {
+        first.insert(
+            format!("many/{number}"),
+            noise(number, 500 + number as usize),
+        );
+        first.insert(
+            format!("many/{number}-again"),
+            noise(number, 500 + number as usize),
+        );
+    }
+    let snapshot = bench.backup(&first, BackupKind::Full).await.unwrap();
+    let repository = bench.open(Role::Reader).await.unwrap();
+    for files in [1, 7, 1000] {
+        let found = read_in_windows(&repository, &snapshot, files).await;
+        assert!(found == first, "windows of {files}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_is_compared_by_the_ids_of_its_chunks_without_fetching_any() {
+    let bench = Bench::in_memory().await;
+    let content = noise(3, 5_000_000);
+    let files = Tree::from([("large".to_owned(), content.clone())]);
+    let snapshot = bench.backup(&files, BackupKind::Full).await.unwrap();
+    let repository = bench.open(Role::Writer).await.unwrap();
+    let reader = repository.snapshot_reader(&snapshot).await.unwrap();
+    let check = reader.content_check().unwrap();
+    let mut entries = reader.entries();
+    entries.next().await.unwrap();
+    let stored = entries.next().await.unwrap().unwrap();
+    let compare = |content: &[u8]| {
+        let mut same = 0;
+        let read = |offset: u64, buffer: &mut [u8]| {
+            let rest = &content[content.len().min(offset as usize)..];
+            let len = rest.len().min(buffer.len());
+            buffer[..len].copy_from_slice(&rest[..len]);
+            Ok::<_, ()>(len)
+        };
+        let count = |_, bytes: &[u8]| {
+            same += bytes.len();
+            Ok(())
+        };
+        let differing = check.differing(&stored, &mut Vec::new(), read, count);
+        (differing.unwrap(), same)
+    };
+    let (differing, same) = compare(&content);
+    assert!(differing.is_empty() && same == content.len());
+    let mut changed = content.clone();
+    changed[2_500_000] ^= 1;
+    let (differing, same) = compare(&changed);
+    assert!(!differing.is_empty() && !differing.is_everything());
+    assert!(same > 0 && same < content.len());
+    let (differing, same) = compare(b"short");
+    assert!(differing.is_everything() && same == 0);
+}
 
 #[tokio::test]
 async fn full_and_incremental_snapshots_restore_byte_for_byte() {
