@@ -2,6 +2,7 @@
 
 mod backup;
 mod bad_input;
+mod browse;
 mod demo;
 mod masking;
 mod project;

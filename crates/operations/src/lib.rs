@@ -38,5 +38,7 @@ pub use scratch::Scratch;
 pub use select::RestorePoint;
 pub use session::Session;
 pub use sqlite::{FINGERPRINT_FACT, NEWEST_COMMIT_FACT};
-pub use status::{EnvironmentStatus, RegionStatus, SourceStatus, TierStatus, status};
+pub use status::{
+    DamagedStatus, EnvironmentStatus, RegionStatus, SourceStatus, TierStatus, status,
+};
 pub use verify::{VerifyPlan, VerifyRun};

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use lifeboat_config::Region;
 use lifeboat_model::{EntryPath, EnvironmentName, RegionName, SourceName};
-use lifeboat_repository::{Repository, Snapshot};
+use lifeboat_repository::{Listing, Repository};
 use lifeboat_runtime::SecretRef;
 use lifeboat_source_files::PathFilter;
 
@@ -48,12 +48,12 @@ impl Session {
 }
 
 impl Rescue {
-    /// Lists every snapshot in the repository, oldest first.
+    /// Lists every snapshot in the repository, oldest first, the damaged ones apart.
     ///
     /// # Errors
-    /// Fails if the store cannot be read or a record is damaged.
-    pub async fn snapshots(&self) -> Result<Vec<Snapshot>, OperationError> {
-        Ok(self.repository.snapshots(None, None).await?)
+    /// Fails if the store cannot be read.
+    pub async fn listing(&self) -> Result<Listing, OperationError> {
+        Ok(self.repository.listing(None, None).await?)
     }
 
     /// Restores one snapshot. Whoever holds the key decides where to; no configuration can object.
