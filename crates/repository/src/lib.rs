@@ -5,6 +5,7 @@
 //! snapshot exists from the moment its commit record does, and everything it needs was durable
 //! before. This crate never knows where the bytes came from: sources hand it entries and bytes.
 
+mod browse;
 mod chunk_index;
 mod compress;
 mod content;
@@ -23,6 +24,10 @@ mod snapshot;
 mod verify;
 mod writer;
 
+pub use browse::{
+    Browser, ClassUsage, Comparison, ContentReader, EntryReader, IndexUsage, OpenFile, PackUsage,
+    Pair, RecordPlace, RecordReader, SourceUsage, Usage, Waste,
+};
 pub use error::RepositoryError;
 pub use fetch::{Destination, Piece, Pieces};
 pub use keys::{KeyRing, KeySecret, Role, RootSecret};
