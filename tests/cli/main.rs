@@ -4,6 +4,7 @@ mod backup;
 mod bad_input;
 mod browse;
 mod demo;
+mod json;
 mod masking;
 mod project;
 mod readme;

@@ -4,6 +4,7 @@
 //! the I/O and returns a report. This crate never parses arguments and never prints.
 
 mod backup;
+mod browse;
 mod error;
 mod files;
 mod init;
@@ -24,6 +25,11 @@ mod status;
 mod verify;
 
 pub use backup::{BackupPlan, BackupReport};
+pub use browse::{
+    Change, DiffEntry, DiffSummary, EntryView, FindSummary, FoundVersion, LookIn, RegionHolding,
+    SkippedItem, SnapshotRef, SnapshotReport, StatsReport, TableChange, View, diff, find,
+    list_entries, show, stats, table_changes,
+};
 pub use error::OperationError;
 pub use init::{InitPlan, InitReport};
 pub use ledger::{Facts, Run};

@@ -8,6 +8,7 @@ use lifeboat_repository::{Listing, Repository};
 use lifeboat_runtime::SecretRef;
 use lifeboat_source_files::PathFilter;
 
+use crate::browse::View;
 use crate::error::OperationError;
 use crate::keys::parse_credential;
 use crate::restore::{RestoreReport, restore_snapshot};
@@ -48,6 +49,14 @@ impl Session {
 }
 
 impl Rescue {
+    /// Makes the region ready to be looked into.
+    pub(crate) fn into_view(self) -> View {
+        View {
+            region: self.region,
+            repository: self.repository,
+        }
+    }
+
     /// Lists every snapshot in the repository, oldest first, the damaged ones apart.
     ///
     /// # Errors
