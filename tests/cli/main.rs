@@ -6,6 +6,7 @@ mod browse;
 mod demo;
 mod json;
 mod masking;
+mod mount;
 mod project;
 mod readme;
 mod recovery;

@@ -141,6 +141,18 @@ pub(crate) enum Command {
         #[command(flatten)]
         look: LookArgs,
     },
+    /// Show a snapshot, or all of an environment, as a read-only folder until Ctrl-C.
+    #[cfg(all(feature = "mount", target_os = "linux"))]
+    Mount {
+        /// An environment, or a snapshot: the first characters of its id, or ENV/SOURCE[@POINT].
+        #[arg(value_name = "ENV|SNAP")]
+        what: String,
+        /// An empty folder.
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+        #[command(flatten)]
+        look: LookArgs,
+    },
     /// Show what takes up the room in a repository, and what of it no snapshot needs.
     Stats {
         /// The environment whose home is measured; by default every home.

@@ -36,7 +36,7 @@ pub fn main() -> ExitCode {
     // The command has a thread of its own, which may block: reading sources and masking do. This one
     // stays free to hear that somebody wants it to stop.
     let as_json = args.json;
-    let (done, ended) = tokio::sync::oneshot::channel();
+    let (done, mut ended) = tokio::sync::oneshot::channel();
     let handle = runtime.handle().clone();
     let command = std::thread::spawn(move || {
         // If nobody waits any more, the program is ending.
@@ -44,11 +44,16 @@ pub fn main() -> ExitCode {
     });
     runtime.block_on(async {
         tokio::select! {
-            exit = ended => match exit {
+            exit = &mut ended => match exit {
                 Ok(exit) => exit.into(),
                 Err(_) => std::panic::resume_unwind(command.join().expect_err("it sent no exit")),
             },
             () = stopped() => {
+                // A mount ends by being asked to: that is no interruption.
+                if let Some(at_rest) = unmount() {
+                    let exit = if at_rest { ended.await.ok() } else { None };
+                    std::process::exit(exit.unwrap_or(Exit::DONE).code());
+                }
                 // Its thread cannot be stopped, so the process ends under it, after what it keeps on
                 // disk for itself alone is gone. What is half-written has no name anybody reads.
                 lifeboat_operations::Scratch::remove_all();
@@ -60,6 +65,14 @@ pub fn main() -> ExitCode {
             }
         }
     })
+}
+
+/// Unmounts what is mounted; `None` if nothing is.
+fn unmount() -> Option<bool> {
+    #[cfg(all(feature = "mount", target_os = "linux"))]
+    return commands::mount::stop();
+    #[cfg(not(all(feature = "mount", target_os = "linux")))]
+    None
 }
 
 /// Says what is wrong with the command line; also where help or the version was asked for.

@@ -10,6 +10,8 @@ mod find;
 mod init;
 mod ls;
 mod mask;
+#[cfg(all(feature = "mount", target_os = "linux"))]
+pub(crate) mod mount;
 mod refresh;
 mod replicate;
 mod restore;
@@ -58,6 +60,8 @@ async fn dispatch(args: &Args) -> Result<Exit, OperationError> {
             after,
             look,
         } => diff::run(args, (before, after), look).await,
+        #[cfg(all(feature = "mount", target_os = "linux"))]
+        Command::Mount { what, folder, look } => mount::run(args, what, folder, look).await,
         Command::Stats { environment, look } => {
             stats::run(args, environment.as_deref(), look).await
         }
