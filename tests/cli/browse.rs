@@ -191,6 +191,8 @@ fn find_shows_the_versions_of_a_file_and_where_it_changed() {
         2,
         &["\"error\""],
     );
+    let misspelt = ["find", "prod", "confgi", "--path", "*"];
+    project.fails(&misspelt, 2, &["confgi", "config"]);
     // What cannot be looked through is said.
     damage(&records(&project, "config")[1]);
     let says = ["DAMAGED, not looked through", "in 2 snapshots"];

@@ -2,7 +2,7 @@
 
 use lifeboat_model::{EnvironmentName, InvalidName, SourceName};
 use lifeboat_operations::{Change, FindSummary, FoundVersion, OperationError, View, find};
-use lifeboat_repository::Role;
+use lifeboat_repository::{Repository, Role};
 
 use super::browse;
 use crate::args::{Args, Command};
@@ -34,6 +34,16 @@ pub(super) async fn run(args: &Args) -> Result<Exit, OperationError> {
     let view = session
         .view(&browse::place(look), known, Role::Auditor)
         .await?;
+    if let (Some(known), Some(source)) = (known, &source) {
+        // A source without snapshots is either new, or misspelt.
+        let store = &**view.repository.store();
+        if Repository::snapshot_names(store, Some(&environment), Some(source))
+            .await?
+            .is_empty()
+        {
+            known.source(source.as_str())?;
+        }
+    }
     let wanted = |version: &FoundVersion| !changed || version.change != Change::Same;
     let look_through = async |view: &View, each: &mut dyn FnMut(FoundVersion)| {
         find(view, &environment, source.as_ref(), path, |version| {
@@ -49,7 +59,6 @@ pub(super) async fn run(args: &Args) -> Result<Exit, OperationError> {
             "versions",
         );
         let summary = look_through(&view, &mut |version| list.item(&version)).await?;
-
         list.close(&[("summary", table::value(&summary))]);
         summary
     } else {

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::str::FromStr;
 
 use lifeboat_config::{Config, Environment};
-use lifeboat_model::{EnvironmentName, RegionName, SourceName};
+use lifeboat_model::{EnvironmentName, InvalidName, RegionName, SourceName};
 use lifeboat_repository::{Repository, RepositoryError, Role, Snapshot, SnapshotName};
 
 pub use self::diff::{Change, DiffEntry, DiffSummary, TableChange, diff, table_changes};
@@ -52,8 +52,8 @@ impl FromStr for SnapshotRef {
         };
         if let Some((environment, source)) = names.split_once('/') {
             return Ok(Self::Of {
-                environment: environment.parse().map_err(describe)?,
-                source: source.parse().map_err(describe)?,
+                environment: named(environment)?,
+                source: named(source)?,
                 point,
             });
         }
@@ -67,8 +67,8 @@ impl FromStr for SnapshotRef {
     }
 }
 
-fn describe(error: lifeboat_model::InvalidName) -> String {
-    error.to_string()
+fn named<T: FromStr<Err = InvalidName>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|error: InvalidName| error.to_string())
 }
 
 /// Where to look.
