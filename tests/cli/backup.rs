@@ -203,7 +203,12 @@ fn a_dry_run_changes_nothing() {
     let project = Project::new();
     let before = project.packs_or_none();
     let plan = project.ok(&["backup", "prod", "--dry-run"]);
-    assert!(plan.contains("\"kind\": \"full\""), "{plan}");
+    assert!(
+        plan.contains("would back up prod/shop (on-demand, full)"),
+        "{plan}"
+    );
+    let plan = project.json(&["backup", "prod", "--dry-run"]);
+    assert_eq!(plan[0]["kind"], "full");
     assert_eq!(project.packs_or_none(), before);
     project.ok(&["backup", "prod"]);
     let to = project.path("never");

@@ -2,9 +2,12 @@
 
 mod backup;
 mod bad_input;
+mod browse;
 mod demo;
+mod json;
 mod keys;
 mod masking;
+mod mount;
 mod project;
 mod readme;
 mod recovery;

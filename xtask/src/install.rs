@@ -10,7 +10,7 @@ struct Tool {
     found: fn() -> bool,
 }
 
-const TOOLS: [Tool; 2] = [
+const TOOLS: [Tool; 3] = [
     Tool {
         name: "PostgreSQL's server programs (initdb)",
         packages: &["postgresql", "postgresql-contrib"],
@@ -20,6 +20,12 @@ const TOOLS: [Tool; 2] = [
         name: "the SQLite shell (sqlite3)",
         packages: &["sqlite3"],
         found: || in_path("sqlite3"),
+    },
+    Tool {
+        name: "the helper that mounts for users (fusermount3)",
+        packages: &["fuse3"],
+        // Root mounts without help.
+        found: || is_root() || in_path("fusermount3"),
     },
 ];
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use lifeboat_drill::Scenario;
 use lifeboat_model::{EnvironmentClass, SessionId, Tier};
-use lifeboat_operations::{Delta, RestorePoint};
+use lifeboat_operations::{Delta, RestorePoint, SnapshotRef};
 
 /// Backups, masked staging copies and timed restore drills.
 #[derive(Debug, Parser)]
@@ -92,6 +92,73 @@ pub(crate) enum Command {
         region: Option<String>,
         #[command(flatten)]
         rescue: RescueArgs,
+    },
+    /// Show everything that is known of a snapshot, and which regions hold it.
+    Show {
+        /// The first characters of its id, or ENV/SOURCE[@POINT] such as "prod/shop@2h ago".
+        #[arg(value_name = "SNAP")]
+        snapshot: SnapshotRef,
+        #[command(flatten)]
+        look: LookArgs,
+    },
+    /// List what a snapshot holds.
+    Ls {
+        /// The first characters of its id, or ENV/SOURCE[@POINT].
+        #[arg(value_name = "SNAP")]
+        snapshot: SnapshotRef,
+        /// A folder or file within the source.
+        #[arg(default_value = ".")]
+        path: String,
+        /// And all that is below.
+        #[arg(long, short = 'R')]
+        recursive: bool,
+        #[command(flatten)]
+        look: LookArgs,
+    },
+    /// Find the versions of files: which snapshots hold them, and where they changed.
+    Find {
+        /// The environment.
+        environment: String,
+        /// One source; by default all of them.
+        source: Option<String>,
+        /// What matches this glob; may be given several times.
+        #[arg(long, value_name = "GLOB", required = true)]
+        path: Vec<String>,
+        /// Leave out what is as in the snapshot before.
+        #[arg(long)]
+        changed: bool,
+        #[command(flatten)]
+        look: LookArgs,
+    },
+    /// Show what changed between two snapshots.
+    Diff {
+        /// The earlier one: the first characters of its id, or ENV/SOURCE[@POINT].
+        #[arg(value_name = "SNAP")]
+        before: SnapshotRef,
+        /// The later one.
+        #[arg(value_name = "SNAP")]
+        after: SnapshotRef,
+        #[command(flatten)]
+        look: LookArgs,
+    },
+    /// Show a snapshot, or all of an environment, as a read-only folder until Ctrl-C.
+    #[cfg(all(feature = "mount", target_os = "linux"))]
+    Mount {
+        /// An environment, or a snapshot: the first characters of its id, or ENV/SOURCE[@POINT].
+        #[arg(value_name = "ENV|SNAP")]
+        what: String,
+        /// An empty folder.
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+        #[command(flatten)]
+        look: LookArgs,
+    },
+    /// Show what takes up the room in a repository, and what of it no snapshot needs.
+    Stats {
+        /// The environment whose home is measured; by default every home.
+        environment: Option<String>,
+        #[command(flatten)]
+        look: LookArgs,
     },
     /// Put a snapshot back.
     Restore {
@@ -227,6 +294,16 @@ impl DeltaArgs {
         let trust_mtime = self.trust_mtime;
         self.delta.then_some(Delta { trust_mtime })
     }
+}
+
+/// Where to look into a repository.
+#[derive(Debug, clap::Args)]
+pub(crate) struct LookArgs {
+    /// Read another region than the home.
+    #[arg(long)]
+    pub(crate) region: Option<String>,
+    #[command(flatten)]
+    pub(crate) rescue: RescueArgs,
 }
 
 /// Working without a project: when a region and a key are all that is left.

@@ -25,6 +25,55 @@ pub(crate) fn print(error: &dyn Diagnose) -> Exit {
     Exit::of_kind(error.kind())
 }
 
+/// Returns a failure as JSON documents hold it, under the name `error`.
+pub(crate) fn document(error: &dyn Diagnose) -> serde_json::Value {
+    let chain = std::iter::successors(error.source(), |cause| cause.source());
+    let message = error.to_string();
+    let mut causes: Vec<String> = chain.map(ToString::to_string).collect();
+    // Transparent wrappers say what they wrap.
+    causes.dedup();
+    causes.retain(|cause| *cause != message);
+    serde_json::json!({
+        "message": message,
+        "causes": causes,
+        "problems": error.problems().map(problem_list),
+        "hint": error.hint(),
+        "kind": error.kind().as_str(),
+        "exit_code": Exit::of_kind(error.kind()).code(),
+    })
+}
+
+/// Returns what JSON documents hold of a run that was asked to stop.
+pub(crate) fn interrupted() -> serde_json::Value {
+    serde_json::json!({
+        "message": "interrupted: what was committed before stays valid",
+        "causes": [],
+        "problems": null,
+        "hint": null,
+        "kind": lifeboat_model::ErrorKind::Interrupted.as_str(),
+        "exit_code": Exit::INTERRUPTED.code(),
+    })
+}
+
+/// Returns problems in files that people write as JSON documents hold them.
+pub(crate) fn problem_list(problems: &Problems) -> serde_json::Value {
+    let one = |problem: &Problem| {
+        let severity = match problem.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+            Severity::Advice => "advice",
+        };
+        serde_json::json!({
+            "severity": severity,
+            "file": &*problem.file,
+            "line": problem.line,
+            "message": problem.message,
+            "hint": problem.hint,
+        })
+    };
+    problems.iter().map(one).collect()
+}
+
 /// Prints problems in files that people write, each with the lines it stands in.
 pub(crate) fn print_problems(problems: &Problems) {
     let renderer = match std::io::stderr().is_terminal() {

@@ -20,7 +20,10 @@ use crate::exit::Exit;
 
 /// Runs the program and returns its exit code.
 pub fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => return refused(&error),
+    };
     setup::logging(args.verbose);
     table::set_quiet(args.quiet);
     let runtime = match tokio::runtime::Runtime::new() {
@@ -32,7 +35,8 @@ pub fn main() -> ExitCode {
     };
     // The command has a thread of its own, which may block: reading sources and masking do. This one
     // stays free to hear that somebody wants it to stop.
-    let (done, ended) = tokio::sync::oneshot::channel();
+    let as_json = args.json;
+    let (done, mut ended) = tokio::sync::oneshot::channel();
     let handle = runtime.handle().clone();
     let command = std::thread::spawn(move || {
         // If nobody waits any more, the program is ending.
@@ -40,18 +44,59 @@ pub fn main() -> ExitCode {
     });
     runtime.block_on(async {
         tokio::select! {
-            exit = ended => match exit {
+            exit = &mut ended => match exit {
                 Ok(exit) => exit.into(),
                 Err(_) => std::panic::resume_unwind(command.join().expect_err("it sent no exit")),
             },
             () = stopped() => {
+                // A mount ends by being asked to: that is no interruption.
+                if let Some(at_rest) = unmount() {
+                    let exit = if at_rest { ended.await.ok() } else { None };
+                    std::process::exit(exit.unwrap_or(Exit::DONE).code());
+                }
                 // Its thread cannot be stopped, so the process ends under it, after what it keeps on
                 // disk for itself alone is gone. What is half-written has no name anybody reads.
                 lifeboat_operations::Scratch::remove_all();
+                if as_json {
+                    table::json_error(fail::interrupted());
+                }
                 fail::print_line("interrupted: what was committed before stays valid");
                 std::process::exit(Exit::INTERRUPTED.code());
             }
         }
+    })
+}
+
+/// Unmounts what is mounted; `None` if nothing is.
+fn unmount() -> Option<bool> {
+    #[cfg(all(feature = "mount", target_os = "linux"))]
+    return commands::mount::stop();
+    #[cfg(not(all(feature = "mount", target_os = "linux")))]
+    None
+}
+
+/// Says what is wrong with the command line; also where help or the version was asked for.
+fn refused(error: &clap::Error) -> ExitCode {
+    // The arguments could not be read, so the word itself is looked for.
+    let json = std::env::args_os().skip(1).any(|arg| arg == "--json");
+    if json && error.use_stderr() {
+        let text = error.to_string();
+        let message = text.lines().next().unwrap_or_default();
+        table::json_error(serde_json::json!({
+            "message": message.trim_start_matches("error: "),
+            "causes": [],
+            "problems": null,
+            "hint": "`lifeboat help` lists the commands, `lifeboat help COMMAND` its options",
+            "kind": lifeboat_model::ErrorKind::Usage.as_str(),
+            "exit_code": Exit::USAGE.code(),
+        }));
+    }
+    // If nobody can be told, the exit code still says what happened.
+    error.print().ok();
+    ExitCode::from(if error.use_stderr() {
+        Exit::USAGE
+    } else {
+        Exit::DONE
     })
 }
 

@@ -3,9 +3,11 @@
 use std::fmt::Display;
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{ContentArrangement, Table};
+use serde_json::Value;
 
 use crate::exit::Exit;
 
@@ -49,13 +51,96 @@ pub(crate) fn secret(text: &lifeboat_runtime::SecretBytes) {
 
 /// Prints a value as JSON.
 pub(crate) fn json<T: serde::Serialize>(value: &T) {
+    JSON_PRINTED.store(true, Ordering::SeqCst);
     out(&serde_json::to_string_pretty(value).expect("reports are plain values"));
+}
+
+/// Prints what a command would do: a JSON document, or lines of text.
+pub(crate) fn plan<T: serde::Serialize>(as_json: bool, plan: &T, lines: &[String]) {
+    if as_json {
+        return json(plan);
+    }
+    lines.iter().for_each(|text| line(text));
+}
+
+/// Turns a report into JSON, to be put among others.
+pub(crate) fn value<T: serde::Serialize>(value: &T) -> Value {
+    serde_json::to_value(value).expect("reports are plain values")
+}
+
+/// One JSON document with a list in it that is printed item by item, so that its length takes no
+/// memory. It ends with [`JsonList::close`], or with the error that [`json_error`] puts in.
+pub(crate) struct JsonList {
+    first: AtomicBool,
+}
+
+/// A list that waits for its end.
+static LIST_OPEN: AtomicBool = AtomicBool::new(false);
+/// Whether a JSON document was begun.
+static JSON_PRINTED: AtomicBool = AtomicBool::new(false);
+
+impl JsonList {
+    /// Begins the document with some members and a list of this name.
+    pub(crate) fn open(head: &[(&str, Value)], list: &str) -> Self {
+        let members: String = head
+            .iter()
+            .map(|member| format!("{},\n  ", text_of(member)))
+            .collect();
+        JSON_PRINTED.store(true, Ordering::SeqCst);
+        LIST_OPEN.store(true, Ordering::SeqCst);
+        out_part(&format!("{{\n  {members}{}: [", Value::from(list)));
+        Self {
+            first: AtomicBool::new(true),
+        }
+    }
+
+    /// Prints one item, on a line of its own.
+    pub(crate) fn item<T: serde::Serialize>(&self, item: &T) {
+        let comma = if self.first.swap(false, Ordering::SeqCst) {
+            ""
+        } else {
+            ","
+        };
+        let item = serde_json::to_string(item).expect("reports are plain values");
+        out_part(&format!("{comma}\n    {item}"));
+    }
+
+    /// Ends the list and the document with some more members.
+    pub(crate) fn close(self, tail: &[(&str, Value)]) {
+        close_list(tail);
+    }
+}
+
+fn close_list(tail: &[(&str, Value)]) {
+    LIST_OPEN.store(false, Ordering::SeqCst);
+    let members: String = tail
+        .iter()
+        .map(|member| format!(",\n  {}", text_of(member)))
+        .collect();
+    out(&format!("\n  ]{members}\n}}"));
+}
+
+fn text_of((name, value): &(&str, Value)) -> String {
+    format!("{}: {value}", Value::from(*name))
+}
+
+/// Prints a failure as JSON: a document of its own, or the end of the one that it broke off. After a
+/// whole document nothing is printed, so that there is never a second one.
+pub(crate) fn json_error(error: Value) {
+    if LIST_OPEN.load(Ordering::SeqCst) {
+        close_list(&[("error", error)]);
+    } else if !JSON_PRINTED.load(Ordering::SeqCst) {
+        json(&serde_json::json!({ "error": error }));
+    }
 }
 
 /// Writes to stdout. A reader that went away is no failure; a result that cannot be told is.
 fn out(text: &str) {
-    let written = writeln!(anstream::stdout(), "{text}");
-    match written {
+    out_part(&format!("{text}\n"));
+}
+
+fn out_part(text: &str) {
+    match anstream::stdout().write_all(text.as_bytes()) {
         Ok(()) => {}
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
         Err(error) => {

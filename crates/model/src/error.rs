@@ -34,6 +34,26 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
+    /// Returns the kind's name, as JSON documents have it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            ErrorKind::Failed => "failed",
+            ErrorKind::Usage => "usage",
+            ErrorKind::NotFound => "not_found",
+            ErrorKind::AlreadyExists => "already_exists",
+            ErrorKind::Denied => "denied",
+            ErrorKind::Transient => "transient",
+            ErrorKind::NoSpace => "no_space",
+            ErrorKind::Corrupt => "corrupt",
+            ErrorKind::NoRepository => "no_repository",
+            ErrorKind::WrongKey => "wrong_key",
+            ErrorKind::Busy => "busy",
+            ErrorKind::Refused => "refused",
+            ErrorKind::NotVerified => "not_verified",
+            ErrorKind::Interrupted => "interrupted",
+        }
+    }
+
     /// Returns the kind of an operating system error.
     pub fn of_io(error: &std::io::Error) -> ErrorKind {
         use std::io::ErrorKind as Io;

@@ -4,6 +4,7 @@
 //! the I/O and returns a report. This crate never parses arguments and never prints.
 
 mod backup;
+mod browse;
 mod delta;
 mod error;
 mod files;
@@ -34,6 +35,11 @@ mod tree;
 mod verify;
 
 pub use backup::{BackupPlan, BackupReport};
+pub use browse::{
+    Change, DiffEntry, DiffSummary, EntryView, FindSummary, FoundVersion, LookIn, RegionHolding,
+    SkippedItem, SnapshotRef, SnapshotReport, StatsReport, TableChange, View, diff, find,
+    list_entries, show, stats, table_changes,
+};
 pub use delta::{Changes, Delta, DeltaReport};
 pub use error::OperationError;
 pub use init::{InitPlan, InitReport};
@@ -55,5 +61,7 @@ pub use scratch::Scratch;
 pub use select::RestorePoint;
 pub use session::Session;
 pub use sqlite::{FINGERPRINT_FACT, NEWEST_COMMIT_FACT};
-pub use status::{EnvironmentStatus, RegionStatus, SourceStatus, TierStatus, status};
+pub use status::{
+    DamagedStatus, EnvironmentStatus, RegionStatus, SourceStatus, TierStatus, status,
+};
 pub use verify::{VerifyPlan, VerifyRun};

@@ -4,10 +4,11 @@ use std::path::Path;
 
 use lifeboat_config::Region;
 use lifeboat_model::{EnvironmentName, RegionName, SourceName};
-use lifeboat_repository::{Credential, PassphraseFor, Repository, Snapshot};
+use lifeboat_repository::{Credential, Listing, PassphraseFor, Repository, Snapshot};
 use lifeboat_runtime::SecretRef;
 use lifeboat_source_files::PathFilter;
 
+use crate::browse::View;
 use crate::delta::{Delta, DeltaReport};
 use crate::error::OperationError;
 use crate::keys::{KeySource, PASSPHRASE, parse_credential};
@@ -72,12 +73,20 @@ impl Session {
 }
 
 impl Rescue {
-    /// Lists every snapshot in the repository, oldest first.
+    /// Makes the region ready to be looked into.
+    pub(crate) fn into_view(self) -> View {
+        View {
+            region: self.region,
+            repository: self.repository,
+        }
+    }
+
+    /// Lists every snapshot in the repository, oldest first, the damaged ones apart.
     ///
     /// # Errors
-    /// Fails if the store cannot be read or a record is damaged.
-    pub async fn snapshots(&self) -> Result<Vec<Snapshot>, OperationError> {
-        Ok(self.repository.snapshots(None, None).await?)
+    /// Fails if the store cannot be read.
+    pub async fn listing(&self) -> Result<Listing, OperationError> {
+        Ok(self.repository.listing(None, None).await?)
     }
 
     /// Restores one snapshot. Whoever holds the key decides where to; no configuration can object.

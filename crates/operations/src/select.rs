@@ -1,7 +1,7 @@
 //! Choosing the snapshot to restore.
 
 use lifeboat_model::{EnvironmentName, SourceName};
-use lifeboat_repository::{Repository, RepositoryError, Snapshot};
+use lifeboat_repository::{Repository, RepositoryError, Snapshot, SnapshotName};
 
 use crate::error::OperationError;
 
@@ -65,6 +65,8 @@ fn parse_instant(text: &str) -> Option<jiff::Timestamp> {
 
 impl RestorePoint {
     /// Finds the snapshot of a source. A point before every snapshot is an error, never "the oldest".
+    ///
+    /// A damaged commit record is passed over with a warning, unless it was named by its id.
     pub(crate) async fn find(
         &self,
         repository: &Repository,
@@ -105,17 +107,44 @@ impl RestorePoint {
             Self::Ago(age) => now.saturating_sub(*age).unwrap_or(oldest),
             _ => newest,
         };
-        let best = names
-            .iter()
-            .filter(|name| name.instant <= limit)
-            .max_by_key(|name| (name.instant, name.id));
-        match best {
-            Some(name) => Ok(repository.snapshot(name).await?),
-            None => Err(wanted(format!(
+        let mut candidates: Vec<_> = names.iter().filter(|name| name.instant <= limit).collect();
+        if candidates.is_empty() {
+            return Err(wanted(format!(
                 "{of} is as old as {limit}; they begin at {oldest}"
-            ))),
+            )));
+        }
+        candidates.sort_by_key(|name| std::cmp::Reverse((name.instant, name.id)));
+        newest_readable(repository, &candidates).await
+    }
+}
+
+/// Reads the first commit record that can be read, newest first, and says which it had to pass over:
+/// a state that is a little older is worth more than none.
+async fn newest_readable(
+    repository: &Repository,
+    candidates: &[&SnapshotName],
+) -> Result<Snapshot, OperationError> {
+    let mut passed_over = None;
+    for name in candidates {
+        match repository.readable(name).await? {
+            Some(Ok(snapshot)) => return Ok(snapshot),
+            Some(Err(what)) => {
+                tracing::warn!(
+                    "the commit record of snapshot {} (state of {}) is damaged: {what}; an older one \
+                     is taken. Another region may hold a good copy: try `--region`",
+                    name.id.short(),
+                    name.instant,
+                );
+                let error = RepositoryError::corrupt(&name.key(), what);
+                passed_over = passed_over.or(Some(error));
+            }
+            None => {}
         }
     }
+    let gone = || RepositoryError::NoSnapshot {
+        wanted: "is left: they were removed while one was looked for".to_owned(),
+    };
+    Err(passed_over.unwrap_or_else(gone).into())
 }
 
 #[cfg(test)]

@@ -8,7 +8,9 @@ use lifeboat_model::{
     BackupKind, EnvironmentClass, EnvironmentName, Objectives, RegionName, RunId, SnapshotId,
     SourceName, Tier,
 };
-use lifeboat_repository::{Outcome, Receipt, Repository, Role, RunKind, RunRecord, Snapshot};
+use lifeboat_repository::{
+    DamagedSnapshot, Listing, Outcome, Receipt, Repository, Role, RunKind, RunRecord, Snapshot,
+};
 use serde::Serialize;
 
 use crate::error::OperationError;
@@ -25,6 +27,8 @@ pub struct EnvironmentStatus {
     pub objectives: Objectives,
     /// Its sources.
     pub sources: Vec<SourceStatus>,
+    /// Snapshots whose commit record cannot be read where they were looked for.
+    pub damaged: Vec<DamagedStatus>,
     /// The regions its backups are in.
     pub regions: Vec<RegionStatus>,
     /// The newest drill that ended, as the ledger has it.
@@ -65,6 +69,19 @@ pub struct TierStatus {
     pub complete: bool,
 }
 
+/// A snapshot whose commit record cannot be read.
+#[derive(Debug, Clone, Serialize)]
+pub struct DamagedStatus {
+    /// The source, as the record's name says.
+    pub source: SourceName,
+    /// The snapshot.
+    pub snapshot: SnapshotId,
+    /// The moment whose state it holds, as the record's name says.
+    pub instant: Timestamp,
+    /// What is wrong with the record.
+    pub what: String,
+}
+
 /// One region of an environment.
 #[derive(Debug, Clone, Serialize)]
 pub struct RegionStatus {
@@ -92,7 +109,7 @@ pub async fn status(
     environment: &Environment,
 ) -> Result<EnvironmentStatus, OperationError> {
     let now = session.world.clock.now();
-    let snapshots = known_snapshots(session, environment).await?;
+    let Listing { snapshots, damaged } = known_snapshots(session, environment).await?;
     let runs = all_runs(session, environment).await?;
     let sources: BTreeSet<&SourceName> = environment
         .sources
@@ -118,6 +135,7 @@ pub async fn status(
             .iter()
             .map(|name| source_status(name, &snapshots, now))
             .collect(),
+        damaged: damaged.into_iter().map(damaged_status).collect(),
         regions,
         last_drill: last(RunKind::Drill),
         last_refresh: last(RunKind::Refresh),
@@ -128,6 +146,15 @@ pub async fn status(
             .filter(|run| run.end.is_none())
             .collect(),
     })
+}
+
+fn damaged_status(damaged: DamagedSnapshot) -> DamagedStatus {
+    DamagedStatus {
+        source: damaged.name.source,
+        snapshot: damaged.name.id,
+        instant: damaged.name.instant,
+        what: damaged.what,
+    }
 }
 
 fn outcome(run: &RunRecord) -> Option<Outcome> {
@@ -146,7 +173,7 @@ fn newest_of_each(runs: &[RunRecord]) -> impl Iterator<Item = RunRecord> {
 async fn known_snapshots(
     session: &Session,
     environment: &Environment,
-) -> Result<Vec<Snapshot>, OperationError> {
+) -> Result<Listing, OperationError> {
     let mut first_failure = None;
     for region in environment.regions() {
         let read = async {
@@ -154,10 +181,10 @@ async fn known_snapshots(
             let repository = session
                 .open_repository(environment, &opened, Role::Auditor)
                 .await?;
-            Ok::<_, OperationError>(repository.snapshots(Some(&environment.name), None).await?)
+            Ok::<_, OperationError>(repository.listing(Some(&environment.name), None).await?)
         };
         match read.await {
-            Ok(snapshots) => return Ok(snapshots),
+            Ok(listing) => return Ok(listing),
             Err(error) => first_failure = first_failure.or(Some(error)),
         }
     }

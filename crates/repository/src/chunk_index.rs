@@ -153,4 +153,23 @@ impl ChunkIndex {
     pub(crate) fn packs(&self) -> &[PackRow] {
         &self.packs
     }
+
+    pub(crate) fn frames(&self) -> &[FrameRow] {
+        &self.frames
+    }
+
+    pub(crate) fn chunk_count(&self) -> usize {
+        self.chunks.len()
+    }
+
+    /// Returns the memory that the tables take, bytes: what is reserved, not only what is filled.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        // A hash table keeps a byte of its own for each place.
+        let place = size_of::<(ShortId, Location)>() + 1;
+        let pack = size_of::<PackRow>() + size_of::<(PackId, u32)>() + 1;
+        // Tables are filled to seven eighths at most.
+        self.chunks.capacity() * place * 8 / 7
+            + self.frames.capacity() * size_of::<FrameRow>()
+            + self.packs.capacity() * pack
+    }
 }

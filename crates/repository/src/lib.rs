@@ -5,6 +5,7 @@
 //! snapshot exists from the moment its commit record does, and everything it needs was durable
 //! before. This crate never knows where the bytes came from: sources hand it entries and bytes.
 
+mod browse;
 mod chunk_index;
 mod compress;
 mod content;
@@ -22,6 +23,7 @@ mod keys;
 pub mod layout;
 mod lease;
 mod ledger;
+mod listing;
 mod manifest;
 mod passphrase;
 mod prune;
@@ -37,6 +39,10 @@ mod snapshot_reader;
 mod verify;
 mod writer;
 
+pub use browse::{
+    Browser, ClassUsage, Comparison, ContentReader, EntryReader, IndexUsage, OpenFile, PackUsage,
+    Pair, RecordPlace, RecordReader, SourceUsage, Usage, Waste,
+};
 pub use error::RepositoryError;
 pub use fetch::{Destination, Piece, Pieces};
 pub use index_catalog::IndexCatalog;
@@ -45,6 +51,7 @@ pub use keys::{KeyRing, KeySecret, RootSecret};
 pub use layout::{ObjectClass, SnapshotName};
 pub use lease::Lease;
 pub use ledger::{Outcome, RunBegin, RunEnd, RunKind, RunRecord};
+pub use listing::{DamagedSnapshot, Listing};
 pub use manifest::{Manifest, StoredEntry};
 pub use passphrase::{PASSPHRASE_CHARS_MIN, Stretching};
 pub use prune::{PruneOptions, PruneReport};

@@ -125,6 +125,8 @@ pub(crate) struct ManifestReader {
     chunks: VecDeque<ManifestChunkV1>,
     buffer: Vec<u8>,
     taken: usize,
+    /// Bytes of the manifest before the buffer.
+    passed: u64,
     label: String,
 }
 
@@ -135,6 +137,7 @@ impl ManifestReader {
             chunks: snapshot.manifest.iter().cloned().collect(),
             buffer: Vec::new(),
             taken: 0,
+            passed: 0,
             label: format!("the manifest of snapshot {}", snapshot.id.short()),
         }
     }
@@ -152,6 +155,7 @@ impl ManifestReader {
                     Some(chunk) => {
                         let bytes = self.metadata.chunk(ChunkId::from_bytes(chunk.id)).await?;
                         self.buffer.drain(..self.taken);
+                        self.passed += self.taken as u64;
                         self.taken = 0;
                         self.buffer.extend_from_slice(&bytes);
                     }
@@ -160,6 +164,11 @@ impl ManifestReader {
                 },
             }
         }
+    }
+
+    /// Returns where in the manifest the next record begins.
+    pub(crate) fn position(&self) -> u64 {
+        self.passed + self.taken as u64
     }
 
     fn damaged(&self, what: &str) -> RepositoryError {

@@ -79,6 +79,11 @@ impl Snapshot {
         }
     }
 
+    /// Returns the length of its manifest, bytes.
+    pub fn manifest_bytes(&self) -> u64 {
+        self.manifest.iter().map(|chunk| u64::from(chunk.len)).sum()
+    }
+
     pub(crate) fn to_stored(&self) -> CommitV1 {
         let totals = self.totals;
         CommitV1 {

@@ -1,7 +1,7 @@
 //! `lifeboat backup`.
 
 use lifeboat_model::BackupKind;
-use lifeboat_operations::{BackupReport, OperationError};
+use lifeboat_operations::{BackupPlan, BackupReport, OperationError};
 
 use crate::args::{Args, Command};
 use crate::exit::Exit;
@@ -28,16 +28,28 @@ pub(super) async fn run(args: &Args) -> Result<Exit, OperationError> {
     };
     let plans = session.plan_backup(environment, source.as_deref(), *tier, kind)?;
     if *dry_run {
-        table::json(&plans);
+        table::plan(
+            args.json,
+            &plans,
+            &plans.iter().map(would).collect::<Vec<_>>(),
+        );
         return Ok(Exit::DONE);
     }
     // A source that fails keeps none of the others from being backed up.
-    let mut reports = Vec::new();
+    let (mut reports, mut documents) = (Vec::new(), Vec::new());
     let mut failed = None;
     for plan in &plans {
         match session.backup(plan).await {
-            Ok(report) => reports.push(report),
+            Ok(report) => {
+                documents.push(table::value(&report));
+                reports.push(report);
+            }
             Err(error) => {
+                documents.push(serde_json::json!({
+                    "environment": plan.environment,
+                    "source": plan.source,
+                    "error": fail::document(&error),
+                }));
                 fail::print_line(&format!(
                     "{}/{} was not backed up:",
                     plan.environment, plan.source
@@ -47,13 +59,20 @@ pub(super) async fn run(args: &Args) -> Result<Exit, OperationError> {
         }
     }
     if args.json {
-        table::json(&reports);
+        table::json(&documents);
     } else if !reports.is_empty() {
         show(&reports);
     }
     let whole = reports.iter().all(|report| report.skipped.is_empty());
     let incomplete = (!whole).then_some(Exit::INCOMPLETE);
     Ok(failed.or(incomplete).unwrap_or(Exit::DONE))
+}
+
+fn would(plan: &BackupPlan) -> String {
+    format!(
+        "would back up {}/{} ({}, {}) from {} to region {}",
+        plan.environment, plan.source, plan.tier, plan.kind, plan.path, plan.region
+    )
 }
 
 /// Prints what backups did.

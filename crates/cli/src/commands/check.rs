@@ -12,15 +12,21 @@ pub(super) async fn run(args: &Args, explain: Option<&str>) -> Result<Exit, Oper
     let root = setup::project_root(args.project.as_deref());
     let loaded = setup::load(&root, args)?;
     if let Some(key) = explain {
-        return explained(&loaded, key);
+        return explained(args, &loaded, key);
     }
     setup::show_warnings(&loaded);
+    let warnings = crate::fail::problem_list(&loaded.warnings);
     let session = setup::session_for(loaded.config, true);
     let regions = check_regions(&session).await;
     let sources = check_sources(&session);
     let keys = check_keys(&session).await;
     if args.json {
-        let all = serde_json::json!({ "regions": regions, "sources": sources, "keys": keys });
+        let all = serde_json::json!({
+            "regions": regions,
+            "sources": sources,
+            "keys": keys,
+            "warnings": warnings,
+        });
         table::json(&all);
     } else {
         table::line(&format!(
@@ -51,7 +57,7 @@ pub(super) async fn run(args: &Args, explain: Option<&str>) -> Result<Exit, Oper
     Ok(if failed { Exit::FAILED } else { Exit::DONE })
 }
 
-fn explained(loaded: &Loaded, key: &str) -> Result<Exit, OperationError> {
+fn explained(args: &Args, loaded: &Loaded, key: &str) -> Result<Exit, OperationError> {
     let found = loaded
         .config
         .explain(key)
@@ -59,8 +65,16 @@ fn explained(loaded: &Loaded, key: &str) -> Result<Exit, OperationError> {
             message: unknown.to_string(),
             hint: lifeboat_model::Diagnose::hint(&unknown).unwrap_or_default(),
         })?;
-    table::line(&format!("{} = {}", found.key, found.value));
-    table::line(&format!("from {}", found.origin));
+    if args.json {
+        table::json(&serde_json::json!({
+            "key": found.key.to_string(),
+            "value": found.value.to_string(),
+            "origin": found.origin.to_string(),
+        }));
+    } else {
+        table::line(&format!("{} = {}", found.key, found.value));
+        table::line(&format!("from {}", found.origin));
+    }
     Ok(Exit::DONE)
 }
 

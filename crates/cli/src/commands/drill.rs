@@ -31,7 +31,16 @@ pub(super) async fn run(args: &Args) -> Result<Exit, OperationError> {
     };
     let plan = plan_drill(&session, environment, &request)?;
     if *dry_run {
-        table::json(&plan);
+        let denied: String = plan
+            .denied
+            .iter()
+            .map(|region| format!(", region {region} taken for lost"))
+            .collect();
+        let line = format!(
+            "would rehearse {}: restore {}/{} from region {}{denied} into a scratch folder and check it",
+            plan.scenario, plan.environment, plan.source, plan.region,
+        );
+        table::plan(args.json, &plan, &[line]);
         return Ok(Exit::DONE);
     }
     let report = run_drill(&session, environment, &plan).await?;

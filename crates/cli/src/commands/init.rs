@@ -17,10 +17,12 @@ pub(super) async fn run(
     let root = args.project.clone().unwrap_or_else(|| ".".into());
     let fresh = !root.join("lifeboat.toml").exists();
     if fresh && dry_run {
-        table::line("would write the starter files:");
-        for (file, _) in starter_files(name.unwrap_or("project")) {
-            table::line(&format!("  {file}"));
-        }
+        let files = starter_files(name.unwrap_or("project"));
+        let files: Vec<_> = files.iter().map(|(file, _)| file.to_string()).collect();
+        let mut lines = vec!["would write the starter files:".to_owned()];
+        lines.extend(files.iter().map(|file| format!("  {file}")));
+        let plan = serde_json::json!({ "starter_files": files });
+        table::plan(args.json, &plan, &lines);
         return Ok(Exit::DONE);
     }
     if fresh {
@@ -30,12 +32,24 @@ pub(super) async fn run(
     let session = setup::session_for(loaded.config, args.quiet || args.json);
     let plan = session.plan_init()?;
     if dry_run {
-        table::json(&plan);
+        let mut lines = vec![format!(
+            "would create the repository in region {}",
+            plan.first
+        )];
+        let others = plan.others.iter();
+        lines.extend(others.map(|region| format!("would put its basics into region {region}")));
+        let files = plan.key_files.iter();
+        lines.extend(files.map(|file| format!("would write the key file {}", file.display())));
+        table::plan(args.json, &plan, &lines);
         return Ok(Exit::DONE);
     }
     let report = session.init(&plan).await?;
     if args.json {
-        table::json(&report);
+        let mut document = table::value(&report);
+        if let Some(failure) = &report.failure {
+            document["error"] = crate::fail::document(failure);
+        }
+        table::json(&document);
     } else {
         show(&report);
     }

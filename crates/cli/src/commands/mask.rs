@@ -48,11 +48,20 @@ pub(super) fn check(args: &Args, rules: &Path, input: &Path) -> Result<Exit, Ope
     let session = setup::session(args)?;
     let task = MaskTask::prepare(&session, &rooted(rules)?, input, "check")?;
     show_warnings(&task);
-    table::line(&format!(
-        "{} covers every column of {}",
-        rules.display(),
-        input.display()
-    ));
+    if args.json {
+        table::json(&serde_json::json!({
+            "rules": rules,
+            "input": input,
+            "covered": true,
+            "warnings": fail::problem_list(&task.warnings),
+        }));
+    } else {
+        table::line(&format!(
+            "{} covers every column of {}",
+            rules.display(),
+            input.display()
+        ));
+    }
     Ok(Exit::DONE)
 }
 

@@ -1,18 +1,26 @@
 //! One file per command: load, plan, execute, show.
 
 mod backup;
+mod browse;
 mod check;
 mod demo;
+mod diff;
 mod drill;
+mod find;
 mod init;
 mod key;
+mod ls;
 mod mask;
+#[cfg(all(feature = "mount", target_os = "linux"))]
+pub(crate) mod mount;
 mod prune;
 mod refresh;
 mod repair;
 mod replicate;
 mod restore;
+mod show;
 mod snapshots;
+mod stats;
 mod status;
 mod verify;
 
@@ -20,13 +28,18 @@ use lifeboat_operations::OperationError;
 
 use crate::args::{Args, Command, DrillCommand, MaskCommand};
 use crate::exit::Exit;
-use crate::fail;
+use crate::{fail, table};
 
 /// Runs the command and shows what came of it.
 pub(crate) async fn run(args: &Args) -> Exit {
     match dispatch(args).await {
         Ok(exit) => exit,
-        Err(error) => fail::print(&error),
+        Err(error) => {
+            if args.json {
+                table::json_error(fail::document(&error));
+            }
+            fail::print(&error)
+        }
     }
 }
 
@@ -37,6 +50,24 @@ async fn dispatch(args: &Args) -> Result<Exit, OperationError> {
         Command::Check { explain } => check::run(args, explain.as_deref()).await,
         Command::Backup { .. } => backup::run(args).await,
         Command::Snapshots { .. } => snapshots::run(args).await,
+        Command::Show { snapshot, look } => show::run(args, snapshot, look).await,
+        Command::Ls {
+            snapshot,
+            path,
+            recursive,
+            look,
+        } => ls::run(args, snapshot, path, *recursive, look).await,
+        Command::Find { .. } => find::run(args).await,
+        Command::Diff {
+            before,
+            after,
+            look,
+        } => diff::run(args, (before, after), look).await,
+        #[cfg(all(feature = "mount", target_os = "linux"))]
+        Command::Mount { what, folder, look } => mount::run(args, what, folder, look).await,
+        Command::Stats { environment, look } => {
+            stats::run(args, environment.as_deref(), look).await
+        }
         Command::Restore { .. } => restore::run(args).await,
         Command::Verify { .. } => verify::run(args).await,
         Command::Prune { .. } => prune::run(args).await,

@@ -16,7 +16,16 @@ pub(super) async fn run(
     let environment = session.environment(environment)?;
     let plan = session.plan_refresh(environment).await?;
     if dry_run {
-        table::json(&plan);
+        let line = format!(
+            "would mask snapshot {} of {} (state of {:.0}, from region {}) by {} and publish it as {}",
+            plan.snapshot.short(),
+            plan.from,
+            plan.instant,
+            plan.region,
+            plan.rules.display(),
+            plan.target.display(),
+        );
+        table::plan(args.json, &plan, &[line]);
         return Ok(Exit::DONE);
     }
     let report = session.refresh(environment, &plan).await?;

@@ -1,6 +1,6 @@
 //! `lifeboat replicate`.
 
-use lifeboat_operations::{OperationError, ReplicateReport};
+use lifeboat_operations::{OperationError, ReplicatePlan, ReplicateReport};
 
 use crate::args::Args;
 use crate::exit::Exit;
@@ -26,35 +26,45 @@ pub(super) async fn run(
         });
     }
     // A region that fails keeps none of the others from getting its copy.
-    let (mut plans, mut reports, mut failed) = (Vec::new(), Vec::new(), None);
+    let (mut done, mut documents, mut failed) = (Vec::new(), Vec::new(), None);
     for target in &targets {
         let copied = async {
             let plan = session.plan_replicate(environment, target).await?;
             if dry_run {
-                plans.push(plan);
-                return Ok(());
+                return Ok((table::value(&plan), would(&plan)));
             }
-            reports.push(session.replicate(environment, &plan).await?);
-            Ok::<_, OperationError>(())
+            let report = session.replicate(environment, &plan).await?;
+            Ok::<_, OperationError>((table::value(&report), did(&report)))
         };
-        if let Err(error) = copied.await {
-            failed = failed.or(Some(fail::print(&error)));
+        match copied.await {
+            Ok((document, line)) => {
+                documents.push(document);
+                done.push(line);
+            }
+            Err(error) => {
+                let error_document = fail::document(&error);
+                documents.push(serde_json::json!({ "to": target, "error": error_document }));
+                failed = failed.or(Some(fail::print(&error)));
+            }
         }
     }
-    if dry_run {
-        table::json(&plans);
-        return Ok(failed.unwrap_or(Exit::DONE));
-    }
-    if args.json {
-        table::json(&reports);
-    } else {
-        reports.iter().for_each(show);
-    }
+    table::plan(args.json, &documents, &done);
     Ok(failed.unwrap_or(Exit::DONE))
 }
 
-fn show(report: &ReplicateReport) {
-    table::line(&format!(
+fn would(plan: &ReplicatePlan) -> String {
+    format!(
+        "would copy {} objects, {}, from {} to {}; {} are there",
+        plan.objects,
+        table::bytes(plan.bytes),
+        plan.from,
+        plan.to,
+        plan.present,
+    )
+}
+
+fn did(report: &ReplicateReport) -> String {
+    format!(
         "{} -> {}: {} objects, {} copied in {}; {} were there; receipts for all {} snapshots, {} new",
         report.from,
         report.to,
@@ -64,5 +74,5 @@ fn show(report: &ReplicateReport) {
         report.present,
         report.receipts,
         report.receipts_new.len(),
-    ));
+    )
 }

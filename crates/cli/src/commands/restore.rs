@@ -71,7 +71,17 @@ pub(super) async fn run(args: &Args) -> Result<Exit, OperationError> {
         return Ok(show_preview(args, &target, &preview));
     }
     if *dry_run {
-        table::json(&plan);
+        let line = format!(
+            "would restore snapshot {} of {}/{} (state of {:.0}) from region {} to {}: {}",
+            plan.snapshot.short(),
+            plan.environment,
+            plan.source,
+            plan.instant,
+            plan.region,
+            plan.target.display(),
+            table::bytes(plan.bytes),
+        );
+        table::plan(args.json, &plan, &[line]);
         return Ok(Exit::DONE);
     }
     Ok(finish(args, &session.restore(environment, &plan).await?))

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use lifeboat_config::Environment;
 use lifeboat_operations::{OperationError, Session};
-use lifeboat_repository::{Role, Snapshot};
+use lifeboat_repository::{DamagedSnapshot, Listing, Role, Snapshot, SnapshotName};
 use serde::Serialize;
 
 use crate::args::{Args, Command};
@@ -16,13 +16,15 @@ struct Listed {
     environment: String,
     source: String,
     snapshot: String,
-    tier: String,
-    kind: String,
     instant: Timestamp,
-    bytes: u64,
-    bytes_stored: u64,
-    masked: bool,
-    complete: bool,
+    /// What is wrong with the commit record; then nothing below is known.
+    damaged: Option<String>,
+    tier: Option<String>,
+    kind: Option<String>,
+    bytes: Option<u64>,
+    bytes_stored: Option<u64>,
+    masked: Option<bool>,
+    complete: Option<bool>,
 }
 
 pub(super) async fn run(args: &Args) -> Result<Exit, OperationError> {
@@ -38,15 +40,7 @@ pub(super) async fn run(args: &Args) -> Result<Exit, OperationError> {
     let mut found = Vec::new();
     if let Some((folder, key)) = rescue.places() {
         let session = setup::session_without_project(args);
-        found.extend(
-            session
-                .rescue(folder, key)
-                .await?
-                .snapshots()
-                .await?
-                .iter()
-                .map(listed),
-        );
+        found = all_of(&session.rescue(folder, key).await?.listing().await?);
         let wanted = |name: &Option<String>, have: &str| name.as_deref().is_none_or(|n| n == have);
         found.retain(|item| wanted(environment, &item.environment) && wanted(source, &item.source));
     } else {
@@ -64,7 +58,8 @@ pub(super) async fn run(args: &Args) -> Result<Exit, OperationError> {
     } else {
         show(&found);
     }
-    Ok(Exit::DONE)
+    let sound = found.iter().all(|item| item.damaged.is_none());
+    Ok(if sound { Exit::DONE } else { Exit::INTEGRITY })
 }
 
 async fn list(
@@ -81,9 +76,8 @@ async fn list(
     let repository = session
         .open_repository(environment, &opened, Role::Auditor)
         .await?;
-    let snapshots = repository.snapshots(Some(&environment.name), None).await?;
-    let wanted = |snapshot: &&Snapshot| source.is_none_or(|name| snapshot.source.as_str() == name);
-    let found: Vec<Listed> = snapshots.iter().filter(wanted).map(listed).collect();
+    let mut found = all_of(&repository.listing(Some(&environment.name), None).await?);
+    found.retain(|item| source.is_none_or(|name| item.source == name));
     match source {
         // A source without snapshots is either new, or misspelt.
         Some(name) if found.is_empty() => {
@@ -94,18 +88,49 @@ async fn list(
     }
 }
 
+/// Puts readable and damaged snapshots in one list, oldest first.
+fn all_of(listing: &Listing) -> Vec<Listed> {
+    let readable = listing.snapshots.iter().map(listed);
+    let mut all: Vec<Listed> = readable
+        .chain(listing.damaged.iter().map(listed_damaged))
+        .collect();
+    all.sort_by_key(|item| item.instant);
+    all
+}
+
 fn listed(snapshot: &Snapshot) -> Listed {
     Listed {
-        environment: snapshot.environment.to_string(),
-        source: snapshot.source.to_string(),
-        snapshot: snapshot.id.to_string(),
-        tier: snapshot.tier.to_string(),
-        kind: snapshot.kind.to_string(),
-        instant: snapshot.instant,
-        bytes: snapshot.totals.bytes,
-        bytes_stored: snapshot.totals.bytes_stored,
-        masked: snapshot.masked,
-        complete: snapshot.skipped.is_empty(),
+        tier: Some(snapshot.tier.to_string()),
+        kind: Some(snapshot.kind.to_string()),
+        bytes: Some(snapshot.totals.bytes),
+        bytes_stored: Some(snapshot.totals.bytes_stored),
+        masked: Some(snapshot.masked),
+        complete: Some(snapshot.skipped.is_empty()),
+        ..named(&snapshot.name())
+    }
+}
+
+fn listed_damaged(damaged: &DamagedSnapshot) -> Listed {
+    Listed {
+        damaged: Some(damaged.what.clone()),
+        ..named(&damaged.name)
+    }
+}
+
+/// What the name of a commit record alone tells.
+fn named(name: &SnapshotName) -> Listed {
+    Listed {
+        environment: name.environment.to_string(),
+        source: name.source.to_string(),
+        snapshot: name.id.to_string(),
+        instant: name.instant,
+        damaged: None,
+        tier: None,
+        kind: None,
+        bytes: None,
+        bytes_stored: None,
+        masked: None,
+        complete: None,
     }
 }
 
@@ -116,24 +141,32 @@ fn show(listed: &[Listed]) {
         );
     }
     let row = |item: &Listed| {
-        let remark = match (item.masked, item.complete) {
-            (true, _) => "masked",
-            (_, false) => "incomplete",
-            _ => "",
+        let remark = match (&item.damaged, item.masked, item.complete) {
+            (Some(what), ..) => format!("damaged: {what}"),
+            (_, Some(true), _) => "masked".to_owned(),
+            (_, _, Some(false)) => "incomplete".to_owned(),
+            _ => String::new(),
         };
+        let size = |bytes: Option<u64>| bytes.map(table::bytes).unwrap_or_default();
         vec![
             format!("{}/{}", item.environment, item.source),
             item.snapshot[..8].to_owned(),
             format!("{:.0}", item.instant),
-            item.tier.clone(),
-            item.kind.clone(),
-            table::bytes(item.bytes),
-            table::bytes(item.bytes_stored),
-            remark.to_owned(),
+            item.tier.clone().unwrap_or_default(),
+            item.kind.clone().unwrap_or_default(),
+            size(item.bytes),
+            size(item.bytes_stored),
+            remark,
         ]
     };
     let header = [
         "source", "snapshot", "state of", "tier", "kind", "size", "stored", "note",
     ];
     table::print(&header, listed.iter().map(row));
+    if listed.iter().any(|item| item.damaged.is_some()) {
+        table::line(
+            "hint: damaged snapshots may be whole in another region: list it with `--region`, and run \
+             `lifeboat verify`",
+        );
+    }
 }

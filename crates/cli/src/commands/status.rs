@@ -28,10 +28,11 @@ pub(super) async fn run(args: &Args, environment: Option<&str>) -> Result<Exit, 
         .iter()
         .flat_map(|status| &status.regions)
         .all(|r| r.fault.is_none());
-    Ok(if reachable {
-        Exit::DONE
-    } else {
-        Exit::INCOMPLETE
+    let sound = found.iter().all(|status| status.damaged.is_empty());
+    Ok(match (sound, reachable) {
+        (false, _) => Exit::INTEGRITY,
+        (true, false) => Exit::INCOMPLETE,
+        (true, true) => Exit::DONE,
     })
 }
 
@@ -75,6 +76,15 @@ fn show(status: &EnvironmentStatus) {
         "a loss now costs",
     ];
     table::print(&header, status.sources.iter().map(source));
+    for damaged in &status.damaged {
+        table::line(&format!(
+            "  DAMAGED: snapshot {} of {} (state of {:.0}): {}; `lifeboat verify` shows more",
+            damaged.snapshot.short(),
+            damaged.source,
+            damaged.instant,
+            damaged.what
+        ));
+    }
     let region = |region: &RegionStatus| {
         vec![
             region.region.to_string(),

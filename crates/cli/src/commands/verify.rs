@@ -25,7 +25,7 @@ pub(super) async fn run(args: &Args) -> Result<Exit, OperationError> {
         None => environment.regions().collect(),
     };
     // A region that cannot be read keeps none of the others from being verified.
-    let mut runs = Vec::new();
+    let (mut runs, mut documents) = (Vec::new(), Vec::new());
     let mut failed = None;
     for region in regions {
         let plan = VerifyPlan {
@@ -33,12 +33,19 @@ pub(super) async fn run(args: &Args) -> Result<Exit, OperationError> {
             level,
         };
         match session.verify(environment, &plan).await {
-            Ok(run) => runs.push(run),
-            Err(error) => failed = failed.or(Some(fail::print(&error))),
+            Ok(run) => {
+                documents.push(table::value(&run));
+                runs.push(run);
+            }
+            Err(error) => {
+                let error_document = fail::document(&error);
+                documents.push(serde_json::json!({ "region": region, "error": error_document }));
+                failed = failed.or(Some(fail::print(&error)));
+            }
         }
     }
     if args.json {
-        table::json(&runs);
+        table::json(&documents);
     } else {
         runs.iter().for_each(show);
     }

@@ -1,5 +1,6 @@
 //! The repository engine through its public API, on memory stores.
 
+mod browse;
 mod faults;
 mod issued;
 mod keys;
