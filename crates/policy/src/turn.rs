@@ -124,22 +124,30 @@ impl Timetable {
         }
     }
 
-    /// Returns the attempts among these that never ended and are taken for dead.
-    pub fn dead<'a>(
-        &self,
-        job: &'a Job,
-        attempts: &'a [Attempt],
-        now: Timestamp,
-    ) -> impl Iterator<Item = &'a Attempt> {
-        attempts
-            .iter()
-            .filter(move |attempt| matches!(pulse(job, attempt, now), Some(Pulse::Dead { .. })))
+    /// Decides whether `job` may start at `now` because somebody asks for it, due or not.
+    pub fn turn_when_asked(&self, job: &Job, attempts: &[Attempt], now: Timestamp) -> Turn {
+        let attempts: Vec<Attempt> = believable(attempts, now).collect();
+        if let Some((began, dead_at)) = going(job, &attempts, now) {
+            let serves = false;
+            return Turn::Running {
+                began,
+                dead_at,
+                serves,
+            };
+        }
+        match self.held_until(job, now) {
+            Some(until) => Turn::Held { until },
+            None => Turn::Start {
+                occurrence: now,
+                runs: 1,
+                missed: 0,
+            },
+        }
     }
 
-    /// Returns when the run of `job` began that is going on at `now`, if one is.
-    pub fn running(&self, job: &Job, attempts: &[Attempt], now: Timestamp) -> Option<Timestamp> {
-        let attempts: Vec<Attempt> = believable(attempts, now).collect();
-        going(job, &attempts, now).map(|(began, _)| began)
+    /// Reports whether an attempt never ended and is taken for dead.
+    pub fn is_dead(&self, job: &Job, attempt: &Attempt, now: Timestamp) -> bool {
+        matches!(pulse(job, attempt, now), Some(Pulse::Dead { .. }))
     }
 }
 

@@ -2,9 +2,7 @@
 
 use jiff::Timestamp;
 use jiff::fmt::strtime;
-use lifeboat_model::{
-    EnvironmentName, IndexId, KeyId, PackId, RegionName, SnapshotId, SourceName,
-};
+use lifeboat_model::{EnvironmentName, IndexId, KeyId, PackId, RegionName, SnapshotId, SourceName};
 use lifeboat_storage::ObjectKey;
 
 /// The object that says which repository this is.

@@ -55,6 +55,11 @@ impl RunName {
         self.job.as_ref().is_some_and(|job| *job == spelt(name))
     }
 
+    /// Returns how the name of a job is spelt where only letters, digits, `-`, `_` and `.` may stand.
+    pub fn job_part(name: &str) -> String {
+        spelt(name)
+    }
+
     /// Lists the runs of an environment, newest first: one call, nothing is read. Needs no key.
     ///
     /// # Errors
@@ -82,7 +87,10 @@ impl RunName {
     ///
     /// # Errors
     /// Fails if the store cannot be read.
-    pub async fn read(&self, store: &dyn ObjectStore) -> Result<Option<RunRecord>, RepositoryError> {
+    pub async fn read(
+        &self,
+        store: &dyn ObjectStore,
+    ) -> Result<Option<RunRecord>, RepositoryError> {
         let Some(begin) = entry::<RunBegin>(store, &self.begin_key()).await? else {
             return Ok(None);
         };
@@ -190,7 +198,9 @@ mod tests {
             kind,
             environment: "prod".parse().unwrap(),
             source: None,
-            began: format!("2026-11-21T03:04:{second:02}.1234567Z").parse().unwrap(),
+            began: format!("2026-11-21T03:04:{second:02}.1234567Z")
+                .parse()
+                .unwrap(),
             host: "here".to_owned(),
             operator: "me".to_owned(),
             tier: None,

@@ -9,6 +9,7 @@ mod mask;
 mod refresh;
 mod replicate;
 mod restore;
+mod schedule;
 mod snapshots;
 mod status;
 mod verify;
@@ -57,6 +58,7 @@ async fn dispatch(args: &Args) -> Result<Exit, OperationError> {
         Command::Drill {
             command: DrillCommand::Run { .. },
         } => drill::run(args).await,
+        Command::Schedule { command } => schedule::run(args, command).await,
         Command::Status { environment } => status::run(args, environment.as_deref()).await,
     }
 }
