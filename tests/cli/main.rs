@@ -7,3 +7,4 @@ mod masking;
 mod project;
 mod readme;
 mod recovery;
+mod schedule;
