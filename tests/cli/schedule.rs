@@ -191,7 +191,7 @@ fn a_job_that_hangs_is_ended_in_time_and_leaves_no_copy_of_production() {
         &asked,
         1,
         &[
-            "prod/hourly: ran longer than 1s and was ended",
+            "prod/hourly: ran longer than 1.0s and was ended",
             "max_runtime",
         ],
     );
@@ -205,7 +205,7 @@ fn a_job_that_hangs_is_ended_in_time_and_leaves_no_copy_of_production() {
             end["facts"]["error"]
                 .as_str()
                 .unwrap()
-                .starts_with("ran longer than 1s")
+                .starts_with("ran longer than 1.0s")
         );
     }
     let scratch = std::fs::read_dir(project.path(".lifeboat/scratch")).unwrap();
@@ -224,7 +224,7 @@ fn missed_runs_are_counted_and_told() {
     for what in [".hourly.begin", ".hourly.end"] {
         let (path, _) = ledger(&project, what).remove(0);
         let entry = std::fs::read_to_string(&path).unwrap();
-        let yesterday = jiff::Timestamp::from_second(jiff_now() - 86_400).unwrap();
+        let yesterday = jiff::Timestamp::from_second(seconds_now() - 86_400).unwrap();
         let stamp = yesterday.strftime("%Y%m%dT%H%M%S.000Z").to_string();
         let name = path.file_name().unwrap().to_str().unwrap();
         let moved = path.with_file_name(format!("{stamp}{}", &name[stamp.len()..]));
@@ -252,7 +252,7 @@ fn missed_runs_are_counted_and_told() {
 }
 
 /// The seconds of this machine's clock, as the files it writes have them.
-fn jiff_now() -> i64 {
+fn seconds_now() -> i64 {
     let file = tempfile::NamedTempFile::new().unwrap();
     let written = file.as_file().metadata().unwrap().modified().unwrap();
     let since = written.duration_since(std::time::UNIX_EPOCH).unwrap();

@@ -99,21 +99,23 @@ impl Timetable {
                 missed,
             } => (occurrence, runs, missed),
         };
+        // A job that never succeeded is due for this very moment, if no occurrence is near.
+        let no_occurrence = last_success.is_none() && occurrence == now;
+        let serves = |attempt: Timestamp| attempt >= occurrence || no_occurrence;
         if let Some((began, dead_at)) = going(job, &attempts, now) {
+            let serves = serves(began);
             return Turn::Running {
                 began,
                 dead_at,
-                serves: began >= occurrence,
+                serves,
             };
         }
         let failed = attempts.iter().take_while(|attempt| !is_good(attempt));
         let (newest, failures) = (attempts.first(), failed.count());
         if let Some(newest) = newest.filter(|_| failures > 0) {
-            // A job that never succeeded is due for this very moment rather than an occurrence.
-            let tried = newest.began >= occurrence || (last_success.is_none() && occurrence == now);
             let failures = u32::try_from(failures).unwrap_or(u32::MAX);
             let at = later(end_of(job, newest, now), retry_delay(failures));
-            if tried && now < at {
+            if serves(newest.began) && now < at {
                 return Turn::Retry { at, failures };
             }
         }
@@ -293,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_that_never_succeeded_waits_between_its_tries_too() {
+    fn a_job_that_never_succeeded_runs_once_at_a_time_and_waits_between_its_tries() {
         let mut yearly = hourly();
         yearly.cron = "0 0 1 1 *".parse().unwrap();
         let timetable = Timetable {
@@ -303,6 +305,11 @@ mod tests {
         let failed = [ended("10:05:00", "10:06:00", false)];
         let turn = timetable.turn(&yearly, &failed, at("10:07:00"));
         assert!(matches!(turn, Turn::Retry { failures: 1, .. }), "{turn:?}");
+        let turn = timetable.turn(&yearly, &[open("10:05:00")], at("10:07:00"));
+        assert!(
+            matches!(turn, Turn::Running { serves: true, .. }),
+            "{turn:?}"
+        );
     }
 
     #[test]
