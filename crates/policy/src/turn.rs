@@ -100,7 +100,9 @@ impl Timetable {
             } => (occurrence, runs, missed),
         };
         // A job that never succeeded is due for this very moment, if no occurrence is near.
-        let no_occurrence = last_success.is_none() && occurrence == now;
+        let no_occurrence = last_success.is_none()
+            && occurrence == now
+            && job.cron.latest_within(now, now, &self.zone).is_none();
         let serves = |attempt: Timestamp| attempt >= occurrence || no_occurrence;
         if let Some((began, dead_at)) = going(job, &attempts, now) {
             let serves = serves(began);
