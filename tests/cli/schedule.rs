@@ -1,6 +1,7 @@
 //! Schedules through the program: one line of cron drives every job.
 
 use std::path::PathBuf;
+use std::process::Stdio;
 
 use serde_json::Value;
 
@@ -175,6 +176,33 @@ fn a_run_that_goes_on_elsewhere_is_not_run_twice() {
         std::fs::read_to_string(end)
             .unwrap()
             .contains("its process died")
+    );
+}
+
+#[test]
+fn invocations_at_the_same_moment_run_each_job_once() {
+    let project = project(YEARLY);
+    let start = || {
+        let mut command = project.command(&["schedule", "run", "--due"]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    };
+    for child in [start(), start(), start()] {
+        let output = child.wait_with_output().unwrap();
+        assert_exit(&output, 0, &[], &["one of three"]);
+    }
+    let done = |what: &str| {
+        let ends = ledger(&project, what).into_iter();
+        ends.filter(|(_, end)| end["outcome"] == "done").count()
+    };
+    assert_eq!((done(".hourly.end"), done(".daily.end")), (1, 1));
+    assert_eq!(
+        project
+            .json(&["snapshots", "prod"])
+            .as_array()
+            .unwrap()
+            .len(),
+        4
     );
 }
 

@@ -42,7 +42,15 @@ impl Ledger {
                 Self::list(opened.store, environment).await
             };
             match listed.await {
-                Ok(ledger) => return Ok(ledger),
+                Ok(ledger) => {
+                    if first_failure.is_some() {
+                        tracing::warn!(
+                            "the ledger of `{}` is read in `{region}`, which may know of less",
+                            environment.name
+                        );
+                    }
+                    return Ok(ledger);
+                }
                 Err(error) => first_failure = first_failure.or(Some(error)),
             }
         }
