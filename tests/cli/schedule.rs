@@ -288,6 +288,34 @@ fn seconds_now() -> i64 {
 }
 
 #[test]
+fn without_the_home_region_a_replica_tells_and_jobs_fail_by_name() {
+    let project = project(YEARLY);
+    project.ok(&["schedule", "run", "--due"]);
+    std::fs::rename(project.path("regions/eu-central"), project.path("gone")).unwrap();
+    let due = project
+        .command(&["schedule", "due", "--json"])
+        .output()
+        .unwrap();
+    assert_exit(
+        &due,
+        0,
+        &["is read in `eu-west`, which may know of less"],
+        &["due"],
+    );
+    let states: Value = serde_json::from_slice(&due.stdout).unwrap();
+    assert_eq!(
+        (&states[0]["job"], &states[0]["state"]),
+        (&"hourly".into(), &"later".into())
+    );
+    let asked = ["schedule", "run", "prod", "daily"];
+    project.fails(
+        &asked,
+        10,
+        &["error: prod/daily: failed to open", "regions/eu-central"],
+    );
+}
+
+#[test]
 fn the_preview_says_what_the_clock_does() {
     let nightly = YEARLY.replace("0 0 1 1 *", "30 2 * * *");
     let project = project(&format!("timezone = \"Europe/Berlin\"\n{nightly}"));
