@@ -12,3 +12,4 @@ mod project;
 mod readme;
 mod recovery;
 mod restore;
+mod schedule;

@@ -3,9 +3,12 @@
 use std::path::PathBuf;
 
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
+use jiff::Timestamp;
+use jiff::civil::DateTime;
 use lifeboat_drill::Scenario;
 use lifeboat_model::{EnvironmentClass, SessionId, Tier};
 use lifeboat_operations::{Delta, RestorePoint, SnapshotRef};
+use lifeboat_policy::Action;
 
 /// Backups, masked staging copies and timed restore drills.
 #[derive(Debug, Parser)]
@@ -32,7 +35,7 @@ pub(crate) struct Args {
 
 const CODES: &str = "Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 done but some items \
 failed, 4 integrity failure, 5 objective missed, 6 not verified, 7 refused by policy, \
-10 no repository, 11 busy, 12 wrong key, 130 interrupted.";
+10 no repository, 11 busy, 12 wrong key, 75 skipped: already running or in a blackout, 130 interrupted.";
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -269,6 +272,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: DrillCommand,
     },
+    /// Run what schedules say is due: one cron line drives every job.
+    Schedule {
+        #[command(subcommand)]
+        command: ScheduleCommand,
+    },
     /// Show where environments stand.
     Status {
         /// The environment; by default all of them.
@@ -427,6 +435,72 @@ pub(crate) enum DrillCommand {
         #[arg(long)]
         dry_run: bool,
     },
+}
+
+/// What to do with schedules.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ScheduleCommand {
+    /// Show where each job stands: its last success, and whether and why it is due. Needs no key.
+    Due {
+        /// The environment; by default all that have a schedule.
+        environment: Option<String>,
+    },
+    /// Show when jobs will start, and what the clock does to them.
+    Preview {
+        /// The environment; by default all that have a schedule.
+        environment: Option<String>,
+        /// How many starts of each job.
+        #[arg(long, default_value_t = 3, value_name = "N",
+              value_parser = clap::value_parser!(u16).range(1..=1000))]
+        count: u16,
+        /// From when: now, a date, an instant such as 2026-10-24T00:00:00Z or "2026-10-24 12:00" (the
+        /// schedule's time).
+        #[arg(long, value_name = "INSTANT")]
+        from: Option<From>,
+    },
+    /// Run every job that is due, or one.
+    Run {
+        /// Run what is due, in all environments that have a schedule or in the one named.
+        #[arg(long, conflicts_with = "job")]
+        due: bool,
+        /// The environment.
+        #[arg(required_unless_present = "due")]
+        environment: Option<String>,
+        /// The job to run now, due or not.
+        #[arg(required_unless_present = "due")]
+        job: Option<String>,
+        /// With `--due`: only jobs that do this, such as `backup,replicate` on a host without the
+        /// reader key.
+        #[arg(long, value_name = "ACTION", value_delimiter = ',', requires = "due")]
+        only: Vec<Action>,
+        /// Run the job even in a blackout.
+        #[arg(long, conflicts_with = "due")]
+        ignore_blackout: bool,
+        /// Show what would be run.
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+/// Where a preview begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum From {
+    /// A moment.
+    Instant(Timestamp),
+    /// A moment by the schedule's clock.
+    Civil(DateTime),
+}
+
+impl std::str::FromStr for From {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let instant = || text.parse().map(Self::Instant);
+        let civil = || text.parse().map(Self::Civil);
+        instant().or_else(|_| civil()).map_err(|_: jiff::Error| {
+            "write a date, `2026-10-24 12:00` or an instant such as 2026-10-24T12:00:00Z".to_owned()
+        })
+    }
 }
 
 /// How deep a verification looks.

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use lifeboat_model::{ErrorKind, Verdict};
+use lifeboat_schedule::JobEnd;
 
 /// An exit code of the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +32,8 @@ impl Exit {
     pub(crate) const BUSY: Exit = Exit(11);
     /// The key is missing, malformed, too weak, or another repository's.
     pub(crate) const WRONG_KEY: Exit = Exit(12);
+    /// Nothing was done because something due is running already, or a blackout holds it.
+    pub(crate) const SKIPPED: Exit = Exit(75);
     /// Stopped by Ctrl-C, or by SIGTERM as service managers send it.
     pub(crate) const INTERRUPTED: Exit = Exit(130);
 
@@ -68,6 +71,48 @@ impl Exit {
         }
     }
 
+    /// Returns the code for what came of a job.
+    pub(crate) const fn of_job(end: JobEnd) -> Exit {
+        match end {
+            JobEnd::Done | JobEnd::Served => Exit::DONE,
+            JobEnd::Incomplete => Exit::INCOMPLETE,
+            JobEnd::NotVerified => Exit::NOT_VERIFIED,
+            JobEnd::ObjectiveMissed => Exit::OBJECTIVE_MISSED,
+            JobEnd::Damaged => Exit::INTEGRITY,
+            JobEnd::Refused => Exit::REFUSED,
+            JobEnd::Failed(kind) => Exit::of_kind(kind),
+            JobEnd::Overran => Exit::FAILED,
+            JobEnd::Overlaps | JobEnd::Blackout => Exit::SKIPPED,
+        }
+    }
+
+    /// Returns the code for several pieces of work: that of the one that came off worst.
+    ///
+    /// A plain failure among others that were done is "some items failed". Something left out counts
+    /// only if nothing was done.
+    pub(crate) fn worst_of(exits: &[Exit]) -> Exit {
+        const BY_WEIGHT: [Exit; 10] = [
+            Exit::INTEGRITY,
+            Exit::REFUSED,
+            Exit::WRONG_KEY,
+            Exit::NO_REPOSITORY,
+            Exit::USAGE,
+            Exit::FAILED,
+            Exit::BUSY,
+            Exit::OBJECTIVE_MISSED,
+            Exit::NOT_VERIFIED,
+            Exit::INCOMPLETE,
+        ];
+        let done = exits.contains(&Exit::DONE);
+        let worst = BY_WEIGHT.into_iter().find(|exit| exits.contains(exit));
+        match worst {
+            Some(Exit::FAILED) if done || exits.contains(&Exit::INCOMPLETE) => Exit::INCOMPLETE,
+            Some(worst) => worst,
+            None if !done && exits.contains(&Exit::SKIPPED) => Exit::SKIPPED,
+            None => Exit::DONE,
+        }
+    }
+
     /// Returns "refused" in place of "not verified": a leak gate that could not decide keeps the copy
     /// back as one that failed does.
     pub(crate) fn refuse_unverified(self) -> Exit {
@@ -82,5 +127,23 @@ impl Exit {
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> ExitCode {
         ExitCode::from(exit.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_several_jobs_the_worst_decides() {
+        let worst = |exits: &[Exit]| Exit::worst_of(exits).code();
+        assert_eq!(worst(&[]), 0);
+        assert_eq!(worst(&[Exit::DONE, Exit::DONE]), 0);
+        assert_eq!(worst(&[Exit::SKIPPED]), 75);
+        assert_eq!(worst(&[Exit::SKIPPED, Exit::DONE]), 0);
+        assert_eq!(worst(&[Exit::FAILED, Exit::SKIPPED]), 1);
+        assert_eq!(worst(&[Exit::FAILED, Exit::DONE]), 3);
+        assert_eq!(worst(&[Exit::FAILED, Exit::INTEGRITY, Exit::DONE]), 4);
+        assert_eq!(worst(&[Exit::OBJECTIVE_MISSED, Exit::DONE]), 5);
     }
 }

@@ -106,6 +106,7 @@ pub(crate) fn session_for(config: Config, quiet: bool) -> Session {
         progress,
         host: host(),
         program: concat!("lifeboat ", env!("CARGO_PKG_VERSION")).to_owned(),
+        job: None,
     }
 }
 

@@ -8,7 +8,7 @@ use lifeboat_model::{
     BackupKind, EnvironmentName, RegionName, RunId, SnapshotId, SourceKind, SourceName, Tier,
 };
 use lifeboat_policy::may_restore;
-use lifeboat_repository::{Outcome, Role, RunKind, Snapshot, SnapshotDraft, SnapshotWriter};
+use lifeboat_repository::{Outcome, Role, Snapshot, SnapshotDraft, SnapshotWriter};
 use lifeboat_runtime::Stopwatch;
 use serde::Serialize;
 
@@ -148,7 +148,7 @@ impl Session {
         let home = self.open_region_for(environment, &plan.region).await?;
         let source = environment.source(plan.source.as_str())?;
         let run = self
-            .begin_run(&home, RunKind::Backup, environment, Some(&source.name))
+            .begin_backup(&home, environment, &source.name, plan.tier)
             .await?;
         let watch = Stopwatch::start(&*self.world.clock);
         let id = run.id();

@@ -14,7 +14,7 @@ use crate::session::Session;
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
 /// A lease that is renewed for as long as this value lives.
-pub(crate) struct HeldLease {
+pub struct HeldLease {
     stop: oneshot::Sender<oneshot::Sender<Lease>>,
     renewing: JoinHandle<()>,
 }
@@ -36,7 +36,7 @@ impl HeldLease {
 
     /// Announces work that only reads. A store that can only be read, too, serves without a lease:
     /// who cannot write there cannot prune there either.
-    pub(crate) async fn for_reading(
+    pub async fn for_reading(
         session: &Session,
         store: &Arc<dyn ObjectStore>,
         work: RunKind,
@@ -51,7 +51,10 @@ impl HeldLease {
     }
 
     /// Ends the lease.
-    pub(crate) async fn end(self) {
+    ///
+    /// # Panics
+    /// Never: looking after a lease does not panic.
+    pub async fn end(self) {
         drop(self.stop);
         self.renewing
             .await

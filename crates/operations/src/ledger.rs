@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lifeboat_config::Environment;
-use lifeboat_model::{RunId, SourceName};
-use lifeboat_repository::{Outcome, RunBegin, RunEnd, RunKind};
+use lifeboat_model::{RunId, SourceName, Tier};
+use lifeboat_repository::{Outcome, RunBegin, RunEnd, RunJob, RunKind};
 use lifeboat_storage::ObjectStore;
 
 use crate::error::OperationError;
@@ -17,6 +17,17 @@ pub struct Run {
     begin: RunBegin,
     /// The ledger; `None` if it could not be written and need not be.
     store: Option<Arc<dyn ObjectStore>>,
+}
+
+/// What a run is about.
+#[derive(Default)]
+pub(crate) struct About<'a> {
+    /// The source, if it is about one.
+    pub(crate) source: Option<&'a SourceName>,
+    /// The tier it counts for, if it is a backup.
+    pub(crate) tier: Option<Tier>,
+    /// The job it is for.
+    pub(crate) job: Option<RunJob>,
 }
 
 /// What a run leaves in the ledger.
@@ -37,14 +48,52 @@ impl Session {
         environment: &Environment,
         source: Option<&SourceName>,
     ) -> Result<Run, OperationError> {
+        let job = self.job.as_ref().map(|job| job.part());
+        let about = About {
+            source,
+            tier: None,
+            job,
+        };
+        let run = RunId::from_bytes(self.world.entropy.bytes());
+        self.announce(region, run, kind, environment, about).await
+    }
+
+    /// Announces the backup of a source, as [`Session::begin_run`] does.
+    pub(crate) async fn begin_backup(
+        &self,
+        region: &Opened,
+        environment: &Environment,
+        source: &SourceName,
+        tier: Tier,
+    ) -> Result<Run, OperationError> {
+        let about = About {
+            source: Some(source),
+            tier: Some(tier),
+            job: self.job.as_ref().map(|job| job.part()),
+        };
+        let run = RunId::from_bytes(self.world.entropy.bytes());
+        self.announce(region, run, RunKind::Backup, environment, about)
+            .await
+    }
+
+    pub(crate) async fn announce(
+        &self,
+        region: &Opened,
+        run: RunId,
+        kind: RunKind,
+        environment: &Environment,
+        about: About<'_>,
+    ) -> Result<Run, OperationError> {
         let begin = RunBegin {
-            run: RunId::from_bytes(self.world.entropy.bytes()),
+            run,
             kind,
             environment: environment.name.clone(),
-            source: source.cloned(),
+            source: about.source.cloned(),
             began: self.world.clock.now(),
             host: self.host.clone(),
             operator: self.operator.clone(),
+            tier: about.tier,
+            job: about.job,
         };
         let store = &region.store;
         let location = region
@@ -64,6 +113,9 @@ impl Session {
             }
             Err(error) => return Err(error.into()),
         };
+        if let (Some(job), Some(store)) = (&self.job, &store) {
+            job.opened(&begin, store);
+        }
         Ok(Run { begin, store })
     }
 }
@@ -72,6 +124,11 @@ impl Run {
     /// Returns the run's id.
     pub fn id(&self) -> RunId {
         self.begin.run
+    }
+
+    /// Returns what was announced.
+    pub fn begin(&self) -> &RunBegin {
+        &self.begin
     }
 
     /// Writes the outcome and passes on the result.
@@ -105,6 +162,9 @@ impl Run {
             Some(store) => self.begin.write_end(&**store, &end).await,
             None => Ok(()),
         };
+        if let Some(job) = &session.job {
+            job.closed(self.begin.run);
+        }
         match (result, written) {
             (Ok(done), Ok(())) => Ok(done),
             (Ok(done), Err(ledger)) if self.begin.kind.only_reads() => {

@@ -9,6 +9,7 @@ mod delta;
 mod error;
 mod files;
 mod init;
+mod job;
 mod key;
 mod keys;
 mod lease;
@@ -43,10 +44,12 @@ pub use browse::{
 pub use delta::{Changes, Delta, DeltaReport};
 pub use error::OperationError;
 pub use init::{InitPlan, InitReport};
+pub use job::OpenJob;
 pub use key::{
     DamagedKey, KeyCreatePlan, KeyCreateReport, KeyEntry, KeyExport, KeyListing, KeyRequest,
     KeyRevokePlan, KeyRevokeReport, RevokedRegion, Unreached,
 };
+pub use lease::HeldLease;
 pub use ledger::{Facts, Run};
 pub use mask::{MaskReport, MaskTask, MaskedDatabase};
 pub use place::{Opened, StoreOpener};

@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use crate::delta::{self, Delta, DeltaReport};
 use crate::error::OperationError;
+use crate::lease::HeldLease;
 use crate::ledger::Facts;
 use crate::restore_database;
 use crate::restore_target;
@@ -315,6 +316,20 @@ pub(crate) async fn restore_snapshot(
     onto: &Onto<'_>,
     session: &Session,
 ) -> Result<RestoreReport, OperationError> {
+    let lease = HeldLease::for_reading(session, repository.store(), RunKind::Restore).await;
+    let result = restore_under_lease(repository, snapshot, onto, session).await;
+    if let Some(lease) = lease {
+        lease.end().await;
+    }
+    result
+}
+
+async fn restore_under_lease(
+    repository: &Repository,
+    snapshot: &Snapshot,
+    onto: &Onto<'_>,
+    session: &Session,
+) -> Result<RestoreReport, OperationError> {
     let clock: &dyn Clock = &*session.world.clock;
     let watch = Stopwatch::start(clock);
     // The target is looked at before the index is read, so that a mistake is told at once.
@@ -324,6 +339,8 @@ pub(crate) async fn restore_snapshot(
             SourceKind::Sqlite => restore_database::refuse_existing(onto.target)?,
         }
     }
+    // It may have been pruned between being chosen and the lease; from here on it is safe.
+    repository.still_holds(snapshot).await?;
     let reader = repository.snapshot_reader(snapshot).await?;
     reader.can_read_content()?;
     let (selection, amount) = select(&reader, snapshot, onto.filter).await?;

@@ -6,6 +6,7 @@ use lifeboat_config::{Config, Environment};
 use lifeboat_runtime::{Progress, Variables, World};
 
 use crate::error::OperationError;
+use crate::job::OpenJob;
 use crate::place::StoreOpener;
 
 /// The configuration, the world, and who asks.
@@ -27,6 +28,8 @@ pub struct Session {
     pub operator: String,
     /// Program and version, for snapshots.
     pub program: String,
+    /// The job that this is the work of; `None` if a person asked.
+    pub job: Option<Arc<OpenJob>>,
 }
 
 impl Session {

@@ -35,9 +35,10 @@ pub struct EnvironmentStatus {
     pub last_drill: Option<RunRecord>,
     /// The newest refresh that ended.
     pub last_refresh: Option<RunRecord>,
-    /// The newest run of each kind and source, where it failed.
+    /// The newest run of each kind and source, and of each job, where it failed.
     pub failed: Vec<RunRecord>,
-    /// The newest run of each kind and source, where it never reported an end: going on, or dead.
+    /// The newest run of each kind and source, and of each job, where it never reported an end: going
+    /// on, or dead.
     pub unfinished: Vec<RunRecord>,
 }
 
@@ -161,11 +162,17 @@ fn outcome(run: &RunRecord) -> Option<Outcome> {
     run.end.as_ref().map(|end| end.outcome)
 }
 
-/// Returns the newest run of each kind and source: what came later makes up for what came before.
+/// Returns the newest run of each kind and source, and of each job: what came later makes up for
+/// what came before, unless it left the work to another run.
 fn newest_of_each(runs: &[RunRecord]) -> impl Iterator<Item = RunRecord> {
     let mut newest = BTreeMap::new();
     for run in runs {
-        newest.insert((run.begin.kind, run.begin.source.clone()), run.clone());
+        let begin = &run.begin;
+        let job = begin.job.as_ref().filter(|_| begin.kind == RunKind::Job);
+        let of = (begin.kind, begin.source.clone(), job.map(|job| &job.name));
+        if outcome(run) != Some(Outcome::Skipped) {
+            newest.insert(of, run.clone());
+        }
     }
     newest.into_values()
 }

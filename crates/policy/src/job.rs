@@ -84,6 +84,9 @@ impl Job {
     /// How long a missed run may be made up for unless the job says otherwise.
     pub const DEFAULT_CATCH_UP: Duration = Duration::from_secs(7 * 86_400);
 
+    /// How long a run that reports no end counts as going on, if the job does not limit its runs.
+    pub const DEFAULT_DEAD_AFTER: Duration = Duration::from_secs(86_400);
+
     /// Makes a job with nothing but a name, work and time; the rest is as if left unsaid.
     pub fn new(name: impl Into<String>, run: Action, cron: CronTime) -> Self {
         Self {
@@ -101,6 +104,11 @@ impl Job {
             blackout: Vec::new(),
         }
     }
+
+    /// Returns how long a run that reports no end counts as going on; then it is taken for dead.
+    pub fn dead_after(&self) -> Duration {
+        self.max_runtime.unwrap_or(Self::DEFAULT_DEAD_AFTER)
+    }
 }
 
 /// The jobs of an environment and the clock they go by.
@@ -108,7 +116,7 @@ impl Job {
 pub struct Schedule {
     /// The zone whose wall clock the jobs follow.
     pub zone: TimeZone,
-    /// The jobs, in the order written: the order in which those due at once run.
+    /// The jobs, in the order written.
     pub jobs: Vec<Job>,
 }
 
@@ -124,6 +132,22 @@ impl Schedule {
             zone: self.zone.clone(),
             seed,
         }
+    }
+
+    /// Returns the jobs in the order in which those due at once run: what makes copies before what
+    /// moves, uses and removes them; of one action, as they are written.
+    pub fn in_order(&self) -> Vec<&Job> {
+        let rank = |job: &&Job| match job.run {
+            Action::Backup => 0,
+            Action::Replicate => 1,
+            Action::Refresh => 2,
+            Action::Verify => 3,
+            Action::Drill => 4,
+            Action::Prune => 5,
+        };
+        let mut jobs: Vec<&Job> = self.jobs.iter().collect();
+        jobs.sort_by_key(rank);
+        jobs
     }
 
     /// Returns the retention that satisfies what every job asks to keep.
@@ -164,6 +188,23 @@ mod tests {
             ],
         };
         assert_eq!(schedule.retention(), wish(Some(48), Some(14), 3));
+    }
+
+    #[test]
+    fn of_jobs_due_at_once_backups_come_first_and_pruning_last() {
+        let job = |name, run| Job::new(name, run, "0 1 * * *".parse().unwrap());
+        let schedule = Schedule {
+            zone: TimeZone::UTC,
+            jobs: vec![
+                job("prune", Action::Prune),
+                job("drill", Action::Drill),
+                job("daily", Action::Backup),
+                job("replicate", Action::Replicate),
+                job("hourly", Action::Backup),
+            ],
+        };
+        let order: Vec<_> = schedule.in_order().iter().map(|j| &*j.name).collect();
+        assert_eq!(order, ["daily", "hourly", "replicate", "drill", "prune"]);
     }
 
     #[test]

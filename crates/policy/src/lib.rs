@@ -12,6 +12,7 @@ mod objective;
 mod residency;
 mod retention;
 mod timetable;
+mod turn;
 mod word;
 
 pub use blackout::{Blackout, InvalidBlackout};
@@ -22,4 +23,5 @@ pub use objective::{Judgement, Measured, judge};
 pub use residency::{Residency, ResidencyRefusal};
 pub use retention::{Decision, Keep, Period, Reason, decide};
 pub use timetable::{Due, Planned, Remark, Timetable};
+pub use turn::{Attempt, Ended, Turn};
 pub use word::UnknownWord;

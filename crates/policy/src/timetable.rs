@@ -174,7 +174,7 @@ impl Timetable {
     }
 
     /// Returns when the blackouts that hold at `at` are over; the end of time if they never are.
-    fn held_until(&self, job: &Job, at: Timestamp) -> Option<Timestamp> {
+    pub(crate) fn held_until(&self, job: &Job, at: Timestamp) -> Option<Timestamp> {
         let mut end = None;
         let mut local = self.zone.to_datetime(at);
         // Blackouts may follow on one another; each round ends at least one of a week's, so that

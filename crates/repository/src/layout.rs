@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use jiff::fmt::strtime;
 use lifeboat_model::{
-    EnvironmentName, IndexId, KeyId, PackId, RegionName, RunId, SessionId, SnapshotId, SourceName,
+    EnvironmentName, IndexId, KeyId, PackId, RegionName, SessionId, SnapshotId, SourceName,
     TombstoneId,
 };
 use lifeboat_storage::ObjectKey;
@@ -111,13 +111,9 @@ pub(crate) fn receipt(region: &RegionName, snapshot: SnapshotId) -> ObjectKey {
     key(format!("{RECEIPTS}{region}/{snapshot}"))
 }
 
-pub(crate) fn run(
-    environment: &EnvironmentName,
-    at: Timestamp,
-    run: RunId,
-    end: &str,
-) -> ObjectKey {
-    key(format!("{RUNS}{environment}/{}-{run}.{end}", compact(at)))
+/// Returns the key of a ledger entry: `stem` names the run, `end` says which of its entries.
+pub(crate) fn run(environment: &EnvironmentName, stem: &str, end: &str) -> ObjectKey {
+    key(format!("{RUNS}{environment}/{stem}.{end}"))
 }
 
 /// The name of a commit record says whose snapshot it is and of when.
@@ -232,12 +228,12 @@ impl ObjectClass {
 }
 
 /// Writes an instant so that text order is time order: `20261121T030405.678Z`.
-fn compact(at: Timestamp) -> String {
+pub(crate) fn compact(at: Timestamp) -> String {
     strtime::format("%Y%m%dT%H%M%S.%3fZ", &at.to_zoned(jiff::tz::TimeZone::UTC))
         .expect("every part exists for an instant")
 }
 
-fn parse_compact(text: &str) -> Option<Timestamp> {
+pub(crate) fn parse_compact(text: &str) -> Option<Timestamp> {
     let civil = text.strip_suffix('Z')?;
     let civil = jiff::civil::DateTime::strptime("%Y%m%dT%H%M%S.%3f", civil).ok()?;
     Some(civil.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp())

@@ -6,14 +6,15 @@
 
 use std::collections::BTreeMap;
 
+use futures::stream::TryStreamExt as _;
 use jiff::Timestamp;
-use lifeboat_model::{EnvironmentName, RunId, SourceName};
+use lifeboat_model::{EnvironmentName, RunId, SourceName, Tier};
 use lifeboat_storage::ObjectStore;
 use serde::{Deserialize, Serialize};
 
 use crate::error::RepositoryError;
-use crate::layout::{self, RUNS};
 use crate::repository::{put_new, to_json};
+use crate::run_name::RunName;
 
 /// What a run does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -35,6 +36,8 @@ pub enum RunKind {
     Prune,
     /// Brings back what was lost from another region.
     Repair,
+    /// Carries out a job of a schedule; what it does is in runs of their own.
+    Job,
 }
 
 impl RunKind {
@@ -55,8 +58,25 @@ impl std::fmt::Display for RunKind {
             Self::Verify => "verify",
             Self::Prune => "prune",
             Self::Repair => "repair",
+            Self::Job => "job",
         })
     }
+}
+
+/// The job that a run is for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunJob {
+    /// Its name in the environment's schedule.
+    pub name: String,
+    /// The job's own run, if this one is a part of its work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunId>,
+    /// The occurrence that the job runs for; `None` if a person asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub occurrence: Option<Timestamp>,
+    /// How many occurrences before that one were missed.
+    #[serde(default)]
+    pub missed: u32,
 }
 
 /// The intent of a run.
@@ -76,6 +96,12 @@ pub struct RunBegin {
     pub host: String,
     /// Who asked for it.
     pub operator: String,
+    /// The tier it counts for, if it is a backup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tier: Option<Tier>,
+    /// The job it is for, if a schedule asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<RunJob>,
 }
 
 /// How a run ended.
@@ -88,6 +114,8 @@ pub enum Outcome {
     Incomplete,
     /// It could not do it.
     Failed,
+    /// It left it to another run that does the same.
+    Skipped,
 }
 
 /// The outcome of a run.
@@ -113,16 +141,27 @@ pub struct RunRecord {
 }
 
 impl RunBegin {
+    /// Returns the name that the ledger keeps this run under.
+    pub fn name(&self) -> RunName {
+        // What is a part of a job's work is no run of the job.
+        let job = self.job.as_ref().filter(|_| self.kind == RunKind::Job);
+        RunName::new(
+            self.environment.clone(),
+            self.began,
+            self.run,
+            job.map(|job| job.name.as_str()),
+        )
+    }
+
     /// Writes the intent. Do this before anything else.
     ///
     /// # Errors
     /// Fails if the store cannot be written; then the run must not begin.
     pub async fn write(&self, store: &dyn ObjectStore) -> Result<(), RepositoryError> {
-        let key = layout::run(&self.environment, self.began, self.run, "begin");
-        put_new(store, &key, to_json(self)).await
+        put_new(store, &self.name().begin_key(), to_json(self)).await
     }
 
-    /// Writes the outcome.
+    /// Writes the outcome, unless one was written before: the first one stands.
     ///
     /// # Errors
     /// Fails if the store cannot be written.
@@ -131,13 +170,14 @@ impl RunBegin {
         store: &dyn ObjectStore,
         end: &RunEnd,
     ) -> Result<(), RepositoryError> {
-        let key = layout::run(&self.environment, self.began, self.run, "end");
-        put_new(store, &key, to_json(end)).await
+        put_new(store, &self.name().end_key(), to_json(end)).await
     }
 }
 
 impl RunRecord {
     /// Reads the ledger of an environment, oldest first. Needs no key.
+    ///
+    /// Reads all of it: where the newest runs will do, list [`RunName`]s and read those.
     ///
     /// # Errors
     /// Fails if the store cannot be read. A damaged entry is logged and left out.
@@ -145,26 +185,9 @@ impl RunRecord {
         store: &dyn ObjectStore,
         environment: &EnvironmentName,
     ) -> Result<Vec<RunRecord>, RepositoryError> {
-        let mut begins = Vec::new();
-        let mut ends = BTreeMap::new();
-        for meta in store.list(&format!("{RUNS}{environment}/")).await? {
-            let bytes = store.get(&meta.key).await?;
-            // One damaged entry must not hide the others.
-            let damaged = |error| tracing::warn!(%error, "ledger entry `{}` is damaged", meta.key);
-            if meta.key.as_str().ends_with(".begin") {
-                begins.extend(
-                    serde_json::from_slice::<RunBegin>(&bytes)
-                        .map_err(damaged)
-                        .ok(),
-                );
-            } else if let Ok(end) = serde_json::from_slice::<RunEnd>(&bytes).map_err(damaged) {
-                ends.insert(end.run, end);
-            }
-        }
-        let record = |begin: RunBegin| RunRecord {
-            end: ends.remove(&begin.run),
-            begin,
-        };
-        Ok(begins.into_iter().map(record).collect())
+        let names = RunName::newest_first(store, environment).await?;
+        RunName::read_all(store, names.into_iter().rev())
+            .try_collect()
+            .await
     }
 }

@@ -293,6 +293,20 @@ impl Repository {
         Ok(snapshot)
     }
 
+    /// Checks that a snapshot still exists: one that was read before a lease was taken may have been
+    /// pruned since.
+    ///
+    /// # Errors
+    /// Fails if it does not, or the store cannot be read.
+    pub async fn still_holds(&self, snapshot: &Snapshot) -> Result<(), RepositoryError> {
+        match self.store.head(&snapshot.name().key()).await? {
+            Some(_) => Ok(()),
+            None => Err(RepositoryError::NoSnapshot {
+                wanted: format!("`{}`: it has just been pruned", snapshot.id.short()),
+            }),
+        }
+    }
+
     /// Reads the commit records of an environment, oldest first by the moment they hold.
     ///
     /// # Errors

@@ -18,6 +18,7 @@ mod refresh;
 mod repair;
 mod replicate;
 mod restore;
+mod schedule;
 mod show;
 mod snapshots;
 mod stats;
@@ -94,6 +95,7 @@ async fn dispatch(args: &Args) -> Result<Exit, OperationError> {
         Command::Drill {
             command: DrillCommand::Run { .. },
         } => drill::run(args).await,
+        Command::Schedule { command } => schedule::run(args, command).await,
         Command::Status { environment } => status::run(args, environment.as_deref()).await,
     }
 }

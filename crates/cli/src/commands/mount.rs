@@ -5,8 +5,8 @@ use std::sync::{Mutex, PoisonError};
 
 use lifeboat_model::EnvironmentName;
 use lifeboat_mount::{MountError, MountTree, Unmounter};
-use lifeboat_operations::{OperationError, SnapshotRef};
-use lifeboat_repository::Role;
+use lifeboat_operations::{HeldLease, OperationError, SnapshotRef};
+use lifeboat_repository::{Role, RunKind};
 
 use super::browse;
 use crate::args::{Args, LookArgs};
@@ -23,7 +23,8 @@ pub(super) async fn run(
     look: &LookArgs,
 ) -> Result<Exit, OperationError> {
     check_folder(folder)?;
-    let (tree, shown) = tree(args, what, look).await?;
+    // The lease lives for as long as the mount does: what can be read there is not pruned.
+    let (tree, shown, lease) = tree(args, what, look).await?;
     let runtime = tokio::runtime::Handle::current();
     let mut mounted = match lifeboat_mount::mount(tree, folder, runtime) {
         Ok(mounted) => mounted,
@@ -40,6 +41,9 @@ pub(super) async fn run(
     }
     // Waiting for the kernel is this thread's whole work from here on.
     let served = tokio::task::block_in_place(|| mounted.serve());
+    if let Some(lease) = lease {
+        lease.end().await;
+    }
     Ok(match served {
         Ok(()) => Exit::DONE,
         Err(error) => failed(args, &error),
@@ -106,7 +110,7 @@ async fn tree(
     args: &Args,
     what: &str,
     look: &LookArgs,
-) -> Result<(MountTree, String), OperationError> {
+) -> Result<(MountTree, String, Option<HeldLease>), OperationError> {
     let session = browse::session(args, look)?;
     let place = browse::place(look);
     let is_environment = session
@@ -122,9 +126,12 @@ async fn tree(
             snapshot.environment,
             snapshot.source
         );
+        let lease = HeldLease::for_reading(&session, view.repository.store(), RunKind::Restore);
+        let lease = lease.await;
+        view.repository.still_holds(&snapshot).await?;
         let browser = view.repository.browse().await?;
         let tree = MountTree::of_snapshot(browser, snapshot).await;
-        return Ok((tree.map_err(told)?, shown));
+        return Ok((tree.map_err(told)?, shown, lease));
     }
     let known = match look.rescue.places() {
         Some(_) => None,
@@ -137,6 +144,8 @@ async fn tree(
                 hint: "name an environment or a snapshot".to_owned(),
             })?;
     let view = session.view(&place, known, Role::Reader).await?;
+    let lease = HeldLease::for_reading(&session, view.repository.store(), RunKind::Restore);
+    let lease = lease.await;
     let listing = view.repository.listing(Some(&name), None).await?;
     for damaged in &listing.damaged {
         let (id, what) = (damaged.name.id.short(), &damaged.what);
@@ -146,7 +155,7 @@ async fn tree(
     let shown = format!("{name} with {}", table::counted(count, "snapshot"));
     let browser = view.repository.browse().await?;
     let tree = MountTree::of_environment(browser, listing.snapshots).map_err(told)?;
-    Ok((tree, shown))
+    Ok((tree, shown, lease))
 }
 
 /// Turns an error of reading a snapshot into one of the operations that report it.

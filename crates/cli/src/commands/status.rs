@@ -3,7 +3,7 @@
 use lifeboat_config::Environment;
 use lifeboat_model::{Objectives, human_duration};
 use lifeboat_operations::{EnvironmentStatus, OperationError, RegionStatus, SourceStatus, status};
-use lifeboat_repository::RunRecord;
+use lifeboat_repository::{RunKind, RunRecord};
 
 use crate::args::Args;
 use crate::exit::Exit;
@@ -126,8 +126,13 @@ fn describe(run: &RunRecord) -> String {
         .as_ref()
         .map(|source| format!(" of {source}"))
         .unwrap_or_default();
+    let job = match &begin.job {
+        Some(job) if begin.kind == RunKind::Job => format!(" {}", job.name),
+        Some(job) => format!(" for job {}", job.name),
+        None => String::new(),
+    };
     format!(
-        "{}{of} begun {:.0} on {} (run {})",
+        "{}{of}{job} begun {:.0} on {} (run {})",
         begin.kind, begin.began, begin.host, begin.run
     )
 }

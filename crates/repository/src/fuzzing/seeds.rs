@@ -276,6 +276,8 @@ fn documents(repository: &Repository, seeds: &mut Seeds) {
         began: now,
         host: "host".to_owned(),
         operator: "operator".to_owned(),
+        tier: None,
+        job: None,
     };
     let end = RunEnd {
         run,
