@@ -373,7 +373,7 @@ fn source_inode(source: usize) -> u64 {
 /// Names a snapshot's folder so that the order of names is that of time.
 fn folder_name(snapshot: &Snapshot) -> Vec<u8> {
     let at = snapshot.instant.to_zoned(jiff::tz::TimeZone::UTC);
-    let at = at.strftime("%Y%m%dT%H%M%SZ");
+    let at = at.strftime("%Y%m%dT%H%M%S.%3fZ");
     format!("{at}-{}", snapshot.id.short()).into_bytes()
 }
 

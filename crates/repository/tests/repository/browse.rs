@@ -173,7 +173,7 @@ async fn usage_adds_up_and_finds_what_no_snapshot_needs() {
     // A backup that dies leaves packs that no index names.
     let faulty = Arc::new(FaultyStore::new(
         store.clone(),
-        FaultPlan::full_since_put(2),
+        FaultPlan::full_since_put(3),
     ));
     let dying = Bench {
         store: faulty,
