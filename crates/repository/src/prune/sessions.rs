@@ -7,7 +7,7 @@ use lifeboat_model::{ErrorKind, SessionId, TombstoneId};
 use lifeboat_storage::{ObjectKey, ObjectStore};
 
 use crate::error::RepositoryError;
-use crate::layout::{self, LEASES, LeasePart};
+use crate::layout::{self, LEASES, LeasePart, ObjectClass};
 use crate::lease::{DEAD_AFTER, IntentV1, LeaseRecord};
 
 /// A session as its folder shows it.
@@ -117,7 +117,13 @@ impl Session {
                 .await?
                 .and_then(|bytes| postcard::from_bytes(&bytes).ok());
             for (key, bytes) in intent.into_iter().flat_map(|intent| intent.records) {
-                records.extend(ObjectKey::new(key).ok().map(|key| (key, bytes)));
+                let key = ObjectKey::new(key).ok();
+                // Intents are not sealed: nothing but a record under its own name is taken from one.
+                let record = |key: &ObjectKey| {
+                    ObjectClass::of(key) == ObjectClass::Snapshot
+                        && ObjectClass::name_matches(key, &bytes) == Some(true)
+                };
+                records.extend(key.filter(record).map(|key| (key, bytes.clone())));
             }
         }
         Ok(records)
