@@ -9,6 +9,7 @@ mod keys;
 mod masking;
 mod mount;
 mod project;
+mod prune;
 mod readme;
 mod recovery;
 mod restore;

@@ -76,6 +76,16 @@ fn duration_of(project: &Path, args: &[&str]) -> Duration {
     started.elapsed()
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "who runs the test decides how long"
+)]
+fn rounds() -> u64 {
+    std::env::var("LIFEBOAT_CRASH_ROUNDS").map_or(ROUNDS, |rounds| {
+        rounds.parse().expect("LIFEBOAT_CRASH_ROUNDS is a number")
+    })
+}
+
 /// Moments spread over a backup's whole length, different in each round and the same in each run.
 fn delay(round: u64, whole: Duration) -> Duration {
     let scattered = round.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
@@ -84,13 +94,7 @@ fn delay(round: u64, whole: Duration) -> Duration {
 
 #[test]
 fn a_backup_killed_at_any_moment_loses_no_snapshot_and_hinders_no_later_one() {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "who runs the test decides how long"
-    )]
-    let rounds = std::env::var("LIFEBOAT_CRASH_ROUNDS").map_or(ROUNDS, |rounds| {
-        rounds.parse().expect("LIFEBOAT_CRASH_ROUNDS is a number")
-    });
+    let rounds = rounds();
     let project = project();
     must(
         project.path(),
@@ -157,6 +161,72 @@ fn a_backup_killed_at_any_moment_loses_no_snapshot_and_hinders_no_later_one() {
         project.path(),
         &["restore", "prod", "shop", "--to", "restored.db"],
     );
+}
+
+#[test]
+fn a_prune_killed_at_any_moment_loses_no_snapshot_and_hinders_no_later_one() {
+    let rounds = rounds();
+    let project = project();
+    let config = project.path().join("production/config/shop.toml");
+    let backup = |text: &str| {
+        std::fs::write(&config, text).unwrap();
+        let hourly = ["backup", "prod", "config", "--tier", "hourly"];
+        must(project.path(), &hourly);
+    };
+    let prune = ["prune", "prod", "--region", "eu-central"];
+    backup("first");
+    let whole = duration_of(project.path(), &prune);
+    let mut killed = 0;
+    for round in 0..ATTEMPTS * rounds {
+        if killed == rounds {
+            break;
+        }
+        backup(&format!("round {round}"));
+        let mut pruning = lifeboat(project.path(), &prune).spawn().unwrap();
+        std::thread::sleep(delay(round, whole));
+        if pruning.try_wait().unwrap().is_some() {
+            continue;
+        }
+        killed += 1;
+        pruning.kill().unwrap();
+        pruning.wait().unwrap();
+        let full = [
+            "verify",
+            "prod",
+            "--level",
+            "full",
+            "--region",
+            "eu-central",
+        ];
+        must(project.path(), &full);
+        prune_after_death(project.path(), &prune);
+        must(project.path(), &full);
+    }
+    assert_eq!(killed, rounds, "prunes ended before they could be killed");
+    must(
+        project.path(),
+        &["restore", "prod", "config", "--to", "back"],
+    );
+    let left = |folder: &str| {
+        let folder = project.path().join("regions/eu-central").join(folder);
+        std::fs::read_dir(folder).map_or(0, Iterator::count)
+    };
+    assert_eq!(left("tombstones"), 0);
+}
+
+/// Prunes, saying of the dead prune that it is dead if this one takes it for living.
+fn prune_after_death(project: &Path, prune: &[&str]) {
+    let output = lifeboat(project, prune)
+        .stderr(Stdio::piped())
+        .output()
+        .unwrap();
+    if output.status.success() {
+        return;
+    }
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(11), "{error}");
+    let session = error.split('`').nth(1).expect("it names the session");
+    must(project, &[prune, &["--fence", session]].concat());
 }
 
 #[test]

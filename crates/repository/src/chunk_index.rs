@@ -136,11 +136,6 @@ impl ChunkIndex {
         self.frames[number as usize]
     }
 
-    /// Returns the number of frames.
-    pub(crate) fn frame_count(&self) -> usize {
-        self.frames.len()
-    }
-
     pub(crate) fn pack(&self, number: u32) -> PackRow {
         self.packs[number as usize]
     }

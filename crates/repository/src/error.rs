@@ -122,6 +122,13 @@ pub enum RepositoryError {
         store: String,
     },
 
+    /// A prune has marked objects that are needed here, and not finished.
+    #[error("a prune of {store} has not finished, and has marked what is to be copied there")]
+    PruneUnfinished {
+        /// The store.
+        store: String,
+    },
+
     /// No snapshot fits.
     #[error("no snapshot {wanted}")]
     NoSnapshot {
@@ -190,7 +197,7 @@ impl Diagnose for RepositoryError {
             | Self::MalformedKey { .. } => ErrorKind::WrongKey,
             Self::NotIssued { .. } => ErrorKind::Usage,
             Self::Fenced { .. } => ErrorKind::Failed,
-            Self::PruneRunning { .. } => ErrorKind::Busy,
+            Self::PruneRunning { .. } | Self::PruneUnfinished { .. } => ErrorKind::Busy,
             Self::NoSnapshot { .. } => ErrorKind::NotFound,
             Self::AmbiguousSnapshot { .. } => ErrorKind::Usage,
         }
@@ -234,8 +241,12 @@ impl Diagnose for RepositoryError {
                  of the host that prunes"
                     .to_owned()
             }
-            Self::PruneRunning { .. } => {
-                "wait for it; if that host died, it is taken for dead after an hour".to_owned()
+            Self::PruneRunning { session, .. } => format!(
+                "wait for it; if you know that it died, say so with `--fence {session}`, else it is \
+                 taken for dead after an hour"
+            ),
+            Self::PruneUnfinished { .. } => {
+                "prune that region again, then replicate again".to_owned()
             }
             Self::NoSnapshot { .. } => "`lifeboat snapshots` lists what there is".to_owned(),
             Self::AmbiguousSnapshot { .. } => "give more characters of the id".to_owned(),

@@ -294,10 +294,15 @@ pub fn json(bytes: &[u8]) -> bool {
     let Some((which, text)) = bytes.split_first() else {
         return false;
     };
-    let names: [&[&str]; 3] = [
+    let names: [&[&str]; 4] = [
         &["repo.json", "region.json"],
         &["receipts/home/1"],
         &["runs/prod/1.begin", "runs/prod/1.end"],
+        &[
+            "leases/0102030405060708/00000000",
+            "tombstones/0102030405060708",
+            "leases/0102030405060708/commit-00000000",
+        ],
     ];
     let store = MemoryStore::new("fuzz");
     let names = names[usize::from(*which) % names.len()];
@@ -309,6 +314,7 @@ pub fn json(bytes: &[u8]) -> bool {
         match names[0].split('/').next() {
             Some("receipts") => read_receipts(&store).await,
             Some("runs") => read_runs(&store).await,
+            Some("leases") => crate::prune::read_everything(&store).await,
             _ => Repository::identify(&store).await.is_ok(),
         }
     };

@@ -13,6 +13,7 @@ use lifeboat_storage::{ObjectKey, ObjectMeta, ObjectStore};
 use crate::error::RepositoryError;
 use crate::format::index::{IndexPrefix, IndexPublic, prefix_of};
 use crate::format::{Kind, sealed};
+use crate::index_store::until_settled;
 use crate::layout::INDEX;
 use crate::repository::READS_AT_ONCE;
 
@@ -30,6 +31,10 @@ impl IndexCatalog {
     /// # Errors
     /// Fails if the store cannot be read or an index object is damaged.
     pub async fn read(store: &dyn ObjectStore) -> Result<Self, RepositoryError> {
+        until_settled(|| Self::read_once(store)).await
+    }
+
+    async fn read_once(store: &dyn ObjectStore) -> Result<Self, RepositoryError> {
         let listed = store.list(INDEX).await?;
         let read = |meta: ObjectMeta| async move {
             let bytes = store.get(&meta.key).await?;

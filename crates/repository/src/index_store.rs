@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
-use lifeboat_model::{IndexId, PackId};
+use lifeboat_model::{ErrorKind, IndexId, PackId};
 use lifeboat_storage::ObjectMeta;
 
 use crate::chunk_index::ChunkIndex;
@@ -96,6 +96,10 @@ impl Repository {
 
     /// Reads all index objects.
     pub(crate) async fn index_objects(&self) -> Result<Vec<IndexObject>, RepositoryError> {
+        until_settled(|| self.read_index_objects()).await
+    }
+
+    async fn read_index_objects(&self) -> Result<Vec<IndexObject>, RepositoryError> {
         let listed = self.store.list(INDEX).await?;
         let read = |meta: ObjectMeta| async move {
             let bytes = self.store.get(&meta.key).await?;
@@ -147,4 +151,21 @@ impl Repository {
         crate::repository::put_new(&*self.store, &crate::layout::index(id), bytes).await?;
         Ok((id, len))
     }
+}
+
+/// How often a listing is read again because an object in it has vanished.
+const TRIES: usize = 5;
+
+/// Reads again what a prune beside it made incomplete: an object vanishes only after those that stand in
+/// for it are there.
+pub(crate) async fn until_settled<T, F: Future<Output = Result<T, RepositoryError>>>(
+    read: impl Fn() -> F,
+) -> Result<T, RepositoryError> {
+    for _ in 1..TRIES {
+        match read().await {
+            Err(RepositoryError::Store(error)) if error.kind == ErrorKind::NotFound => {}
+            other => return other,
+        }
+    }
+    read().await
 }

@@ -93,6 +93,11 @@ impl LeasePart {
     }
 }
 
+/// Returns the prefix of all objects of a session.
+pub(crate) fn lease_folder(session: SessionId) -> String {
+    format!("{LEASES}{session}/")
+}
+
 pub(crate) fn lease(session: SessionId, part: LeasePart) -> ObjectKey {
     let name = match part {
         LeasePart::Number(number) => format!("{number:08}"),

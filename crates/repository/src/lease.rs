@@ -153,7 +153,12 @@ impl Lease {
         self.intents += 1;
         put_new(&*self.store, &key, bytes).await?;
         // Only now may the fence be looked for: see the rules above.
-        self.check_fence().await?;
+        if let Err(error) = self.check_fence().await {
+            if matches!(error, RepositoryError::Fenced { .. }) {
+                self.give_up().await;
+            }
+            return Err(error);
+        }
         for (key, bytes) in records {
             self.store.put(&key, bytes).await?;
         }
@@ -170,6 +175,15 @@ impl Lease {
         put_new(&*self.store, &key, to_json(&ended)).await
     }
 
+    /// Says that a session that was fenced commits nothing, so that nobody waits for what it wrote down.
+    async fn give_up(&self) {
+        let key = layout::lease(self.session(), LeasePart::End);
+        let said = self.store.put(&key, Bytes::from_static(b"fenced\n")).await;
+        if let Err(error) = said {
+            tracing::warn!(%error, "the end of a fenced session was not recorded");
+        }
+    }
+
     async fn next(&mut self, now: Timestamp) -> Result<(), RepositoryError> {
         self.number += 1;
         self.record.renewed = now;
@@ -181,15 +195,25 @@ impl Lease {
         put_new(&*self.store, &key, to_json(&self.record)).await
     }
 
-    /// Fails if there is a fence, or was one: the first lease is removed before the fence is.
-    async fn check_fence(&self) -> Result<(), RepositoryError> {
-        let session = self.session();
-        let there = async |part| self.store.head(&layout::lease(session, part)).await;
-        if there(LeasePart::Fence).await?.is_some() || there(LeasePart::Number(0)).await?.is_none()
-        {
-            let work = self.record.work;
-            return Err(RepositoryError::Fenced { session, work });
+    /// Fails if there is a fence, or was one: the first lease is removed before the fence is. So it does
+    /// if somebody else wrote into the session's folder: prune may have believed that.
+    pub(crate) async fn check_fence(&self) -> Result<(), RepositoryError> {
+        let (session, work) = (self.session(), self.record.work);
+        let parts = self.store.list(&layout::lease_folder(session)).await?;
+        let parts: Vec<Option<LeasePart>> = parts
+            .iter()
+            .map(|meta| LeasePart::parse(meta.key.file_name()))
+            .collect();
+        let own = |part: &Option<LeasePart>| match part {
+            Some(LeasePart::Number(number)) => *number <= self.number,
+            Some(LeasePart::Intent(number)) => *number < self.intents,
+            Some(LeasePart::Fence | LeasePart::End) | None => false,
+        };
+        let first = Some(LeasePart::Number(0));
+        if parts.contains(&first) && parts.iter().all(own) {
+            Ok(())
+        } else {
+            Err(RepositoryError::Fenced { session, work })
         }
-        Ok(())
     }
 }

@@ -23,6 +23,9 @@ use crate::verify::{VerifyLevel, VerifyReport};
 /// Bringing back an index object shows which packs are lost, and that of a pack nothing more.
 const ROUNDS_MAX: usize = 3;
 
+/// How often a good copy is put before a repair gives up.
+const TRIES: usize = 5;
+
 /// What a repair brought back.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct RepairReport {
@@ -65,7 +68,7 @@ impl Repository {
                 if !dry_run {
                     // It is known to be useless, and the good copy is at hand.
                     self.store.delete(&key).await?;
-                    self.store.put(&key, bytes).await?;
+                    self.put_back(&key, bytes).await?;
                 }
                 report.repaired.insert(key.to_string(), from);
                 progress = true;
@@ -79,6 +82,19 @@ impl Repository {
             report.left = self.verify(level).await?;
         }
         Ok(report)
+    }
+
+    /// Puts a good copy in the place of what was deleted a moment ago, and does not give up at once: until
+    /// it is there, nothing is.
+    async fn put_back(&self, key: &ObjectKey, bytes: Bytes) -> Result<(), RepositoryError> {
+        for _ in 1..TRIES {
+            match self.store.put(key, bytes.clone()).await {
+                Ok(_) => return Ok(()),
+                Err(error) => tracing::warn!(%error, "`{key}` could not be put back, trying again"),
+            }
+        }
+        self.store.put(key, bytes).await?;
+        Ok(())
     }
 
     /// Returns the objects to look for: those that are damaged or missing by their names, and the

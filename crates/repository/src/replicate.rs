@@ -17,6 +17,7 @@ use crate::error::RepositoryError;
 use crate::index_catalog::IndexCatalog;
 use crate::layout::{self, ObjectClass, SnapshotName};
 use crate::lease::Lease;
+use crate::prune::Tombstones;
 use crate::receipt::Receipt;
 use crate::repository::Repository;
 use crate::revoked_keys::RevokedKeys;
@@ -73,6 +74,7 @@ impl Replication {
         }
         let revoked = RevokedKeys::between(from, to).await?;
         let indexed: BTreeSet<ObjectKey> = index.objects().map(layout::index).collect();
+        refuse_doomed(to, &there, named.iter().chain(&indexed)).await?;
         let commits: BTreeSet<ObjectKey> = snapshots.iter().map(SnapshotName::key).collect();
         let wanted = |key: &ObjectKey| match ObjectClass::of(key) {
             ObjectClass::Pack => named.contains(key),
@@ -221,6 +223,26 @@ impl Replication {
         }
         Ok(new)
     }
+}
+
+/// Refuses to count on objects that a prune of the target has marked and not deleted yet.
+///
+/// A prune that marks them later waits for the lease that was taken before.
+async fn refuse_doomed(
+    to: &dyn ObjectStore,
+    there: &BTreeMap<ObjectKey, u64>,
+    wanted: impl Iterator<Item = &ObjectKey>,
+) -> Result<(), RepositoryError> {
+    let tombstones = Tombstones::read(to).await?;
+    let packs = tombstones.packs().into_iter().map(layout::pack);
+    let index = tombstones.index().into_iter().map(layout::index);
+    let doomed: BTreeSet<ObjectKey> = packs.chain(index).collect();
+    let mut counted_on = wanted.filter(|key| there.contains_key(*key));
+    if counted_on.any(|key| doomed.contains(key)) || !tombstones.damaged.is_empty() {
+        let store = to.describe();
+        return Err(RepositoryError::PruneUnfinished { store });
+    }
+    Ok(())
 }
 
 /// Reads an object and checks it against the hash in its name, if it has one.

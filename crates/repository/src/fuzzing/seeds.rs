@@ -7,14 +7,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lifeboat_model::{
-    BackupKind, Entry, EntryKind, EntryPath, EnvironmentClass, Metadata, RunId, SourceKind, Tier,
+    BackupKind, Entry, EntryKind, EntryPath, EnvironmentClass, IndexId, Metadata, PackId, RunId,
+    SessionId, SourceKind, Tier, TombstoneId,
 };
 use lifeboat_runtime::{ComputePool, ManualClock, World};
 use lifeboat_storage::ObjectStore;
 
 use super::*;
 use crate::layout::{INDEX, PACKS, SNAPSHOTS};
+use crate::lease::LeaseRecord;
 use crate::ledger::{Outcome, RunBegin, RunEnd, RunKind};
+use crate::prune::Tombstone;
 use crate::repository::{RegionMarker, to_json};
 use crate::role::Role;
 use crate::writer::{Layout, SnapshotDraft};
@@ -286,4 +289,19 @@ fn documents(repository: &Repository, seeds: &mut Seeds) {
         facts: BTreeMap::from([("bytes".to_owned(), serde_json::json!([1, "two"]))]),
     };
     put("run", 2, &[to_json(&begin), to_json(&end)]);
+    let lease = LeaseRecord {
+        session: SessionId::from_bytes([1, 2, 3, 4, 5, 6, 7, 8]),
+        work: RunKind::Backup,
+        host: "host".to_owned(),
+        began: now,
+        renewed: now,
+        honours: vec![TombstoneId::from_bytes([9; 8])],
+    };
+    let tombstone = Tombstone {
+        tombstone: TombstoneId::from_bytes([1, 2, 3, 4, 5, 6, 7, 8]),
+        marked: now,
+        index: vec![IndexId::from_bytes([1; 32])],
+        packs: vec![PackId::from_bytes([2; 32])],
+    };
+    put("lease", 3, &[to_json(&lease), to_json(&tombstone)]);
 }

@@ -1,16 +1,19 @@
 //! What nobody needs, and what is worth rewriting. Decides, and changes nothing.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use lifeboat_model::PackId;
+use lifeboat_model::{ChunkId, PackId};
 
 use crate::error::RepositoryError;
-use crate::format::index::IndexedPackV1;
+use crate::format::HEADER_LEN;
+use crate::format::index::{IndexPrefix, IndexedPackV1};
 use crate::format::pack::PackKind;
 use crate::index_store::IndexObject;
-use crate::prune::Pruner;
+use crate::layout;
 use crate::prune::roots::Roots;
+use crate::prune::{Pruner, Tombstones};
 
 /// A pack is rewritten once more than this share of its frames is garbage: one part in so many.
 const GARBAGE_SHARE: u64 = 4;
@@ -41,6 +44,8 @@ pub(super) struct Garbage {
     pub(super) live_bytes: u64,
     /// Index objects that name any of these packs, or are to be joined.
     pub(super) index: Vec<IndexObject>,
+    /// Index objects that others need.
+    pub(super) needed_index: BTreeSet<IndexPrefix>,
 }
 
 impl Garbage {
@@ -68,43 +73,123 @@ struct Usage {
     frame_bytes: u64,
 }
 
+impl Usage {
+    fn of(pack: &IndexedPackV1, live: Vec<bool>) -> Self {
+        let lens = || {
+            pack.directory
+                .frames
+                .iter()
+                .map(|f| u64::from(f.stored_len))
+        };
+        let alive = lens().zip(&live).filter(|(_, live)| **live);
+        Self {
+            kind: pack.kind(),
+            size: pack.size,
+            live_bytes: alive.map(|(len, _)| len).sum(),
+            frame_bytes: lens().sum(),
+            live,
+        }
+    }
+}
+
 impl Pruner<'_> {
     /// Finds what no root needs.
     pub(super) async fn find_garbage(&self, roots: &Roots) -> Result<Garbage, RepositoryError> {
         let repository = self.repository;
+        // What another prune marked is not counted on, and is its to delete.
+        let doomed = Tombstones::read(&*repository.store).await?.packs();
         // Listed before the index is read, a pack that is in no index object is nobody's: its session
         // has died, or lives and is waited for before the pack is deleted.
-        let listed = repository.packs_there().await?;
+        let mut listed = repository.packs_there().await?;
         let objects = repository.index_objects().await?;
         let sizes = repository.packs_there().await?;
-        let index = Arc::new(repository.index_of(&objects, &sizes, &BTreeSet::new()));
-        let mut live: Vec<bool> = vec![false; index.frame_count()];
-        let needs = |chunk| match index.find(&chunk) {
-            Some(location) => {
-                live[location.frame as usize] = true;
-                true
-            }
-            None => false,
+        refuse_contradictions(&objects)?;
+        let index = Arc::new(repository.index_of(&objects, &sizes, &doomed));
+        let mut needed: HashSet<ChunkId> = HashSet::new();
+        let needs = |chunk| {
+            needed.insert(chunk);
+            index.contains(&chunk)
         };
         roots.walk(repository, index.clone(), needs).await?;
-        let mut usage: HashMap<PackId, Usage> = HashMap::new();
-        for (number, live) in live.into_iter().enumerate() {
-            let row = index.frame(number as u32);
-            let pack = index.pack(row.pack);
-            let usage = usage.entry(pack.id).or_insert_with(|| Usage {
-                kind: pack.kind,
-                size: pack.size,
-                live: Vec::new(),
-                live_bytes: 0,
-                frame_bytes: 0,
-            });
-            // Frames are numbered pack by pack, in the order they lie there.
-            usage.live.push(live);
-            usage.frame_bytes += u64::from(row.stored_len);
-            usage.live_bytes += u64::from(row.stored_len) * u64::from(live);
-        }
-        Ok(sort_out(objects, &listed, &usage))
+        let usage = self.usage(&objects, &sizes, &needed).await?;
+        listed.retain(|id, _| !doomed.contains(id));
+        Ok(sort_out(objects, &listed, &usage, &doomed))
     }
+
+    /// Tells which frames of each pack are needed.
+    ///
+    /// A chunk may be in several packs. All of them count as needed, because who prunes cannot see
+    /// whether a pack holds what an index object claims. Only of frames that are the same byte for
+    /// byte, as a prune that died leaves them, one is enough.
+    async fn usage(
+        &self,
+        objects: &[IndexObject],
+        sizes: &HashMap<PackId, u64>,
+        needed: &HashSet<ChunkId>,
+    ) -> Result<HashMap<PackId, Usage>, RepositoryError> {
+        let mut usage: HashMap<PackId, Usage> = HashMap::new();
+        let mut holders: HashMap<([u8; 32], u32, u32), (PackId, u64)> = HashMap::new();
+        for pack in objects.iter().flat_map(|object| &object.packs) {
+            let id = PackId::from_bytes(pack.id);
+            if usage.contains_key(&id) || sizes.get(&id) != Some(&pack.size) {
+                continue;
+            }
+            let mut live = Vec::new();
+            let mut start = HEADER_LEN as u64;
+            for frame in &pack.directory.frames {
+                let mut chunks = frame.chunks.iter();
+                let mut wanted = chunks.any(|(id, _)| needed.contains(&ChunkId::from_bytes(*id)));
+                if wanted {
+                    let salt = pack.directory.origins[frame.origin as usize];
+                    match holders.entry((salt, frame.number, frame.stored_len)) {
+                        Entry::Vacant(place) => {
+                            place.insert((id, start));
+                        }
+                        Entry::Occupied(other) => {
+                            let (twin, at) = *other.get();
+                            wanted = !self
+                                .same_bytes((id, start), (twin, at), frame.stored_len)
+                                .await?;
+                        }
+                    }
+                }
+                live.push(wanted);
+                start += u64::from(frame.stored_len);
+            }
+            usage.insert(id, Usage::of(pack, live));
+        }
+        Ok(usage)
+    }
+
+    /// Compares two places in packs.
+    async fn same_bytes(
+        &self,
+        one: (PackId, u64),
+        other: (PackId, u64),
+        len: u32,
+    ) -> Result<bool, RepositoryError> {
+        let read = async |(id, start): (PackId, u64)| {
+            let range = start..start + u64::from(len);
+            self.repository.read_stored(&layout::pack(id), range).await
+        };
+        Ok(read(one).await? == read(other).await?)
+    }
+}
+
+/// Refuses to decide by index objects of which one must be wrong.
+fn refuse_contradictions(objects: &[IndexObject]) -> Result<(), RepositoryError> {
+    let mut known: HashMap<[u8; 32], &IndexedPackV1> = HashMap::new();
+    for object in objects {
+        for pack in &object.packs {
+            let first = *known.entry(pack.id).or_insert(pack);
+            if first.directory != pack.directory || first.size != pack.size {
+                let id = PackId::from_bytes(pack.id).short();
+                let what = format!("it contradicts another index object about pack {id}");
+                return Err(RepositoryError::corrupt(&layout::index(object.id), what));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Decides what goes and what is rewritten.
@@ -112,8 +197,11 @@ fn sort_out(
     objects: Vec<IndexObject>,
     listed: &HashMap<PackId, u64>,
     usage: &HashMap<PackId, Usage>,
+    doomed: &BTreeSet<PackId>,
 ) -> Garbage {
     let mut garbage = Garbage::default();
+    let needs = objects.iter().flat_map(|object| &object.public.needs);
+    garbage.needed_index = needs.copied().collect();
     let named: BTreeMap<PackId, &IndexedPackV1> = objects
         .iter()
         .flat_map(|object| &object.packs)
@@ -122,7 +210,7 @@ fn sort_out(
     let orphans = listed.iter().filter(|(id, _)| !named.contains_key(id));
     garbage.dead.extend(orphans.map(|(id, size)| (*id, *size)));
     let crowded = crowded_kinds(usage.values());
-    for (id, pack) in &named {
+    for (id, pack) in named.iter().filter(|(id, _)| !doomed.contains(*id)) {
         match usage.get(id) {
             Some(usage) if usage.live_bytes == 0 => {
                 garbage.dead.insert(*id, usage.size);

@@ -117,6 +117,23 @@ impl Repository {
     }
 }
 
+/// Reads all that sessions and prunes have left in a store, for who throws bytes at it. Returns whether
+/// a lease and a tombstone could be read.
+#[cfg(any(test, fuzzing))]
+pub(crate) async fn read_everything(store: &dyn ObjectStore) -> bool {
+    let sessions = read_sessions(store).await.expect("memory gives it");
+    let mut leases = 0;
+    for (id, session) in &sessions {
+        session.describe(*id);
+        session.seems_dead(jiff::Timestamp::UNIX_EPOCH);
+        session.seems_dead(jiff::Timestamp::MAX);
+        session.records(store, *id).await.expect("memory gives it");
+        leases += usize::from(session.lease.is_some());
+    }
+    let tombstones = Tombstones::read(store).await.expect("memory gives it");
+    leases > 0 && !tombstones.known.is_empty()
+}
+
 /// Ends the session of this prune and removes its folder: who prunes may delete.
 async fn end_lease(store: &dyn ObjectStore, lease: Lease) -> Result<(), RepositoryError> {
     let own = lease.session();
@@ -153,15 +170,15 @@ impl Pruner<'_> {
 
     async fn run(&mut self) -> Result<(), RepositoryError> {
         let sessions = self.settle_sessions().await?;
+        self.delete_snapshots().await?;
         let mut waiting = false;
         for id in Tombstones::read(&*self.repository.store).await?.damaged {
-            // Nobody can act on it, so nothing it named was deleted because of it.
+            // Nobody can act on it, and sessions that meet it refer to nothing that is stored.
             self.delete(&crate::layout::tombstone(id)).await?;
         }
         for tombstone in Tombstones::read(&*self.repository.store).await?.known {
             waiting |= !self.sweep(&tombstone, None).await?;
         }
-        self.delete_snapshots().await?;
         // What is marked already is waited for before more is: a session that lives long would
         // otherwise let tombstones pile up.
         if !waiting && let Some((tombstone, seen)) = self.mark().await? {
@@ -180,7 +197,7 @@ impl Pruner<'_> {
         let mut fenced = false;
         for (id, session) in sessions.iter().filter(|(_, session)| !session.is_over()) {
             if session.seems_dead(now) || self.options.fence.contains(id) {
-                session.fence(store, *id).await?;
+                session.fence(self.repository, *id).await?;
                 self.report.fenced.push(session.describe(*id));
                 fenced = true;
             } else if let Some(lease) = &session.lease

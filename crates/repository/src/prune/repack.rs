@@ -140,7 +140,9 @@ impl Pruner<'_> {
             written.push(self.repository.write_index_object(&public, part).await?.0);
         }
         let mut head = IndexPublic::of(&packs);
-        let (needs, replaces) = stand_in(&garbage.index, &written, &roots.index());
+        let mut listed = roots.index();
+        listed.extend(&garbage.needed_index);
+        let (needs, replaces) = stand_in(&garbage.index, &written, &listed);
         (head.needs, head.replaces) = (needs, replaces);
         self.repository.write_index_object(&head, packs).await?;
         Ok(())
@@ -149,7 +151,7 @@ impl Pruner<'_> {
 
 /// Says what an index object written last, after `written`, needs and replaces.
 ///
-/// What the replaced objects replaced themselves is carried on as long as a commit record lists it.
+/// What the replaced objects replaced themselves is carried on as long as a commit record lists it, or an index object needs it.
 fn stand_in(
     replaced: &[IndexObject],
     written: &[IndexId],

@@ -7,8 +7,9 @@ use lifeboat_model::{ErrorKind, SessionId, TombstoneId};
 use lifeboat_storage::{ObjectKey, ObjectStore};
 
 use crate::error::RepositoryError;
-use crate::layout::{self, LEASES, LeasePart, ObjectClass};
+use crate::layout::{self, LEASES, LeasePart, ObjectClass, SnapshotName};
 use crate::lease::{DEAD_AFTER, IntentV1, LeaseRecord};
+use crate::repository::Repository;
 
 /// A session as its folder shows it.
 #[derive(Debug, Default)]
@@ -42,13 +43,21 @@ pub(super) async fn read_sessions(
         }
     }
     for (id, session) in &mut sessions {
-        let Some(newest) = session.numbers.iter().max().filter(|_| !session.ended) else {
-            continue;
+        session.numbers.sort_unstable();
+        let mut newest_first = session.numbers.iter().rev().filter(|_| !session.ended);
+        session.lease = loop {
+            let Some(number) = newest_first.next() else {
+                break None;
+            };
+            // One that cannot be read, or speaks of another session, says nothing about this one.
+            let key = layout::lease(*id, LeasePart::Number(*number));
+            let lease: Option<LeaseRecord> = read(store, &key)
+                .await?
+                .and_then(|bytes| serde_json::from_slice(&bytes).ok());
+            if let Some(lease) = lease.filter(|lease| lease.session == *id) {
+                break Some(lease);
+            }
         };
-        let key = layout::lease(*id, LeasePart::Number(*newest));
-        session.lease = read(store, &key)
-            .await?
-            .and_then(|bytes| serde_json::from_slice(&bytes).ok());
     }
     Ok(sessions)
 }
@@ -135,11 +144,17 @@ impl Session {
     /// same, and writing the same bytes twice does no harm. After that it can commit nothing.
     pub(super) async fn fence(
         &self,
-        store: &dyn ObjectStore,
+        repository: &Repository,
         id: SessionId,
     ) -> Result<(), RepositoryError> {
+        let store = &*repository.store;
         let there = async |part| store.head(&layout::lease(id, part)).await;
         for (key, bytes) in self.records(store, id).await? {
+            // What is not a record of this repository, whoever wrote it down, becomes none.
+            let name = SnapshotName::parse(&key);
+            if name.is_none_or(|name| repository.open_commit(&name, &bytes).is_err()) {
+                continue;
+            }
             // Asked anew for each: a fence that is there now may have been seen by the session.
             let fenced = there(LeasePart::Fence).await?.is_some();
             if !fenced && there(LeasePart::Number(0)).await?.is_some() {

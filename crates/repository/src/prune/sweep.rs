@@ -7,7 +7,7 @@ use lifeboat_model::PackId;
 
 use crate::chunk_index::ChunkIndex;
 use crate::error::RepositoryError;
-use crate::format::index::{IndexPublic, IndexedPackV1};
+use crate::format::index::{IndexPublic, IndexedPackV1, prefix_of};
 use crate::layout;
 use crate::prune::repack::Seen;
 use crate::prune::roots::Roots;
@@ -37,6 +37,10 @@ impl Pruner<'_> {
             }
             return Ok(false);
         }
+        if let Some(lease) = &self.lease {
+            // Whoever fenced this prune sees its tombstone; or this prune sees the fence.
+            lease.check_fence().await?;
+        }
         let roots = Roots::read(self.repository).await?;
         let needed = if seen.is_some_and(|seen| *seen == roots.names()) {
             BTreeSet::new()
@@ -44,9 +48,11 @@ impl Pruner<'_> {
             self.rescue(tombstone, &roots).await?
         };
         for index in &tombstone.index {
-            if self.delete(&layout::index(*index)).await? {
-                self.report.index_objects += 1;
+            if !self.delete(&layout::index(*index)).await? {
+                // A locked index object goes on naming its packs, so they stay as long as it does.
+                return Ok(true);
             }
+            self.report.index_objects += 1;
         }
         for pack in tombstone.packs.iter().filter(|id| !needed.contains(id)) {
             if self.delete(&layout::pack(*pack)).await? {
@@ -82,48 +88,58 @@ impl Pruner<'_> {
         let objects = repository.index_objects().await?;
         let sizes = repository.packs_there().await?;
         let everything = Arc::new(repository.index_of(&objects, &sizes, &all.packs()));
-        let (mut safe, mut marked) = (ChunkIndex::default(), Vec::new());
-        for pack in objects.iter().flat_map(|object| &object.packs) {
+        let (leaving, doomed) = (all.index(), all.packs());
+        let (staying, going): (Vec<_>, Vec<_>) = objects
+            .iter()
+            .partition(|object| !leaving.contains(&object.id));
+        // What another prune marked is as good as gone, and so is what only a leaving object names.
+        let mut safe = ChunkIndex::default();
+        let mut kept: BTreeSet<PackId> = BTreeSet::new();
+        for pack in staying.iter().flat_map(|object| &object.packs) {
             let id = PackId::from_bytes(pack.id);
-            match sizes.get(&id) {
-                // What another prune marked is as good as gone.
-                Some(size) if *size == pack.size && !all.packs().contains(&id) => safe.add(pack),
-                Some(_) if tombstone.packs.contains(&id) => marked.push(pack),
-                _ => {}
+            kept.insert(id);
+            if sizes.get(&id) == Some(&pack.size) && !doomed.contains(&id) {
+                safe.add(pack);
             }
         }
-        let mut only_marked = BTreeSet::new();
+        let mut unsafe_chunks = BTreeSet::new();
         let needs = |chunk| {
             if !safe.contains(&chunk) {
-                only_marked.insert(chunk);
+                unsafe_chunks.insert(chunk);
             }
             everything.contains(&chunk)
         };
         roots.walk(repository, everything.clone(), needs).await?;
-        marked.retain(|pack| pack.chunks().any(|chunk| only_marked.contains(&chunk)));
-        let needed: BTreeSet<PackId> = marked.iter().map(|p| PackId::from_bytes(p.id)).collect();
-        self.report.rescued += needed.len() as u64;
-        let leaving = all.index();
-        let stays = |id: &PackId| {
-            let mut staying = objects
-                .iter()
-                .filter(|object| !leaving.contains(&object.id));
-            staying.any(|object| object.public.packs.contains(id))
-        };
-        marked.retain(|pack| !stays(&PackId::from_bytes(pack.id)));
-        self.keep_in_index(marked.into_iter().cloned().collect())
-            .await?;
-        Ok(needed)
+        let all_packs = staying
+            .iter()
+            .chain(&going)
+            .flat_map(|object| &object.packs);
+        let mut needed: Vec<&IndexedPackV1> = all_packs
+            .filter(|pack| sizes.get(&PackId::from_bytes(pack.id)) == Some(&pack.size))
+            .filter(|pack| pack.chunks().any(|chunk| unsafe_chunks.contains(&chunk)))
+            .collect();
+        let id_of = |pack: &IndexedPackV1| PackId::from_bytes(pack.id);
+        let rescued: BTreeSet<PackId> = needed.iter().map(|pack| id_of(pack)).collect();
+        self.report.rescued += rescued.len() as u64;
+        needed.retain(|pack| !kept.contains(&id_of(pack)));
+        let packs = needed.into_iter().cloned().collect();
+        self.keep_in_index(packs, tombstone).await?;
+        Ok(rescued)
     }
 
     /// Writes an index object for packs that are named only by ones that go.
-    async fn keep_in_index(&self, mut packs: Vec<IndexedPackV1>) -> Result<(), RepositoryError> {
+    async fn keep_in_index(
+        &self,
+        mut packs: Vec<IndexedPackV1>,
+        tombstone: &Tombstone,
+    ) -> Result<(), RepositoryError> {
         packs.sort_by_key(|pack| pack.id);
         packs.dedup_by_key(|pack| pack.id);
         if packs.is_empty() {
             return Ok(());
         }
-        let public = IndexPublic::of(&packs);
+        let mut public = IndexPublic::of(&packs);
+        public.replaces = tombstone.index.iter().map(prefix_of).collect();
         self.repository.write_index_object(&public, packs).await?;
         Ok(())
     }

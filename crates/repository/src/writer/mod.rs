@@ -155,9 +155,16 @@ impl Repository {
         // is in the index.
         let parent = match draft.kind {
             BackupKind::Full => None,
+            // Nobody can say what a damaged one names: then nothing that is stored is built on.
+            BackupKind::Incremental if !tombstones.damaged.is_empty() => None,
             BackupKind::Incremental => self.usable_parent(&draft).await?,
         };
-        let (index, index_objects) = self.load_index_without(&tombstones).await?;
+        let (index, index_objects) = if tombstones.damaged.is_empty() {
+            self.load_index_without(&tombstones).await?
+        } else {
+            tracing::warn!("a tombstone is damaged: everything is stored anew, until a prune");
+            Default::default()
+        };
         let index = Arc::new(index);
         let parent = parent.map(|snapshot| Parent::new(self.clone(), index.clone(), snapshot));
         Ok(SnapshotWriter {
@@ -446,6 +453,8 @@ impl SnapshotWriter {
     /// Fails if anything could not be stored; then there is no snapshot.
     pub async fn commit(mut self, instant: Timestamp) -> Result<Snapshot, RepositoryError> {
         debug_assert!(self.open.is_none());
+        // A session that was fenced must not name packs in an index that prune may have deleted.
+        self.lease.check_fence().await?;
         self.pipeline.resolve_all().await?;
         self.emit_ready().await?;
         debug_assert!(self.pending.is_empty());
