@@ -309,7 +309,9 @@ fn stand_ins(
 
 /// Keeps the newest of those that would go, until at least `least` stay.
 fn spare_the_last(reasons: &mut [Option<Reason>], least: u32) {
-    let kept = reasons.iter().flatten().count();
+    // What a wrong clock dated may be anything, so it stands for no other.
+    let counts = |reason: &&Reason| !matches!(reason, Reason::FromTheFuture);
+    let kept = reasons.iter().flatten().filter(counts).count();
     let short = (least as usize).saturating_sub(kept);
     let going = reasons.iter_mut().filter(|reason| reason.is_none());
     for reason in going.take(short) {

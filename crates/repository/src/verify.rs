@@ -7,7 +7,7 @@ use futures::stream::{self, StreamExt as _};
 use lifeboat_model::{
     ChunkId, EntryPath, ErrorKind, PackId, RepositoryId, SnapshotId, error_chain,
 };
-use lifeboat_storage::ObjectKey;
+use lifeboat_storage::{ObjectKey, ObjectMeta};
 use serde::Serialize;
 
 use crate::chunk_index::ChunkIndex;
@@ -17,7 +17,7 @@ use crate::format::index::IndexedPackV1;
 use crate::format::pack::{DirectoryV1, FrameOpener, PackKind, read_directory};
 use crate::index_catalog::{IndexCatalog, id_of};
 use crate::keys::KeyRing;
-use crate::layout::{self, INDEX, ObjectClass, PACKS, SnapshotName};
+use crate::layout::{self, INDEX, ObjectClass, PACKS, SNAPSHOTS, SnapshotName, TOMBSTONES};
 use crate::manifest::ManifestReader;
 use crate::repository::Repository;
 use crate::role::Action;
@@ -72,6 +72,9 @@ pub struct VerifyReport {
 const FILES_NAMED: usize = 20;
 const READS_AT_ONCE: usize = 4;
 
+/// How often to look again when a prune was at work meanwhile.
+const TRIES: usize = 4;
+
 /// A verification under way.
 struct Verification<'a> {
     repository: &'a Repository,
@@ -93,6 +96,27 @@ impl Repository {
     /// # Errors
     /// Fails if the store cannot be read at all.
     pub async fn verify(&self, level: VerifyLevel) -> Result<VerifyReport, RepositoryError> {
+        // A prune beside it takes away what was listed a moment before: that is no damage.
+        for _ in 1..TRIES {
+            let before = self.landmarks().await?;
+            let report = self.verify_once(level).await?;
+            if report.damage.is_empty() || self.landmarks().await? == before {
+                return Ok(report);
+            }
+        }
+        self.verify_once(level).await
+    }
+
+    /// Lists what a prune changes.
+    async fn landmarks(&self) -> Result<Vec<ObjectMeta>, RepositoryError> {
+        let mut found = Vec::new();
+        for prefix in [SNAPSHOTS, INDEX, TOMBSTONES] {
+            found.extend(self.store.list(prefix).await?);
+        }
+        Ok(found)
+    }
+
+    async fn verify_once(&self, level: VerifyLevel) -> Result<VerifyReport, RepositoryError> {
         let mut verification = Verification {
             repository: self,
             report: VerifyReport::default(),

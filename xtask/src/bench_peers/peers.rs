@@ -65,7 +65,7 @@ impl Tool {
     /// What the tables say beside the name.
     pub(super) fn settings(self) -> &'static str {
         match self {
-            Tool::Lifeboat => "one region, zstd 3, encrypted",
+            Tool::Lifeboat => "one region, zstd 2, encrypted",
             Tool::Restic | Tool::Rustic => "repository version 2, default compression, encrypted",
             Tool::Borg => "repokey-blake2, zstd 3",
             Tool::Bupstash => "defaults, encrypted",

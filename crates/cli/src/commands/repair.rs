@@ -32,15 +32,8 @@ pub(super) async fn run(args: &Args) -> Result<Exit, OperationError> {
     } else {
         show(&plan, &run);
     }
-    // What a dry run would bring back is not wrong any more once it is done.
-    let missing = |object: &str| !run.report.repaired.contains_key(object);
-    let left = run.report.left.damage.iter();
-    let beyond = left.filter(|damage| missing(&damage.object)).count();
-    let sound = if *dry_run {
-        beyond == 0
-    } else {
-        run.report.left.damage.is_empty()
-    };
+    // After a dry run, what could be brought back is damaged still.
+    let sound = run.report.left.damage.is_empty();
     Ok(if sound { Exit::DONE } else { Exit::INTEGRITY })
 }
 
