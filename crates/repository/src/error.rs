@@ -207,7 +207,8 @@ impl Diagnose for RepositoryError {
         Some(match self {
             Self::Store(error) => return error.hint(),
             Self::Corrupt { .. } | Self::MissingChunk { .. } => {
-                "run `lifeboat verify` to see what is affected; another region may hold a good copy"
+                "run `lifeboat verify` to see which files are affected; another region may serve: \
+                 restore from it with `--region`, and mend this one with `lifeboat repair`"
                     .to_owned()
             }
             Self::NoRepository { .. } => {

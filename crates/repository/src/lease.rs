@@ -41,6 +41,8 @@ pub(crate) struct LeaseRecord {
     /// What the session does.
     pub(crate) work: RunKind,
     pub(crate) host: String,
+    /// The process on that host.
+    pub(crate) process: u32,
     pub(crate) began: Timestamp,
     pub(crate) renewed: Timestamp,
     /// Tombstones that the session read before it looked at the index: it refers to nothing in them.
@@ -87,6 +89,7 @@ impl Lease {
                 session: SessionId::from_bytes(world.entropy.bytes()),
                 work,
                 host: host.to_owned(),
+                process: std::process::id(),
                 began,
                 renewed: began,
                 honours: Vec::new(),

@@ -24,24 +24,30 @@ pub(super) async fn run(args: &Args) -> Result<Exit, OperationError> {
     };
     // Each region is pruned on its own; one that fails keeps none of the others from it.
     let (mut plans, mut runs, mut failed) = (Vec::new(), Vec::new(), None);
+    let mut documents = Vec::new();
     for region in &regions {
         let pruned = async {
             let plan = session
                 .plan_prune(environment, region, fence.clone())
                 .await?;
-            if !dry_run {
-                runs.push(session.prune(environment, &plan).await?);
+            if *dry_run {
+                documents.push(table::value(&plan));
+            } else {
+                let run = session.prune(environment, &plan).await?;
+                documents.push(table::value(&run));
+                runs.push(run);
             }
             plans.push(plan);
             Ok::<_, OperationError>(())
         };
         if let Err(error) = pruned.await {
+            let document = fail::document(&error);
+            documents.push(serde_json::json!({ "region": region, "error": document }));
             failed = failed.or(Some(fail::print(&error)));
         }
     }
     match (args.json, *dry_run) {
-        (true, true) => table::json(&plans),
-        (true, false) => table::json(&runs),
+        (true, _) => table::json(&documents),
         (false, true) => plans.iter().for_each(show_plan),
         (false, false) => runs.iter().for_each(show),
     }

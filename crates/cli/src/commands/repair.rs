@@ -78,6 +78,7 @@ fn show(plan: &RepairPlan, run: &RepairRun) {
         table::line(&format!("  snapshot {} is affected", snapshot.short()));
     }
     table::line(
-        "  hint: no region that was asked has a good copy; `lifeboat backup` stores anew what the sources still have",
+        "  hint: no region that was asked has a good copy; `lifeboat backup` stores anew what the sources \
+         still have; a `lifeboat prune` after that forgets what no snapshot needs",
     );
 }

@@ -7,7 +7,7 @@ use lifeboat_repository::{RunKind, RunRecord};
 
 use crate::args::Args;
 use crate::exit::Exit;
-use crate::{setup, table};
+use crate::{fail, setup, table};
 
 pub(super) async fn run(args: &Args, environment: Option<&str>) -> Result<Exit, OperationError> {
     let session = setup::session(args)?;
@@ -15,14 +15,28 @@ pub(super) async fn run(args: &Args, environment: Option<&str>) -> Result<Exit, 
         Some(name) => vec![session.environment(name)?],
         None => session.config.environments.values().collect(),
     };
-    let mut found = Vec::new();
+    // An environment that no region can tell of hides none of the others.
+    let (mut found, mut documents, mut failed) = (Vec::new(), Vec::new(), None);
     for environment in environments {
-        found.push(status(&session, environment).await?);
+        match status(&session, environment).await {
+            Ok(one) => {
+                documents.push(table::value(&one));
+                found.push(one);
+            }
+            Err(error) => {
+                let (name, document) = (&environment.name, fail::document(&error));
+                documents.push(serde_json::json!({ "environment": name, "error": document }));
+                failed = failed.or(Some(fail::print(&error)));
+            }
+        }
     }
     if args.json {
-        table::json(&found);
+        table::json(&documents);
     } else {
         found.iter().for_each(show);
+    }
+    if let Some(failed) = failed {
+        return Ok(failed);
     }
     let reachable = found
         .iter()

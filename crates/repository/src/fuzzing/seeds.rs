@@ -293,6 +293,7 @@ fn documents(repository: &Repository, seeds: &mut Seeds) {
         session: SessionId::from_bytes([1, 2, 3, 4, 5, 6, 7, 8]),
         work: RunKind::Backup,
         host: "host".to_owned(),
+        process: 1,
         began: now,
         renewed: now,
         honours: vec![TombstoneId::from_bytes([9; 8])],

@@ -125,8 +125,8 @@ pub(crate) async fn read_everything(store: &dyn ObjectStore) -> bool {
     let mut leases = 0;
     for (id, session) in &sessions {
         session.describe(*id);
-        session.seems_dead(jiff::Timestamp::UNIX_EPOCH);
-        session.seems_dead(jiff::Timestamp::MAX);
+        session.seems_dead(jiff::Timestamp::UNIX_EPOCH, "host");
+        session.seems_dead(jiff::Timestamp::MAX, "host");
         session.records(store, *id).await.expect("memory gives it");
         leases += usize::from(session.lease.is_some());
     }
@@ -196,7 +196,7 @@ impl Pruner<'_> {
         sessions.retain(|id, _| Some(*id) != own);
         let mut fenced = false;
         for (id, session) in sessions.iter().filter(|(_, session)| !session.is_over()) {
-            if session.seems_dead(now) || self.options.fence.contains(id) {
+            if session.seems_dead(now, &self.options.host) || self.options.fence.contains(id) {
                 session.fence(self.repository, *id).await?;
                 self.report.fenced.push(session.describe(*id));
                 fenced = true;

@@ -1,6 +1,7 @@
 //! Who is at work on the store: the other side of [`crate::lease`].
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use jiff::Timestamp;
 use lifeboat_model::{ErrorKind, SessionId, TombstoneId};
@@ -75,8 +76,16 @@ async fn read(
 }
 
 impl Session {
-    /// Reports whether the session has shown no sign of life for long.
-    pub(super) fn seems_dead(&self, now: Timestamp) -> bool {
+    /// Reports whether the session has shown no sign of life for long, or its process on this `host` is
+    /// gone. A wrong guess makes the session fail, and loses nothing.
+    pub(super) fn seems_dead(&self, now: Timestamp, host: &str) -> bool {
+        if let Some(lease) = &self.lease
+            && lease.host == host
+            && Path::new("/proc/self").exists()
+            && !Path::new(&format!("/proc/{}", lease.process)).exists()
+        {
+            return true;
+        }
         // One that is dated in the future lives until its time has come.
         let dead = |lease: &LeaseRecord| {
             now.duration_since(lease.renewed)
