@@ -59,7 +59,7 @@ pub(crate) struct IntentV1 {
 /// The lease of a session that is at work on one store.
 ///
 /// [`Lease::release`] ends it. A lease that is only dropped, because its holder failed or died, is
-/// fenced by a prune an hour later.
+/// fenced by a prune an hour later, or at once if that runs on the same host and the process is gone.
 pub struct Lease {
     store: Arc<dyn ObjectStore>,
     clock: Arc<dyn Clock>,

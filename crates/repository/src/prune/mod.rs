@@ -151,16 +151,14 @@ impl Pruner<'_> {
         let mut roots = Roots::read(self.repository).await?;
         let there = roots.leave_out(&self.options.delete);
         self.report.snapshots = there.len() as u64;
-        let waiting = Tombstones::read(&*self.repository.store).await?;
+        let marked = Tombstones::read(&*self.repository.store).await?.packs();
+        let sizes = self.repository.packs_there().await?;
+        self.report.packs_waiting = marked.len() as u64;
+        self.report.bytes_waiting = marked.iter().filter_map(|id| sizes.get(id)).sum();
         let garbage = self.find_garbage(&roots).await?;
-        let marked = waiting.packs();
-        for (pack, size) in garbage.packs() {
+        for (_, size) in garbage.packs() {
             self.report.packs += 1;
             self.report.bytes += size;
-            if marked.contains(&pack) {
-                self.report.packs_waiting += 1;
-                self.report.bytes_waiting += size;
-            }
         }
         self.report.repacked = garbage.rewrite.len() as u64;
         self.report.bytes_repacked = garbage.live_bytes;

@@ -151,7 +151,8 @@ impl Pruner<'_> {
 
 /// Says what an index object written last, after `written`, needs and replaces.
 ///
-/// What the replaced objects replaced themselves is carried on as long as a commit record lists it, or an index object needs it.
+/// What the replaced objects replaced themselves is carried on as long as a commit record lists it, or
+/// an index object needs it.
 fn stand_in(
     replaced: &[IndexObject],
     written: &[IndexId],

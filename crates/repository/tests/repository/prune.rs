@@ -360,3 +360,59 @@ async fn many_small_packs_and_index_objects_are_joined() {
     assert_whole(&bench, &last, &files, "the newest").await;
     assert_whole(&bench, &snapshots[1].0, &snapshots[1].1, "the oldest left").await;
 }
+
+/// Puts a tombstone that names everything, as whoever can write to the store could.
+async fn forge_tombstone(store: &dyn ObjectStore, packs: bool) {
+    let names = async |prefix| -> Vec<String> {
+        let listed = store.list(prefix).await.unwrap();
+        listed
+            .iter()
+            .map(|meta| meta.key.file_name().to_owned())
+            .collect()
+    };
+    let forged = serde_json::json!({
+        "tombstone": "0102030405060708",
+        "marked": "2026-11-21T00:00:00Z",
+        "index": names(INDEX).await,
+        "packs": if packs { names(PACKS).await } else { Vec::new() },
+    });
+    let key = lifeboat_storage::ObjectKey::new("tombstones/0102030405060708").unwrap();
+    store.put(&key, forged.to_string().into()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_forged_tombstone_deletes_nothing_that_a_snapshot_needs() {
+    for packs in [false, true] {
+        let memory = Arc::new(MemoryStore::new("home"));
+        let (bench, old, new, files) = two_snapshots(&memory).await;
+        forge_tombstone(&*memory, packs).await;
+        let repository = bench.open(Role::Pruner).await.unwrap();
+        let report = repository.prune(&PruneOptions::default()).await.unwrap();
+        assert!(report.index_objects > 0, "it was acted on: {report:?}");
+        assert_whole(&bench, &new, &files, "the newer one").await;
+        assert_whole(&bench, &old, &tree(1), "the older one").await;
+    }
+}
+
+#[tokio::test]
+async fn a_replication_counts_on_nothing_that_a_prune_of_its_target_has_marked() {
+    let memory = Arc::new(MemoryStore::new("home"));
+    let (bench, ..) = two_snapshots(&memory).await;
+    let target = MemoryStore::new("target");
+    for meta in memory.list("").await.unwrap() {
+        let bytes = memory.get(&meta.key).await.unwrap();
+        target.put(&meta.key, bytes).await.unwrap();
+    }
+    lifeboat_repository::Replication::plan(&*memory, &target)
+        .await
+        .unwrap();
+    forge_tombstone(&target, true).await;
+    let error = lifeboat_repository::Replication::plan(&*memory, &target)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, RepositoryError::PruneUnfinished { .. }),
+        "{error}"
+    );
+    drop(bench);
+}
