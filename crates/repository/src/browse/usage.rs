@@ -12,7 +12,7 @@ use crate::error::RepositoryError;
 use crate::format::pack::PackKind;
 use crate::layout::{self, ObjectClass};
 use crate::listing::Listing;
-use crate::manifest::StoredEntry;
+use crate::prune::LiveWalk;
 use crate::repository::Repository;
 use crate::snapshot::Snapshot;
 
@@ -180,9 +180,12 @@ impl Walk {
             own_raw_bytes: 0,
             own_stored_bytes: 0,
         };
+        // Parts of manifests that the snapshots of a source share are read once.
+        let mut live = LiveWalk::new(&browser.repository, browser.index.clone());
         for snapshot in snapshots {
             source.restored_bytes += snapshot.totals.bytes;
-            match self.snapshot(browser, number, snapshot, &mut source).await {
+            let need = |chunk| self.need(&chunk, number, &mut source);
+            match live.walk(snapshot, need).await {
                 Err(RepositoryError::Store(error))
                     if error.kind == lifeboat_model::ErrorKind::NoRepository =>
                 {
@@ -196,25 +199,6 @@ impl Walk {
             }
         }
         self.usage.sources.push(source);
-        Ok(())
-    }
-
-    async fn snapshot(
-        &mut self,
-        browser: &Browser,
-        number: u16,
-        snapshot: &Snapshot,
-        source: &mut SourceUsage,
-    ) -> Result<(), RepositoryError> {
-        for chunk in &snapshot.manifest {
-            self.need(&ChunkId::from_bytes(chunk.id), number, source);
-        }
-        let mut entries = browser.entries(snapshot);
-        while let Some(stored) = entries.next().await? {
-            for chunk in stored.all_chunks() {
-                self.need(&chunk, number, source);
-            }
-        }
         Ok(())
     }
 
@@ -329,14 +313,5 @@ fn class_name(class: ObjectClass) -> &'static str {
         ObjectClass::Receipt => "receipts",
         ObjectClass::Lease | ObjectClass::Tombstone => "leases",
         _ => "other",
-    }
-}
-
-impl StoredEntry {
-    /// Returns every chunk that the entry needs: its content, and the page map of a database.
-    fn all_chunks(&self) -> impl Iterator<Item = ChunkId> {
-        let pages = self.content.iter().flat_map(|content| &content.pages);
-        self.chunks()
-            .chain(pages.flat_map(|pages| pages.map.iter().copied()))
     }
 }
