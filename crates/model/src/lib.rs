@@ -11,6 +11,7 @@ mod objective;
 mod problem;
 mod tier;
 mod verdict;
+mod wal;
 
 pub use entry::{Entry, EntryKind, EntryPath, InvalidPath, Metadata, Span};
 pub use error::{Diagnose, ErrorKind, error_chain};
@@ -23,3 +24,4 @@ pub use objective::{Objectives, Rpo, Rto, human_duration};
 pub use problem::{Problem, Problems, Severity};
 pub use tier::{BackupKind, EnvironmentClass, SourceKind, Tier, UnknownWord};
 pub use verdict::Verdict;
+pub use wal::{InvalidWalName, Lsn, Segment, SegmentSize, SystemId, Timeline, WalFileName};

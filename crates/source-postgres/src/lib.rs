@@ -1,0 +1,5 @@
+//! How PostgreSQL is read and put back: connections, base backups, the write-ahead log, recovery,
+//! scratch clusters.
+//!
+//! This crate never knows a repository, a policy or a schedule: it hands out entries and bytes, and
+//! takes them.

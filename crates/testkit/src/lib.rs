@@ -1,0 +1,3 @@
+//! Real servers for tests, started by the tests themselves, gone when they end.
+//!
+//! Only tests and benchmarks use this crate.
