@@ -129,6 +129,35 @@ pub enum RepositoryError {
         store: String,
     },
 
+    /// Two servers write different histories under one name.
+    #[error(
+        "`{file}` of system `{system}` is stored with other content already: `{stored}` has \
+         content `{theirs}`, what is to be stored has `{ours}`"
+    )]
+    WalConflict {
+        /// The file of the write-ahead log.
+        file: lifeboat_model::WalFileName,
+        /// The cluster.
+        system: lifeboat_model::SystemId,
+        /// The object's key.
+        stored: String,
+        /// What that holds.
+        theirs: lifeboat_model::WalContentId,
+        /// What another holds, or was to hold.
+        ours: lifeboat_model::WalContentId,
+    },
+
+    /// The bytes cannot be what their name says.
+    #[error("{len} bytes are no {what} `{file}`")]
+    WalLength {
+        /// The file of the write-ahead log.
+        file: lifeboat_model::WalFileName,
+        /// What they were said to be.
+        what: &'static str,
+        /// How many there are.
+        len: usize,
+    },
+
     /// No snapshot fits.
     #[error("no snapshot {wanted}")]
     NoSnapshot {
@@ -198,6 +227,8 @@ impl Diagnose for RepositoryError {
             Self::NotIssued { .. } => ErrorKind::Usage,
             Self::Fenced { .. } => ErrorKind::Failed,
             Self::PruneRunning { .. } | Self::PruneUnfinished { .. } => ErrorKind::Busy,
+            Self::WalConflict { .. } => ErrorKind::AlreadyExists,
+            Self::WalLength { .. } => ErrorKind::Usage,
             Self::NoSnapshot { .. } => ErrorKind::NotFound,
             Self::AmbiguousSnapshot { .. } => ErrorKind::Usage,
         }
@@ -248,6 +279,17 @@ impl Diagnose for RepositoryError {
             ),
             Self::PruneUnfinished { .. } => {
                 "prune that region again, then replicate again".to_owned()
+            }
+            Self::WalConflict { .. } => {
+                "two servers archive as one source, such as a standby that was promoted beside its \
+                 primary, or a copy that was started: stop the one that is not meant; nothing was \
+                 overwritten"
+                    .to_owned()
+            }
+            Self::WalLength { .. } => {
+                "hand over the file as PostgreSQL wrote it, whole; a piece has as many bytes as its \
+                 range"
+                    .to_owned()
             }
             Self::NoSnapshot { .. } => "`lifeboat snapshots` lists what there is".to_owned(),
             Self::AmbiguousSnapshot { .. } => "give more characters of the id".to_owned(),

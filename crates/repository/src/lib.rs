@@ -38,6 +38,7 @@ mod run_name;
 mod snapshot;
 mod snapshot_reader;
 mod verify;
+mod wal;
 mod writer;
 
 pub use browse::{
@@ -66,4 +67,5 @@ pub use run_name::RunName;
 pub use snapshot::{Snapshot, Totals};
 pub use snapshot_reader::{ContentCheck, Differing, Entries, FileWindow, SnapshotReader};
 pub use verify::{Damage, VerifyLevel, VerifyReport};
+pub use wal::{AssembledSegment, SealedWal, WalConflict, WalDraft, WalListing, WalPlace, WalPut};
 pub use writer::{Layout, SnapshotDraft, SnapshotWriter};

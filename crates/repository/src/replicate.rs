@@ -81,7 +81,10 @@ impl Replication {
             ObjectClass::Index => indexed.contains(key),
             ObjectClass::Snapshot => commits.contains(key),
             ObjectClass::Key => !revoked.left_out.contains(key),
-            ObjectClass::Repository | ObjectClass::Revocation | ObjectClass::Run => true,
+            ObjectClass::Repository
+            | ObjectClass::Revocation
+            | ObjectClass::Wal
+            | ObjectClass::Run => true,
             ObjectClass::Receipt
             | ObjectClass::Region
             | ObjectClass::Lease

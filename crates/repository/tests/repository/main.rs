@@ -9,3 +9,4 @@ mod repair;
 mod simulation;
 mod snapshots;
 mod support;
+mod wal;
