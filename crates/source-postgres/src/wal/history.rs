@@ -21,7 +21,9 @@ impl Diagnose for HistoryError {
 
     fn hint(&self) -> Option<String> {
         let name = lifeboat_model::WalFileName::History(self.timeline);
-        Some(format!("fetch `{name}` again from the server's `pg_wal` or its archive"))
+        Some(format!(
+            "fetch `{name}` again from the server's `pg_wal` or its archive"
+        ))
     }
 }
 
@@ -82,7 +84,10 @@ impl TimelineHistory {
                 }
             }
             if parsed.timeline >= timeline {
-                return Err(damaged(number, "a timeline cannot descend from a later one"));
+                return Err(damaged(
+                    number,
+                    "a timeline cannot descend from a later one",
+                ));
             }
             ancestors.push(parsed);
         }
@@ -155,15 +160,17 @@ mod tests {
         assert_eq!(holder("0/3000148"), 2);
         assert_eq!(holder("0/4FFFFFF"), 2);
         assert_eq!(holder("0/5000000"), 3);
-        assert_eq!(history.ancestors()[0].reason, "no recovery target specified");
+        assert_eq!(
+            history.ancestors()[0].reason,
+            "no recovery target specified"
+        );
     }
 
     #[test]
     fn a_log_followed_past_a_switch_does_not_continue() {
         let history = third();
-        let continues = |timeline, lsn: &str| {
-            history.continues(Timeline::new(timeline), lsn.parse().unwrap())
-        };
+        let continues =
+            |timeline, lsn: &str| history.continues(Timeline::new(timeline), lsn.parse().unwrap());
         assert!(continues(1, "0/3000148"));
         assert!(!continues(1, "0/3000149"));
         assert!(!continues(3, "0/4000000"));

@@ -209,7 +209,9 @@ pub enum WalFlaw {
         expected: u64,
     },
     /// Lengths in the header that no cluster can have.
-    #[error("`{file}` has a damaged header: segments of {segment_bytes} and pages of {block_bytes} bytes")]
+    #[error(
+        "`{file}` has a damaged header: segments of {segment_bytes} and pages of {block_bytes} bytes"
+    )]
     DamagedHeader {
         /// The file.
         file: WalFileName,
@@ -278,9 +280,7 @@ impl Diagnose for WalFlaw {
                 "check the disk that holds `pg_wal`, and make a new base backup"
             }
             Self::OtherLength { .. } => "the file is cut off: archive it again from `pg_wal`",
-            Self::OtherPlace { .. }
-            | Self::OtherTimeline { .. }
-            | Self::ImpossibleName { .. } => {
+            Self::OtherPlace { .. } | Self::OtherTimeline { .. } | Self::ImpossibleName { .. } => {
                 "archive only what `archive_command` is given as `%p`, under its name `%f`"
             }
             Self::NotASegment { .. } => "name a segment of `pg_wal`",

@@ -161,7 +161,9 @@ impl Record {
     /// Takes bytes that are all of this record.
     fn take(&mut self, bytes: &[u8]) {
         self.prefix.fill(bytes, PREFIX);
-        let of_header = (HEADER as u64).saturating_sub(self.seen).min(bytes.len() as u64);
+        let of_header = (HEADER as u64)
+            .saturating_sub(self.seen)
+            .min(bytes.len() as u64);
         self.data_crc = crc32c::crc32c_append(self.data_crc, &bytes[of_header as usize..]);
         self.seen += bytes.len() as u64;
     }
@@ -304,7 +306,9 @@ impl RecordScanner {
             header.magic.major_version().is_some() && header.len() == self.header_len()
         };
         match header {
-            Some(header) if sound(&header) && header.start.get() == page => self.enter_page(&header),
+            Some(header) if sound(&header) && header.start.get() == page => {
+                self.enter_page(&header)
+            }
             Some(header) if header.magic.major_version().is_some() || is_blank(&header) => {
                 self.end(ScanEnd::EndOfLog);
             }
@@ -410,7 +414,10 @@ impl RecordScanner {
     fn close_record(&mut self, end: u64) {
         let follows = match self.previous {
             Some(previous) => self.record.previous() == Some(previous),
-            None => self.record.previous().is_some_and(|at| at < self.record.start),
+            None => self
+                .record
+                .previous()
+                .is_some_and(|at| at < self.record.start),
         };
         if !self.record.is_sound() {
             return self.end(ScanEnd::BadRecord);
