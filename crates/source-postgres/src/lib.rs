@@ -3,3 +3,11 @@
 //!
 //! This crate never knows a repository, a policy or a schedule: it hands out entries and bytes, and
 //! takes them.
+
+mod control;
+mod error;
+pub mod page;
+mod rules;
+
+pub use control::{ClusterState, ControlFile, ControlProblem, SharedLimits};
+pub use error::{PostgresError, ServerAnswer};
