@@ -5,4 +5,11 @@
 //! takes them.
 
 pub mod conninfo;
+mod control;
+mod error;
+pub mod page;
+mod rules;
 pub mod wal;
+
+pub use control::{ClusterState, ControlFile, ControlProblem, SharedLimits};
+pub use error::{PostgresError, ServerAnswer};
