@@ -28,4 +28,4 @@ pub use recovery::{RecoveryTarget, WalRange};
 pub use tier::{BackupKind, EnvironmentClass, SourceKind, Tier, UnknownWord};
 pub use verdict::Verdict;
 pub use wal::{InvalidWalName, Lsn, Segment, SegmentSize, SystemId, Timeline, WalFileName};
-pub use wal_object::WalObject;
+pub use wal_object::{Branch, WalObject};

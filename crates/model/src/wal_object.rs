@@ -5,7 +5,33 @@ use std::ops::Range;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::{Segment, SegmentSize, WalContentId, WalFileName, WalHash};
+use crate::{Lsn, Segment, SegmentSize, Timeline, WalContentId, WalFileName, WalHash};
+
+/// Where a timeline began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Branch {
+    /// The timeline that it left.
+    pub parent: Timeline,
+    /// The first position that is not the parent's any more.
+    pub at: Lsn,
+}
+
+impl Branch {
+    /// Reads what a history file says of the timeline that it is of: its last line that is no
+    /// comment, `parent, position, reason`. `None` if there is none, or it cannot be read.
+    pub fn of_history(text: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(text).ok()?;
+        let lines = text
+            .lines()
+            .map(|line| line.trim_start_matches([' ', '\t']));
+        let mut lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let mut words = lines.next_back()?.split_ascii_whitespace();
+        Some(Self {
+            parent: Timeline::new(words.next()?.parse().ok()?),
+            at: words.next()?.parse().ok()?,
+        })
+    }
+}
 
 /// One object of an archive: a file that PostgreSQL handed over, or a piece of a segment that is
 /// not full yet.
@@ -15,6 +41,8 @@ pub struct WalObject {
     pub file: WalFileName,
     /// Which bytes of the segment; `None` if it holds the whole file.
     pub piece: Option<Range<u32>>,
+    /// Where the timeline began, if the file is its history.
+    pub branch: Option<Branch>,
     /// When the newest transaction in it was committed, to the microsecond; `None` if it has none.
     pub newest_commit: Option<Timestamp>,
     /// Tells equal content, to who has the id key.
@@ -88,6 +116,7 @@ mod tests {
         WalObject {
             file: "000000010000000000000001".parse().unwrap(),
             piece,
+            branch: None,
             newest_commit: None,
             content: WalContentId::from_bytes([0; 16]),
             hash: WalHash::from_bytes([0; 32]),
@@ -112,6 +141,30 @@ mod tests {
         assert_eq!(reach(&[0..100, 4..12]), 100);
         let whole = [object(Some(0..8)), object(None)];
         assert_eq!(WalObject::reach(&whole, SegmentSize::DEFAULT), 16 << 20);
+    }
+
+    #[test]
+    fn the_last_line_of_a_history_says_where_its_timeline_began() {
+        let at = |text: &str| Branch::of_history(text.as_bytes());
+        let branch = |parent, at: &str| {
+            Some(Branch {
+                parent: Timeline::new(parent),
+                at: at.parse().unwrap(),
+            })
+        };
+        assert_eq!(
+            at("1\t0/3000150\tno recovery target specified\n"),
+            branch(1, "0/3000150")
+        );
+        assert_eq!(
+            at(
+                "# comment\n1\t0/3000150\tbefore 2026-11-21 00:00:00+00\n\n2\t1/5000000\tat \"x\"\n\n# end\n"
+            ),
+            branch(2, "1/5000000")
+        );
+        for bad in ["", "# 1 0/1", "1", "one 0/1", "1 3000150"] {
+            assert_eq!(at(bad), None, "{bad:?}");
+        }
     }
 
     #[test]

@@ -158,6 +158,15 @@ pub enum RepositoryError {
         len: usize,
     },
 
+    /// A backup that stopped before it started, or that took longer than any can.
+    #[error("`{start}` to `{stop}` is no stretch of a write-ahead log that a backup can need")]
+    WalRange {
+        /// Where it starts.
+        start: lifeboat_model::Lsn,
+        /// Where it stops.
+        stop: lifeboat_model::Lsn,
+    },
+
     /// No snapshot fits.
     #[error("no snapshot {wanted}")]
     NoSnapshot {
@@ -229,6 +238,7 @@ impl Diagnose for RepositoryError {
             Self::PruneRunning { .. } | Self::PruneUnfinished { .. } => ErrorKind::Busy,
             Self::WalConflict { .. } => ErrorKind::AlreadyExists,
             Self::WalLength { .. } => ErrorKind::Usage,
+            Self::WalRange { .. } => ErrorKind::Failed,
             Self::NoSnapshot { .. } => ErrorKind::NotFound,
             Self::AmbiguousSnapshot { .. } => ErrorKind::Usage,
         }
@@ -284,6 +294,11 @@ impl Diagnose for RepositoryError {
                 "two servers archive as one source, such as a standby that was promoted beside its \
                  primary, or a copy that was started: stop the one that is not meant; nothing was \
                  overwritten"
+                    .to_owned()
+            }
+            Self::WalRange { .. } => {
+                "take the backup again; if it fails the same way, the server's answers to its start \
+                 and stop are of different clusters"
                     .to_owned()
             }
             Self::WalLength { .. } => {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use lifeboat_model::{
-    EnvironmentName, Segment, SegmentSize, SourceName, SystemId, Timeline, WalContentId,
+    Branch, EnvironmentName, Segment, SegmentSize, SourceName, SystemId, Timeline, WalContentId,
     WalFileName, WalObject, WalRange,
 };
 use lifeboat_storage::{ObjectMeta, ObjectStore};
@@ -59,12 +59,10 @@ impl WalListing {
         WalObject::reach(self.of(WalFileName::Segment(segment)), size)
     }
 
-    /// Returns the timelines whose history is there.
-    pub fn histories(&self) -> impl Iterator<Item = (Timeline, &WalObject)> {
-        self.objects.iter().filter_map(|object| match object.file {
-            WalFileName::History(timeline) => Some((timeline, object)),
-            _ => None,
-        })
+    /// Returns the timelines whose beginnings are known.
+    pub fn branches(&self) -> impl Iterator<Item = (Timeline, Branch)> {
+        let branch = |object: &WalObject| Some((object.file.timeline(), object.branch?));
+        self.objects.iter().filter_map(branch)
     }
 
     /// Returns the segments of `range` of which a needed byte is missing.

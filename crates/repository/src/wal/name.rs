@@ -3,7 +3,9 @@
 use std::ops::Range;
 
 use jiff::Timestamp;
-use lifeboat_model::{EnvironmentName, SourceName, SystemId, WalFileName, WalObject};
+use lifeboat_model::{
+    Branch, EnvironmentName, Lsn, SourceName, SystemId, Timeline, WalFileName, WalObject,
+};
 use lifeboat_storage::{ObjectKey, ObjectMeta};
 
 use crate::layout::{self, WAL};
@@ -59,13 +61,16 @@ impl WalPlace {
 
     /// Returns the key of an object up to its hash: what is authenticated with its bytes.
     pub(crate) fn stem(&self, object: &WalObject) -> String {
-        let piece = match &object.piece {
-            Some(Range { start, end }) => format!("-{start:08x}-{end:08x}"),
-            None => String::new(),
+        let detail = match (&object.piece, object.branch) {
+            (Some(Range { start, end }), _) => format!("-{start:08x}-{end:08x}"),
+            (None, Some(Branch { parent, at })) => {
+                format!("-{:08x}-{:016x}", parent.get(), at.get())
+            }
+            (None, None) => String::new(),
         };
         let commit = object.newest_commit.map_or(0, Timestamp::as_microsecond);
         let (folder, file) = (self.folder_beside(object.file), object.file);
-        format!("{folder}{file}{piece}_{commit}_{}", object.content)
+        format!("{folder}{file}{detail}_{commit}_{}", object.content)
     }
 
     /// Reads the key of an object, or returns `None` if it is no WAL object's.
@@ -87,9 +92,16 @@ fn parse_name(name: &str, stored_len: u64) -> Option<WalObject> {
     let mut parts = name.split('_');
     let (what, commit) = (parts.next()?, parts.next()?);
     let (content, hash) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
-    let (file, piece) = match what.split_once('-') {
-        None => (what.parse().ok()?, None),
-        Some((file, range)) => (file.parse().ok()?, Some(parse_piece(file, range)?)),
+    let (file, detail) = match what.split_once('-') {
+        None => (what, None),
+        Some((file, detail)) => (file, Some(detail.split_once('-')?)),
+    };
+    let file = file.parse().ok()?;
+    let (piece, branch) = match (file, detail) {
+        (_, None) => (None, None),
+        (WalFileName::Segment(_), Some(range)) => (Some(parse_piece(range)?), None),
+        (WalFileName::History(_), Some(branch)) => (None, Some(parse_branch(branch)?)),
+        (WalFileName::Partial(_) | WalFileName::Backup(..), Some(_)) => return None,
     };
     let newest_commit = match commit.parse().ok()? {
         0 => None,
@@ -98,6 +110,7 @@ fn parse_name(name: &str, stored_len: u64) -> Option<WalObject> {
     Some(WalObject {
         file,
         piece,
+        branch,
         newest_commit,
         content,
         hash,
@@ -105,13 +118,18 @@ fn parse_name(name: &str, stored_len: u64) -> Option<WalObject> {
     })
 }
 
-/// Reads a piece's range; only segments have pieces, and none is empty.
-fn parse_piece(file: &str, range: &str) -> Option<Range<u32>> {
-    let (start, end) = range.split_once('-')?;
+/// Reads a piece's range; none is empty.
+fn parse_piece((start, end): (&str, &str)) -> Option<Range<u32>> {
     let number = |text: &str| u32::from_str_radix(text, 16).ok();
     let piece = number(start)?..number(end)?;
-    let segment = matches!(file.parse(), Ok(WalFileName::Segment(_)));
-    (segment && !piece.is_empty()).then_some(piece)
+    (!piece.is_empty()).then_some(piece)
+}
+
+fn parse_branch((parent, at): (&str, &str)) -> Option<Branch> {
+    Some(Branch {
+        parent: Timeline::new(u32::from_str_radix(parent, 16).ok()?),
+        at: Lsn::new(u64::from_str_radix(at, 16).ok()?),
+    })
 }
 
 #[cfg(test)]
@@ -133,6 +151,7 @@ mod tests {
         WalObject {
             file: file.parse().unwrap(),
             piece: None,
+            branch: None,
             newest_commit: None,
             content: WalContentId::from_bytes([0xcc; 16]),
             hash: WalHash::from_bytes([0xab; 32]),
@@ -158,6 +177,13 @@ mod tests {
             object("000000010000000000000001.partial"),
             object("000000010000000000000001.00000028.backup"),
             object("00000002.history"),
+            WalObject {
+                branch: Some(Branch {
+                    parent: Timeline::new(1),
+                    at: Lsn::new(0x1_0300_0150),
+                }),
+                ..object("00000002.history")
+            },
         ] {
             let meta = ObjectMeta {
                 key: place().key(&object),

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use lifeboat_model::{SegmentSize, WalContentId, WalFileName, WalHash, WalObject};
+use lifeboat_model::{Branch, SegmentSize, WalContentId, WalFileName, WalHash, WalObject};
 use lifeboat_storage::ObjectStore;
 
 use crate::compress::compress_wal;
@@ -138,10 +138,16 @@ impl Repository {
         let public = self.keys.content_public()?;
         let key = public.encapsulate(self.id, &*self.world.entropy);
         let raw_len = bytes.len() as u32;
+        let branch = match draft.file {
+            // A listing tells then which timeline left which, to who can open nothing.
+            WalFileName::History(_) => Branch::of_history(&bytes),
+            _ => None,
+        };
         let frames = self.wal_frames(bytes).await;
         let mut object = WalObject {
             file: draft.file,
             piece: draft.piece.clone(),
+            branch,
             // What comes before 1970, or within its first microsecond, no server has committed.
             newest_commit: draft
                 .newest_commit

@@ -12,15 +12,14 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use lifeboat_model::{
     BackupKind, ChunkId, Entry, EntryKind, EntryPath, EnvironmentClass, EnvironmentName, IndexId,
-    Metadata, SnapshotId, SourceKind, SourceName, Tier,
+    Metadata, SnapshotId, SourceKind, SourceName, Tier, WalRange,
 };
 
 use crate::content::{ChunkRef, Content, Extent, ExtentSource};
 use crate::error::RepositoryError;
-use crate::format::commit::ManifestChunkV1;
+use crate::format::commit::{CommitPublic, ManifestChunkV1, WalRangeV1};
 use crate::format::manifest::write_record;
 use crate::format::{Kind, sealed};
-use crate::index_catalog::index_prefixes;
 use crate::layout::truncate_instant;
 use crate::lease::Lease;
 use crate::ledger::RunKind;
@@ -125,6 +124,7 @@ pub struct SnapshotWriter {
     totals: Totals,
     facts: BTreeMap<String, String>,
     skipped: Vec<(EntryPath, String)>,
+    wal: Option<WalRange>,
     /// Index objects that existed when the snapshot was begun.
     index_objects: Vec<IndexId>,
     chunk_seed: u64,
@@ -183,6 +183,7 @@ impl Repository {
             totals: Totals::default(),
             facts: BTreeMap::new(),
             skipped: Vec::new(),
+            wal: None,
             index_objects,
             chunk_seed,
             page_key,
@@ -437,6 +438,14 @@ impl SnapshotWriter {
         self.facts.insert(name.into(), json.into());
     }
 
+    /// Notes which stretch of a write-ahead log it takes to make the snapshot consistent.
+    ///
+    /// Unless the snapshot holds it itself, it must be durable in the repository before the commit:
+    /// a region that lacks any of it gets no receipt, and prune keeps it as long as the snapshot.
+    pub fn set_wal(&mut self, range: WalRange) {
+        self.wal = Some(range);
+    }
+
     /// Ends the session without a snapshot.
     ///
     /// # Errors
@@ -453,6 +462,7 @@ impl SnapshotWriter {
     /// Fails if anything could not be stored; then there is no snapshot.
     pub async fn commit(mut self, instant: Timestamp) -> Result<Snapshot, RepositoryError> {
         debug_assert!(self.open.is_none());
+        self.wal.map_or(Ok(()), check_range)?;
         // A session that was fenced must not name packs in an index that prune may have deleted.
         self.lease.check_fence().await?;
         self.pipeline.resolve_all().await?;
@@ -484,6 +494,7 @@ impl SnapshotWriter {
             totals: self.totals,
             facts: self.facts,
             skipped: self.skipped,
+            wal: self.wal,
             manifest: self.manifest,
         };
         let bytes = sealed::seal(
@@ -491,7 +502,7 @@ impl SnapshotWriter {
             repository.id,
             repository.keys.metadata(),
             &*repository.world.entropy,
-            &index_prefixes(index_objects),
+            &CommitPublic::new(index_objects, self.wal).to_bytes(),
             &snapshot.to_stored(),
         );
         snapshot.id = snapshot_id(&bytes);
@@ -644,6 +655,13 @@ impl SnapshotWriter {
         }
         Ok(())
     }
+}
+
+/// Refuses a stretch of the log that no reader would believe.
+fn check_range(range: WalRange) -> Result<(), RepositoryError> {
+    let WalRange { start, stop, .. } = range;
+    let readable = WalRangeV1::of(range).to_model().map(|_| ());
+    readable.ok_or(RepositoryError::WalRange { start, stop })
 }
 
 fn manifest_chunk(id: ChunkId, chunk: &[u8]) -> ManifestChunkV1 {

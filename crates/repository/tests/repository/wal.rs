@@ -113,6 +113,13 @@ async fn what_a_writer_puts_a_reader_gets_and_nobody_else() {
         let refused = writer.get_wal(&place(), object).await.unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::WrongKey);
     }
+    let branches: Vec<_> = listed.branches().collect();
+    let (timeline, branch) = branches[0];
+    assert_eq!(
+        (timeline.get(), branch.parent.get(), branch.at.get()),
+        (2, 1, 0x300_0000)
+    );
+    assert_eq!(branches.len(), 1, "an empty history tells nothing");
     let zeros = &objects[1].0;
     assert!(zeros.stored_len < 200, "zeros at the end take no room");
     let auditor = bench.open(Role::Auditor).await.unwrap();
