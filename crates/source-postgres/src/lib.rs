@@ -5,11 +5,39 @@
 //! takes them.
 
 pub mod conninfo;
+mod account;
+mod backup;
+pub mod checks;
 mod control;
+mod data_directory;
 mod error;
+mod installation;
+mod label;
+mod outlet;
 pub mod page;
+mod reader;
+mod recovery_settings;
+mod restore;
 mod rules;
 pub mod wal;
+mod scratch_cluster;
+mod scratch_settings;
 
+pub use backup::{
+    ArchiverStatus, BackupEnd, BackupOptions, BaseBackup, CheckpointPace, KeepWal, ServerFacts,
+    switch_wal,
+};
 pub use control::{ClusterState, ControlFile, ControlProblem, SharedLimits};
+pub use data_directory::{DataDirectory, RunningServer, Tablespace};
 pub use error::{PostgresError, ServerAnswer};
+pub use installation::ServerPrograms;
+pub use label::{BackupLabel, parse_tablespace_map};
+pub use reader::{
+    ClusterItem, ClusterReader, PageChecks, PageProblem, ReadEnd, ReadStats, RecoveryFiles,
+};
+pub use recovery_settings::{
+    RecoverySettings, RecoveryTarget, StandbySource, TargetAction, TargetEdge, TimelineChoice,
+};
+pub use restore::{RecoveryParts, TargetMode, check_target, finish_restore, map_tablespaces};
+pub use scratch_cluster::{ScratchCluster, ScratchOptions, ScratchPhase, ScratchStatus, StopMode};
+pub use scratch_settings::Preload;
