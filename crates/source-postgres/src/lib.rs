@@ -4,5 +4,6 @@
 //! This crate never knows a repository, a policy or a schedule: it hands out entries and bytes, and
 //! takes them.
 
+pub mod connect;
 pub mod conninfo;
 pub mod wal;
