@@ -6,4 +6,13 @@
 
 pub mod connect;
 pub mod conninfo;
+mod control;
+mod error;
+pub mod heartbeat;
+pub mod page;
+pub mod replication;
+mod rules;
 pub mod wal;
+
+pub use control::{ClusterState, ControlFile, ControlProblem, SharedLimits};
+pub use error::{PostgresError, ServerAnswer};

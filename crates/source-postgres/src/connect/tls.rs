@@ -81,17 +81,17 @@ fn client_config(ssl: &Ssl, host: &Host) -> Result<ClientConfig, ConnectError> {
         Some((certificate, key)) => {
             let chain = certificates("client certificate", certificate)?;
             let secret = PrivateKeyDer::from_pem_file(key)
-                .map_err(|error| unusable("client key", key, error))?;
+                .map_err(|error| unusable("client key", key, &error))?;
             config
                 .with_client_auth_cert(chain, secret)
-                .map_err(|error| unusable("client certificate", certificate, error))?
+                .map_err(|error| unusable("client certificate", certificate, &error))?
         }
     };
     config.alpn_protocols = vec![b"postgresql".to_vec()];
     Ok(config)
 }
 
-fn unusable(what: &'static str, path: &Path, why: impl ToString) -> ConnectError {
+fn unusable(what: &'static str, path: &Path, why: &impl ToString) -> ConnectError {
     ConnectError::Certificate {
         what,
         path: path.to_owned(),
@@ -103,11 +103,11 @@ fn certificates(
     what: &'static str,
     path: &Path,
 ) -> Result<Vec<CertificateDer<'static>>, ConnectError> {
-    let failed = |error| unusable(what, path, error);
+    let failed = |error| unusable(what, path, &error);
     let all = CertificateDer::pem_file_iter(path).map_err(failed)?;
     let all: Vec<_> = all.collect::<Result<_, _>>().map_err(failed)?;
     if all.is_empty() {
-        return Err(unusable(what, path, "it holds no certificate"));
+        return Err(unusable(what, path, &"it holds no certificate"));
     }
     Ok(all)
 }

@@ -56,7 +56,9 @@ impl WalSender {
     pub async fn connect(conninfo: &Conninfo) -> Result<Self, ReplicationError> {
         let channel = connect::reach(conninfo, |wire, host| login::log_in(wire, host, conninfo));
         let channel = channel.await?;
-        let digits = channel.version.find(|letter: char| !letter.is_ascii_digit());
+        let digits = channel
+            .version
+            .find(|letter: char| !letter.is_ascii_digit());
         let major = channel.version[..digits.unwrap_or(channel.version.len())].parse();
         let major_version = major.map_err(|_| {
             ReplicationError::protocol("log in", "does not say which version the server has")
@@ -111,7 +113,10 @@ impl WalSender {
         const OP: &str = "ask for a setting";
         let sound = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.');
         if !setting.bytes().all(sound) {
-            return Err(ReplicationError::protocol(OP, "was not asked for: no setting has this name"));
+            return Err(ReplicationError::protocol(
+                OP,
+                "was not asked for: no setting has this name",
+            ));
         }
         let row = self.one_row(OP, &format!("SHOW {setting}")).await?;
         let text = row.text(0).map(str::to_owned);
@@ -126,7 +131,10 @@ impl WalSender {
         let text = self.show("wal_segment_size").await?;
         let parsed = parse_size(&text).and_then(SegmentSize::new);
         parsed.ok_or_else(|| {
-            ReplicationError::protocol("ask for a setting", format!("is no segment's length: `{text}`"))
+            ReplicationError::protocol(
+                "ask for a setting",
+                format!("is no segment's length: `{text}`"),
+            )
         })
     }
 
@@ -227,7 +235,9 @@ async fn read_slot_by_sql(
         None => ReplicationError::protocol(OP, lifeboat_model::error_chain(&error)),
     })?;
     let position = rows.first().map(|row| SlotPosition {
-        restart: row.get::<_, Option<&str>>(0).and_then(|lsn| lsn.parse().ok()),
+        restart: row
+            .get::<_, Option<&str>>(0)
+            .and_then(|lsn| lsn.parse().ok()),
         timeline: None,
     });
     Ok(position)

@@ -94,6 +94,14 @@ pub enum ReplicationError {
         /// The server's timeline.
         server: Timeline,
     },
+    /// The server's log does not reach as far as what was received.
+    #[error("the server's log ends at {server_end}, before {at}, which was received already")]
+    Ahead {
+        /// How far was received.
+        at: Lsn,
+        /// How far the server is.
+        server_end: Lsn,
+    },
     /// The history of a timeline cannot be understood.
     #[error(transparent)]
     History(#[from] HistoryError),
@@ -230,7 +238,9 @@ impl Diagnose for ReplicationError {
             Self::Connect(error) => error.kind(),
             Self::History(error) => error.kind(),
             Self::GaveUp { source, .. } => source.kind(),
-            Self::Broken { .. } | Self::Ended { .. } | Self::Silent { .. } => ErrorKind::Transient,
+            Self::Broken { .. } | Self::Ended { .. } | Self::Silent { .. } | Self::Ahead { .. } => {
+                ErrorKind::Transient
+            }
             Self::SlotBusy { .. } => ErrorKind::Busy,
             Self::NotPermitted { .. } => ErrorKind::Denied,
             Self::SegmentRemoved { .. } | Self::NoSlot { .. } => ErrorKind::NotFound,
@@ -264,6 +274,10 @@ impl Diagnose for ReplicationError {
             Self::OtherCluster { .. } => "a cluster made anew needs a source of its own",
             Self::Diverged { .. } => {
                 "transactions were received that the server never had: make a new base backup of it"
+            }
+            Self::Ahead { .. } => {
+                "wait if it is a standby that is catching up; if not, it was set back to an older \
+                 state and needs a new base backup"
             }
             Self::SlotName { .. } => "use up to 63 of a-z, 0-9 and `_`",
             Self::NoSlot { .. } => "create it, or receive without one",

@@ -69,7 +69,12 @@ impl Login<'_> {
             Incoming::Message(Message::ErrorResponse(body)) => {
                 let encrypted = self.channel.wire().is_encrypted();
                 let answer = ServerError::read(body.fields());
-                Err(ConnectError::of_server(&self.host, self.conninfo, encrypted, answer))
+                Err(ConnectError::of_server(
+                    &self.host,
+                    self.conninfo,
+                    encrypted,
+                    answer,
+                ))
             }
             Incoming::Message(message) => Ok(message),
             Incoming::CopyBoth => Err(self.sort(unexpected(LOGIN))),
@@ -174,7 +179,10 @@ impl Login<'_> {
     ) -> Result<(&'static str, sasl::ChannelBinding), ConnectError> {
         let (mut plain, mut bound) = (false, false);
         let mut mechanisms = body.mechanisms();
-        while let Some(name) = mechanisms.next().map_err(|error| self.odd(error.to_string()))? {
+        while let Some(name) = mechanisms
+            .next()
+            .map_err(|error| self.odd(error.to_string()))?
+        {
             plain |= name == sasl::SCRAM_SHA_256;
             bound |= name == sasl::SCRAM_SHA_256_PLUS;
         }

@@ -30,7 +30,9 @@ pub(super) struct Row(Vec<Option<Bytes>>);
 impl Row {
     fn read(body: &DataRowBody) -> std::io::Result<Self> {
         let buffer = body.buffer_bytes();
-        let cells = body.ranges().map(|range| Ok(range.map(|range| buffer.slice(range))));
+        let cells = body
+            .ranges()
+            .map(|range| Ok(range.map(|range| buffer.slice(range))));
         cells.collect().map(Self)
     }
 
@@ -120,7 +122,9 @@ impl Channel {
     }
 
     async fn read_more(&mut self, op: &'static str) -> Result<(), ReplicationError> {
-        self.inbox.reserve(READ);
+        if self.inbox.capacity() - self.inbox.len() < READ / 8 {
+            self.inbox.reserve(READ);
+        }
         let read = self.wire.read_buf(&mut self.inbox).await;
         match read.map_err(|error| self.broken(op, error))? {
             0 => Err(self.broken(op, std::io::ErrorKind::UnexpectedEof.into())),
@@ -129,12 +133,15 @@ impl Channel {
     }
 
     fn take_message(&mut self, op: &'static str) -> Result<Option<Incoming>, ReplicationError> {
-        let odd = |error: std::io::Error| ReplicationError::protocol(op, format!("is odd: {error}"));
+        let odd =
+            |error: std::io::Error| ReplicationError::protocol(op, format!("is odd: {error}"));
         let Some(header) = Header::parse(&self.inbox).map_err(odd)? else {
             return Ok(None);
         };
         // The length counts itself, not the letter before it.
-        let length = usize::try_from(header.len()).unwrap_or(usize::MAX).saturating_add(1);
+        let length = usize::try_from(header.len())
+            .unwrap_or(usize::MAX)
+            .saturating_add(1);
         if length > MESSAGE_MAX {
             return Err(ReplicationError::protocol(op, "is longer than any may be"));
         }
@@ -155,8 +162,9 @@ impl Channel {
         op: &'static str,
         query: &str,
     ) -> Result<(), ReplicationError> {
-        postgres_protocol::message::frontend::query(query, &mut self.outbox)
-            .map_err(|error| ReplicationError::protocol(op, format!("was not asked for: {error}")))?;
+        postgres_protocol::message::frontend::query(query, &mut self.outbox).map_err(|error| {
+            ReplicationError::protocol(op, format!("was not asked for: {error}"))
+        })?;
         self.flush(op).await
     }
 

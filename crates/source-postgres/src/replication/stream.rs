@@ -119,7 +119,7 @@ impl WalStream {
     /// is needed was removed.
     pub async fn next(&mut self) -> Result<Streamed, ReplicationError> {
         match self.sender.channel.receive(STREAM).await? {
-            Incoming::Message(Message::CopyData(body)) => read_streamed(body.into_bytes()),
+            Incoming::Message(Message::CopyData(body)) => read_streamed(&body.into_bytes()),
             Incoming::Message(Message::CopyDone) => Ok(Streamed::TimelineEnded),
             Incoming::Message(Message::CommandComplete(_)) => Ok(Streamed::ServerEnded),
             Incoming::Message(Message::ErrorResponse(body)) => {
@@ -159,9 +159,7 @@ impl WalStream {
     ///
     /// # Errors
     /// Fails if the connection breaks.
-    pub async fn finish(
-        mut self,
-    ) -> Result<(WalSender, Option<TimelineSwitch>), ReplicationError> {
+    pub async fn finish(mut self) -> Result<(WalSender, Option<TimelineSwitch>), ReplicationError> {
         let channel = &mut self.sender.channel;
         frontend::copy_done(&mut channel.outbox);
         channel.flush(STREAM).await?;
@@ -206,7 +204,7 @@ pub enum AskForReply {
     No,
 }
 
-fn read_streamed(message: Bytes) -> Result<Streamed, ReplicationError> {
+fn read_streamed(message: &Bytes) -> Result<Streamed, ReplicationError> {
     let position = |at: usize| {
         let bytes = message.get(at..at + 8)?.try_into().ok()?;
         Some(Lsn::new(u64::from_be_bytes(bytes)))
