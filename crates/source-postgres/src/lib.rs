@@ -4,24 +4,27 @@
 //! This crate never knows a repository, a policy or a schedule: it hands out entries and bytes, and
 //! takes them.
 
-pub mod conninfo;
 mod account;
 mod backup;
 pub mod checks;
+pub mod connect;
+pub mod conninfo;
 mod control;
 mod data_directory;
 mod error;
+pub mod heartbeat;
 mod installation;
 mod label;
 mod outlet;
 pub mod page;
 mod reader;
 mod recovery_settings;
+pub mod replication;
 mod restore;
 mod rules;
-pub mod wal;
 mod scratch_cluster;
 mod scratch_settings;
+pub mod wal;
 
 pub use backup::{
     ArchiverStatus, BackupEnd, BackupOptions, BaseBackup, CheckpointPace, KeepWal, ServerFacts,
@@ -30,6 +33,7 @@ pub use backup::{
 pub use control::{ClusterState, ControlFile, ControlProblem, SharedLimits};
 pub use data_directory::{DataDirectory, RunningServer, Tablespace};
 pub use error::{PostgresError, ServerAnswer};
+<<<<<<< HEAD
 pub use installation::ServerPrograms;
 pub use label::{BackupLabel, parse_tablespace_map};
 pub use reader::{
@@ -41,3 +45,5 @@ pub use recovery_settings::{
 pub use restore::{RecoveryParts, TargetMode, check_target, finish_restore, map_tablespaces};
 pub use scratch_cluster::{ScratchCluster, ScratchOptions, ScratchPhase, ScratchStatus, StopMode};
 pub use scratch_settings::Preload;
+=======
+>>>>>>> pg-wire

@@ -307,7 +307,7 @@ impl RecordScanner {
         };
         match header {
             Some(header) if sound(&header) && header.start.get() == page => {
-                self.enter_page(&header)
+                self.enter_page(&header);
             }
             Some(header) if header.magic.major_version().is_some() || is_blank(&header) => {
                 self.end(ScanEnd::EndOfLog);
