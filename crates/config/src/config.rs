@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use lifeboat_document::{Origin, Table};
@@ -84,8 +85,8 @@ pub struct NamedSchedule {
 pub struct Source {
     /// Its name.
     pub name: SourceName,
-    /// The file or folder, absolute.
-    pub path: PathBuf,
+    /// The file or folder, absolute; of a cluster, its data directory, if this host has it.
+    pub path: Option<PathBuf>,
     /// What kind of thing it is, with what only that kind has.
     pub spec: SourceSpec,
 }
@@ -109,6 +110,48 @@ pub enum SourceSpec {
         /// Globs of what is left out of it.
         exclude: Vec<String>,
     },
+    /// A PostgreSQL cluster.
+    Postgres(Cluster),
+}
+
+/// A PostgreSQL cluster, as a source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cluster {
+    /// How to connect to it: a connection string without a password.
+    pub url: String,
+    /// Where the password is to be had, not yet fetched; without it, as for any client of PostgreSQL.
+    pub password: Option<String>,
+    /// The folder of its server programs, where restores and drills start it.
+    pub programs: Option<PathBuf>,
+    /// Where the log that a snapshot needs is kept.
+    pub wal: WalKeeping,
+    /// How far back any moment can be restored; `None` for as long as there are snapshots.
+    pub point_in_time: Option<Duration>,
+    /// Whether a row is written now and then, so that a drill can prove how little was lost.
+    pub heartbeat: bool,
+    /// The replication slot of the receiver.
+    pub slot: Option<ReplicationSlot>,
+    /// SQL that must yield true in a restored cluster.
+    pub checks: Vec<String>,
+}
+
+/// Where the log that a snapshot of a cluster needs is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WalKeeping {
+    /// In the repository's archive, by `wal push` or `wal receive`: any moment can be restored.
+    Archived,
+    /// In each snapshot: only the moments of snapshots can be restored, and nothing has to be set up.
+    InSnapshot,
+}
+
+/// A physical replication slot, which makes the server keep what the receiver has not got yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplicationSlot {
+    /// Its name.
+    pub name: String,
+    /// When the server keeps more than this for it, bytes, the slot is given up: better a gap than a
+    /// full disk.
+    pub keep_bytes_max: u64,
 }
 
 impl SourceSpec {
@@ -117,6 +160,7 @@ impl SourceSpec {
         match self {
             Self::Sqlite { .. } => SourceKind::Sqlite,
             Self::Files { .. } => SourceKind::Files,
+            Self::Postgres(_) => SourceKind::Postgres,
         }
     }
 }
@@ -223,6 +267,25 @@ impl Config {
     pub fn source(&self, id: &SourceId) -> Result<(&Environment, &Source), UnknownName> {
         let environment = self.environment(id.environment.as_str())?;
         Ok((environment, environment.source(id.source.as_str())?))
+    }
+}
+
+impl Source {
+    /// Returns what this source is about, for people: a path, or how a cluster is connected to.
+    pub fn place(&self) -> String {
+        match (&self.path, &self.spec) {
+            (Some(path), _) => path.display().to_string(),
+            (None, SourceSpec::Postgres(cluster)) => cluster.url.clone(),
+            (None, _) => unreachable!("files and databases in files have a path"),
+        }
+    }
+
+    /// Returns the cluster, if it is one.
+    pub fn cluster(&self) -> Option<&Cluster> {
+        match &self.spec {
+            SourceSpec::Postgres(cluster) => Some(cluster),
+            _ => None,
+        }
     }
 }
 

@@ -5,6 +5,8 @@ use std::cell::RefCell;
 use lifeboat_document::{Node, Origin, Reader, Table, Value, parse};
 use lifeboat_model::{KeyId, Problems};
 
+use crate::cluster::holds_password;
+
 /// A value with the place it was written at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Located<T> {
@@ -117,6 +119,7 @@ pub(crate) fn parse_guarded(file: &str, text: &str, problems: &mut Problems) -> 
     for keys in key_tables(&table) {
         mask_values(keys, &mut shown);
     }
+    mask_passwords(&table, &mut shown);
     problems.add_text(file.into(), shown.into());
     // Its own text is not taken over: there is one already.
     problems.merge(found);
@@ -157,6 +160,22 @@ fn mask_values(node: &Node, shown: &mut String) {
         }
         Value::String(text) if is_reference(text) => {}
         _ => star_out(shown, node.origin.span.clone()),
+    }
+}
+
+/// Masks passwords of clusters, and connection strings that hold one, wherever they stand.
+fn mask_passwords(table: &Table, shown: &mut String) {
+    for (key, node) in &table.entries {
+        match &node.value {
+            Value::Table(inner) => mask_passwords(inner, shown),
+            Value::String(text) if key.name == "url" && holds_password(text) => {
+                star_out(shown, node.origin.span.clone());
+            }
+            Value::String(text) if key.name == "password" && !is_reference(text) => {
+                star_out(shown, node.origin.span.clone());
+            }
+            _ => {}
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! at once. It reads no file but those of the project's configuration, and fetches no secret.
 
 mod check;
+mod cluster;
 mod config;
 mod explain;
 mod job;
@@ -19,7 +20,8 @@ mod schedule;
 mod templates;
 
 pub use config::{
-    Config, Environment, NamedSchedule, Refresh, Region, Source, SourceId, SourceSpec,
+    Cluster, Config, Environment, NamedSchedule, Refresh, Region, ReplicationSlot, Source,
+    SourceId, SourceSpec, WalKeeping,
 };
 pub use explain::{Explanation, UnknownKey};
 pub use keys::{KeyRefs, Located};

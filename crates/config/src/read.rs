@@ -5,7 +5,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use lifeboat_model::{
 };
 use lifeboat_policy::Residency;
 
+use crate::cluster::cluster;
 use crate::config::{
     Config, Environment, NamedSchedule, Refresh, Region, Source, SourceId, SourceSpec,
 };
@@ -265,37 +266,42 @@ fn source(key: &Key, table: &Table, context: &Context<'_>) -> Option<(SourceName
         "kind",
         &format!("one of: {}", kinds.join(", ")),
     );
-    let path = path_of(&reader, "path", "the file or folder to back up", context);
-    let spec = match kind {
-        Some(kind) => {
-            let spec = spec(kind, &reader);
-            reader.finish();
-            spec
-        }
-        // Without its kind there is no telling which keys belong here.
-        None => return None,
-    };
+    // Without its kind there is no telling which keys belong here.
+    let (path, spec) = spec(kind?, &reader, context);
+    reader.finish();
     let name = name?;
     let source = Source {
         name: name.clone(),
-        path: path?,
-        spec,
+        path,
+        spec: spec?,
     };
     Some((name, source))
 }
 
-fn spec(kind: SourceKind, reader: &Reader<'_>) -> SourceSpec {
-    match kind {
+/// Reads where a source lies, and what only its kind has; `None` if what it needs is missing.
+fn spec(
+    kind: SourceKind,
+    reader: &Reader<'_>,
+    context: &Context<'_>,
+) -> (Option<PathBuf>, Option<SourceSpec>) {
+    if kind == SourceKind::Postgres {
+        let path = optional_path(reader, "data_directory", context);
+        return (path, cluster(reader, context).map(SourceSpec::Postgres));
+    }
+    let spec = match kind {
         SourceKind::Sqlite => SourceSpec::Sqlite {
             newest_commit: reader.string("newest_commit"),
             fingerprint: reader.boolean("fingerprint").unwrap_or(true),
             checks: reader.strings("checks").unwrap_or_default(),
         },
-        SourceKind::Files => SourceSpec::Files {
+        _ => SourceSpec::Files {
             include: globs(reader, "include").unwrap_or_else(|| vec!["**".to_owned()]),
             exclude: globs(reader, "exclude").unwrap_or_default(),
         },
-    }
+    };
+    let path = path_of(reader, "path", "the file or folder to back up", context);
+    let spec = path.is_some().then_some(spec);
+    (path, spec)
 }
 
 fn globs(reader: &Reader<'_>, name: &'static str) -> Option<Vec<String>> {
@@ -344,12 +350,21 @@ fn keep_previous(reader: &Reader<'_>) -> u32 {
 /// More earlier copies than this beside a database is a slip of the keyboard.
 const MAX_PREVIOUS: u32 = 100;
 
+pub(crate) fn optional_path(
+    reader: &Reader<'_>,
+    name: &'static str,
+    context: &Context<'_>,
+) -> Option<PathBuf> {
+    reader.node(name)?;
+    path_of(reader, name, "a folder", context)
+}
+
 fn path_of(
     reader: &Reader<'_>,
     name: &'static str,
     hint: &str,
     context: &Context<'_>,
-) -> Option<std::path::PathBuf> {
+) -> Option<PathBuf> {
     let text = reader.required_string(name, hint)?;
     if text.trim().is_empty() {
         reader.reject(

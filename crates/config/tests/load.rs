@@ -26,7 +26,7 @@ fn a_sound_project_loads_whole_and_silent() {
     let region = config.region("eu-west").unwrap();
     assert_eq!(region.path, project.root().join("regions/eu-west"));
     let shop = prod.source("shop").unwrap();
-    assert_eq!(shop.path, project.root().join("production/shop.db"));
+    assert_eq!(shop.path, Some(project.root().join("production/shop.db")));
     assert!(matches!(
         shop.spec,
         SourceSpec::Sqlite {

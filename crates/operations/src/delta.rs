@@ -40,6 +40,13 @@ pub struct Changes {
 }
 
 impl Changes {
+    /// Adds those of another folder.
+    fn add(&mut self, other: Self) {
+        self.count += other.count;
+        let room = LISTED_MAX.saturating_sub(self.paths.len());
+        self.paths.extend(other.paths.into_iter().take(room));
+    }
+
     fn note(&mut self, path: &EntryPath) {
         self.count += 1;
         if self.paths.len() < LISTED_MAX {
@@ -64,6 +71,14 @@ pub struct DeltaReport {
 }
 
 impl DeltaReport {
+    /// Adds what was done to another folder.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.kept += other.kept;
+        self.adjusted.add(other.adjusted);
+        self.written.add(other.written);
+        self.removed.add(other.removed);
+    }
+
     /// What a restore to nothing comes to.
     pub(crate) fn all_new(entries: u64) -> Self {
         Self {

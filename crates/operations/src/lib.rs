@@ -5,6 +5,7 @@
 
 mod backup;
 mod browse;
+mod cluster;
 mod delta;
 mod error;
 mod files;
@@ -34,12 +35,17 @@ mod staging;
 mod status;
 mod tree;
 mod verify;
+mod wal;
 
 pub use backup::{BackupPlan, BackupReport};
 pub use browse::{
     Change, DiffEntry, DiffSummary, EntryView, FindSummary, FoundVersion, LookIn, RegionHolding,
     SkippedItem, SnapshotRef, SnapshotReport, StatsReport, TableChange, View, diff, find,
     list_entries, show, stats, table_changes,
+};
+pub use cluster::{
+    CLUSTER_FACT, ClusterFacts, ClusterRestore, DamagedPage, FetchCommand, LogAccess, Recovery,
+    TablespaceFacts, ThenDo, cluster_database,
 };
 pub use delta::{Changes, Delta, DeltaReport};
 pub use error::OperationError;
@@ -68,3 +74,10 @@ pub use status::{
     DamagedStatus, EnvironmentStatus, RegionStatus, SourceStatus, TierStatus, status,
 };
 pub use verify::{VerifyPlan, VerifyRun};
+pub use wal::{
+    ClusterLog, MissingLog, ReceiveOptions, Received, Recoverable, ServerPosition, WalFetch,
+    WalFetchRequest, WalFrom, WalPush, WalPushReport, WalPushRequest, WalRegionStatus, WalSource,
+    WalStatus,
+};
+
+pub use lifeboat_document::parse_duration;

@@ -12,6 +12,7 @@ use lifeboat_runtime::{Clock, Stopwatch};
 use lifeboat_source_files::{PathFilter, TreeReport, TreeWriter};
 use serde::Serialize;
 
+use crate::cluster::{self, ClusterRestore, IntoCluster, LogAccess, Recovery};
 use crate::delta::{self, Delta, DeltaReport};
 use crate::error::OperationError;
 use crate::lease::HeldLease;
@@ -46,6 +47,11 @@ pub struct RestorePlan {
     /// Whether what is there is brought to the snapshot's state, and how it is compared.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delta: Option<Delta>,
+    /// How a cluster recovers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recovery: Option<Recovery>,
+    #[serde(skip)]
+    log: LogAccess,
     #[serde(skip)]
     record: Snapshot,
     #[serde(skip)]
@@ -69,6 +75,8 @@ pub struct RestoreRequest<'a> {
     pub paths: &'a [String],
     /// Bring what is at the target to the snapshot's state, instead of asking for an empty one.
     pub delta: Option<Delta>,
+    /// What only a cluster can be asked for.
+    pub cluster: &'a ClusterRestore,
 }
 
 impl RestorePlan {
@@ -122,6 +130,7 @@ impl Session {
             into,
             paths,
             delta,
+            cluster,
         } = *request;
         let opened = self.open_region(region).await?;
         let repository = self
@@ -144,14 +153,9 @@ impl Session {
                     .into());
             }
         };
-        let record = point
-            .find(
-                &repository,
-                &environment.name,
-                &source,
-                self.world.clock.now(),
-            )
-            .await?;
+        let of = (&environment.name, &source);
+        let now = self.world.clock.now();
+        let (record, recovery) = point.choose(&repository, of, cluster, now).await?;
         self.refuse_region(target)?;
         if delta.is_some() {
             restore_target::refuse_precious(self, target)?;
@@ -160,7 +164,7 @@ impl Session {
         may_restore(record.class, into, record.masked)?;
         if record.source_kind != SourceKind::Files && !paths.is_empty() {
             return Err(OperationError::Usage {
-                message: format!("`{source}` is a database: it comes back whole"),
+                message: format!("`{source}` is no folder: it comes back whole"),
                 hint: "leave `--path` out".to_owned(),
             });
         }
@@ -174,6 +178,8 @@ impl Session {
             target: target.to_owned(),
             bytes: record.totals.bytes,
             delta,
+            recovery,
+            log: cluster.log.clone(),
             filter: PathFilter::new(paths)?,
             record,
         })
@@ -212,7 +218,7 @@ impl Session {
                 || environment
                     .sources
                     .values()
-                    .any(|source| beside(&source.path))
+                    .any(|source| source.path.as_deref().is_some_and(beside))
         };
         // A place that several environments share is as restricted as the strictest of them.
         let owners = self.config.environments.values().filter(owns);
@@ -280,6 +286,7 @@ impl RestorePlan {
             target: &self.target,
             filter: &self.filter,
             delta: self.delta,
+            cluster: self.recovery.as_ref().zip(Some(&self.log)),
         }
     }
 }
@@ -298,6 +305,19 @@ pub(crate) struct Onto<'a> {
     pub(crate) target: &'a Path,
     pub(crate) filter: &'a PathFilter,
     pub(crate) delta: Option<Delta>,
+    /// How a cluster recovers, and gets at its log.
+    pub(crate) cluster: Option<(&'a Recovery, &'a LogAccess)>,
+}
+
+/// Somebody asked for a cluster's files without saying how it is to recover.
+fn not_a_cluster(snapshot: &Snapshot) -> OperationError {
+    OperationError::Usage {
+        message: format!(
+            "snapshot `{}` is of a PostgreSQL cluster",
+            snapshot.id.short()
+        ),
+        hint: "`lifeboat restore` brings it back".to_owned(),
+    }
 }
 
 impl Onto<'_> {
@@ -336,6 +356,8 @@ async fn restore_under_lease(
     if onto.delta().is_none() {
         match snapshot.source_kind {
             SourceKind::Files => drop(is_empty_folder(onto.target)?),
+            // Its tablespaces count too; they are looked at with it.
+            SourceKind::Postgres => {}
             SourceKind::Sqlite => restore_database::refuse_existing(onto.target)?,
         }
     }
@@ -348,7 +370,20 @@ async fn restore_under_lease(
     let phase = format!("restoring {}", snapshot.source);
     session.progress.phase(&phase, amount.bytes);
     let (written, delta) = match snapshot.source_kind {
-        SourceKind::Files => restore_folder(&reader, selection, onto, session).await?,
+        SourceKind::Files => {
+            let how = (onto.delta(), onto.filter);
+            restore_tree(&reader, selection, onto.target, how, session, |_| Ok(())).await?
+        }
+        SourceKind::Postgres => {
+            let (recovery, log) = onto.cluster.ok_or_else(|| not_a_cluster(snapshot))?;
+            let into = IntoCluster {
+                target: onto.target,
+                delta: onto.delta(),
+                recovery,
+                log,
+            };
+            cluster::restore(repository, &reader, snapshot, &into, session).await?
+        }
         SourceKind::Sqlite => {
             let (target, delta) = (onto.target, onto.delta());
             restore_database::restore(&reader, selection, target, delta, session).await?
@@ -389,6 +424,12 @@ pub(crate) async fn preview_snapshot(
             let how = (delta, onto.filter);
             delta::preview(&reader, selection, onto.target, how, &*session.progress).await
         }
+        SourceKind::Postgres => {
+            let data = EntryPath::new("data").expect("it is a path");
+            let selection = Selection::within(&reader, data, onto.filter);
+            let how = (delta, onto.filter);
+            delta::preview(&reader, selection, onto.target, how, &*session.progress).await
+        }
         // A database is always made anew, of what is there and what is not.
         SourceKind::Sqlite => Ok(DeltaReport::all_new(1)),
     }
@@ -410,24 +451,29 @@ async fn select<'a>(
     Ok((selection, amount))
 }
 
-async fn restore_folder(
+/// Restores a tree into a folder that is missing or empty, or over what is there. `finish` gets the
+/// folder when all is written, before it has its name.
+pub(crate) async fn restore_tree(
     reader: &SnapshotReader,
     selection: Selection<'_>,
-    onto: &Onto<'_>,
+    target: &Path,
+    (delta, filter): (Option<Delta>, &PathFilter),
     session: &Session,
+    finish: impl FnOnce(&Path) -> Result<(), OperationError>,
 ) -> Result<(Written, Option<DeltaReport>), OperationError> {
     let run = RunId::from_bytes(session.world.entropy.bytes());
     let progress = &*session.progress;
-    if let Some(delta) = onto.delta() {
-        let how = (delta, onto.filter);
+    if let Some(delta) = delta {
+        let how = (delta, filter);
         let run = run.to_string();
-        let updated =
-            delta::update_folder(reader, selection, onto.target, &run, how, progress).await?;
+        let updated = delta::update_folder(reader, selection, target, &run, how, progress).await?;
+        finish(target)?;
         return Ok((updated.0, Some(updated.1)));
     }
-    let staging = Staging::prepare(onto.target, run)?;
+    let staging = Staging::prepare(target, run)?;
     let tree = Tree::new(TreeWriter::create_hidden(&staging.tree())?);
     let bytes = write_selection(reader, &tree, progress, selection).await?;
+    finish(&staging.tree())?;
     let report = staging.publish(tree.into_writer())?;
     Ok((Written { report, bytes }, None))
 }

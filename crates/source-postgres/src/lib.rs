@@ -15,6 +15,7 @@ mod error;
 pub mod heartbeat;
 mod installation;
 mod label;
+mod log_end;
 mod outlet;
 pub mod page;
 mod reader;
@@ -33,9 +34,9 @@ pub use backup::{
 pub use control::{ClusterState, ControlFile, ControlProblem, SharedLimits};
 pub use data_directory::{DataDirectory, RunningServer, Tablespace};
 pub use error::{PostgresError, ServerAnswer};
-<<<<<<< HEAD
 pub use installation::ServerPrograms;
 pub use label::{BackupLabel, parse_tablespace_map};
+pub use log_end::log_end;
 pub use reader::{
     ClusterItem, ClusterReader, PageChecks, PageProblem, ReadEnd, ReadStats, RecoveryFiles,
 };
@@ -45,5 +46,3 @@ pub use recovery_settings::{
 pub use restore::{RecoveryParts, TargetMode, check_target, finish_restore, map_tablespaces};
 pub use scratch_cluster::{ScratchCluster, ScratchOptions, ScratchPhase, ScratchStatus, StopMode};
 pub use scratch_settings::Preload;
-=======
->>>>>>> pg-wire

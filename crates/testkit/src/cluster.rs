@@ -222,6 +222,14 @@ impl PgCluster {
         standby
     }
 
+    /// Takes over a data directory that somebody else made, such as a restored one: not started yet,
+    /// reachable by a socket of its own. The directory stays when this is dropped.
+    pub fn adopt(installation: &PgInstallation, data_dir: &Path) -> Self {
+        let mut adopted = Self::new_stopped(installation.clone(), None);
+        adopted.data_dir = data_dir.to_owned();
+        adopted
+    }
+
     fn new_stopped(installation: PgInstallation, loopback_password: Option<String>) -> Self {
         let home = Home::get();
         let folder = home.new_folder();

@@ -24,6 +24,9 @@ mod snapshots;
 mod stats;
 mod status;
 mod verify;
+mod wal;
+mod wal_receive;
+mod wal_status;
 
 use lifeboat_operations::OperationError;
 
@@ -73,6 +76,7 @@ async fn dispatch(args: &Args) -> Result<Exit, OperationError> {
         Command::Verify { .. } => verify::run(args).await,
         Command::Prune { .. } => prune::run(args).await,
         Command::Repair { .. } => repair::run(args).await,
+        Command::Wal { command } => wal::run(args, command).await,
         Command::Mask { command } => match command {
             MaskCommand::Run {
                 rules,

@@ -1,14 +1,15 @@
 //! `lifeboat restore`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use lifeboat_model::InvalidName;
+use lifeboat_model::{InvalidName, Timeline};
 use lifeboat_operations::{
-    Changes, DeltaReport, OperationError, RescueRequest, RestoreReport, RestoreRequest,
+    Changes, ClusterRestore, DeltaReport, FetchCommand, LogAccess, OperationError, RescueRequest,
+    RestoreReport, RestoreRequest, Session, ThenDo,
 };
 
-use crate::args::{Args, Command};
+use crate::args::{Args, ClusterArgs, Command};
 use crate::exit::Exit;
 use crate::{setup, table};
 
@@ -22,6 +23,7 @@ pub(super) async fn run(args: &Args) -> Result<Exit, OperationError> {
         region,
         into,
         delta,
+        cluster,
         dry_run,
         rescue,
     } = &args.command
@@ -43,6 +45,7 @@ pub(super) async fn run(args: &Args) -> Result<Exit, OperationError> {
             target: &target,
             paths: path,
             delta: delta.wanted(),
+            cluster: &cluster.wanted(rescue_command(folder, key)?),
         };
         if *dry_run {
             let preview = rescue.preview(&session, &request).await?;
@@ -52,6 +55,7 @@ pub(super) async fn run(args: &Args) -> Result<Exit, OperationError> {
     }
     let session = setup::session(args)?;
     let environment = session.environment(environment)?;
+    let fetch = fetch_command(&session, args, region.as_deref())?;
     let region = match region {
         Some(name) => &session.config.region(name)?.name,
         None => &environment.home,
@@ -64,6 +68,7 @@ pub(super) async fn run(args: &Args) -> Result<Exit, OperationError> {
         into: into.unwrap_or(environment.class),
         paths: path,
         delta: delta.wanted(),
+        cluster: &cluster.wanted(fetch),
     };
     let plan = session.plan_restore(environment, &request).await?;
     if *dry_run && delta.delta {
@@ -81,10 +86,88 @@ pub(super) async fn run(args: &Args) -> Result<Exit, OperationError> {
             plan.target.display(),
             table::bytes(plan.bytes),
         );
-        table::plan(args.json, &plan, &[line]);
+        let replay = plan.recovery.as_ref().map(|recovery| {
+            format!(
+                "would replay up to {} of log on timeline {}, to {}",
+                table::bytes(recovery.replay_bytes),
+                recovery.timeline,
+                recovery.target
+            )
+        });
+        let lines: Vec<String> = std::iter::once(line).chain(replay).collect();
+        table::plan(args.json, &plan, &lines);
         return Ok(Exit::DONE);
     }
     Ok(finish(args, &session.restore(environment, &plan).await?))
+}
+
+impl ClusterArgs {
+    /// Returns what a cluster is asked for.
+    fn wanted(&self, fetch: FetchCommand) -> ClusterRestore {
+        ClusterRestore {
+            tablespaces: self.tablespace.clone(),
+            timeline: self.timeline.map(Timeline::new),
+            exclusive: self.exclusive,
+            then: match self.pause {
+                true => ThenDo::Pause,
+                false => ThenDo::Promote,
+            },
+            log: match self.with_log {
+                true => LogAccess::Brought,
+                false => LogAccess::Fetched(fetch),
+            },
+        }
+    }
+}
+
+/// Returns how a server that recovers runs this program, on this host, in this project.
+fn fetch_command(
+    session: &Session,
+    args: &Args,
+    region: Option<&str>,
+) -> Result<FetchCommand, OperationError> {
+    let mut project = vec!["-C".to_owned(), session.config.root.display().to_string()];
+    for (key, value) in &args.set {
+        project.extend(["--set".to_owned(), format!("{key}={value}")]);
+    }
+    let region = region.map(|region| vec!["--region".to_owned(), region.to_owned()]);
+    Ok(FetchCommand {
+        program: this_program()?,
+        project,
+        place: region.unwrap_or_default(),
+    })
+}
+
+/// Returns how a server that recovers runs this program with nothing but a folder and a key.
+fn rescue_command(folder: &Path, key: &Path) -> Result<FetchCommand, OperationError> {
+    let absolute = |path: &Path| {
+        let text = path.to_string_lossy();
+        // A passphrase is named by a reference, not by a path.
+        let is_reference = text.starts_with("passphrase:");
+        let path = (!is_reference)
+            .then(|| std::path::absolute(path).ok())
+            .flatten();
+        path.map_or_else(|| text.into_owned(), |path| path.display().to_string())
+    };
+    let words = [
+        "--from".to_owned(),
+        absolute(folder),
+        "--key".to_owned(),
+        absolute(key),
+    ];
+    Ok(FetchCommand {
+        program: this_program()?,
+        project: Vec::new(),
+        place: words.to_vec(),
+    })
+}
+
+fn this_program() -> Result<PathBuf, OperationError> {
+    std::env::current_exe().map_err(|source| OperationError::Io {
+        op: "find",
+        path: "lifeboat".into(),
+        source,
+    })
 }
 
 /// Reads a name of the command line.

@@ -75,7 +75,8 @@ fn residency(environment: &Environment, findings: &mut Findings<'_>) {
 fn sources(environment: &Environment, findings: &mut Findings<'_>) {
     for source in environment.sources.values() {
         let regions = findings.config.regions.values();
-        for region in regions.filter(|region| overlap(&region.path, &source.path)) {
+        let Some(place) = &source.path else { continue };
+        for region in regions.filter(|region| overlap(&region.path, place)) {
             let path = [
                 "environments",
                 environment.name.as_str(),

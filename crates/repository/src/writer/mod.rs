@@ -226,6 +226,11 @@ impl Repository {
 }
 
 impl SnapshotWriter {
+    /// Returns the repository that is written to.
+    pub fn repository(&self) -> &Repository {
+        &self.repository
+    }
+
     /// Returns the snapshot this one is compared with.
     pub fn parent(&self) -> Option<SnapshotId> {
         self.parent.as_ref().map(|parent| parent.snapshot().id)

@@ -1,0 +1,344 @@
+//! `wal receive`: the log as it is written, kept within the second.
+//!
+//! Owns when a byte counts as kept: when it is durable in the home region. Only that is told to the
+//! server, which may then forget it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lifeboat_config::{Cluster, Environment, Source};
+use lifeboat_model::{
+    Lsn, RegionName, Segment, SegmentSize, SystemId, Timeline, WalFileName, WalObject, error_chain,
+};
+use lifeboat_repository::{Repository, WalDraft};
+use lifeboat_runtime::Clock;
+use lifeboat_source_postgres::connect::SqlSession;
+use lifeboat_source_postgres::heartbeat;
+use lifeboat_source_postgres::replication::{
+    ReceiverOptions, ReplicationError, SlotGuard, SlotKind, WalEvent, WalReceiver, WalSender,
+};
+use serde::Serialize;
+
+use super::archive::{Archive, refuse_foreign};
+use super::incoming::{Incoming, Missed};
+use crate::cluster::{connect, conninfo};
+use crate::error::OperationError;
+use crate::session::Session;
+
+/// A byte waits for three quarters of what it may; the rest is for bringing it into the stores.
+const SHARE_OF_WAIT: u32 = 4;
+/// How long a home region that fails is asked again before the receiver gives up.
+const HOME_PATIENCE: Duration = Duration::from_secs(600);
+/// How often somebody is told how far things are.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+
+/// How to receive.
+#[derive(Debug, Clone, Copy)]
+pub struct ReceiveOptions {
+    /// How long a byte may wait before it is durable at home.
+    pub within: Duration,
+}
+
+/// How far a receiver is.
+#[derive(Debug, Clone, Serialize)]
+pub struct Received {
+    /// The timeline.
+    pub timeline: Timeline,
+    /// All of the log before this is durable at home.
+    pub durable: Lsn,
+    /// How far the server's log goes, as it last said.
+    pub server: Lsn,
+    /// Replicas that lack something, and why.
+    pub behind: Vec<(RegionName, String)>,
+}
+
+impl Session {
+    /// Receives the log of a cluster and keeps it, until something fails that waiting does not help.
+    ///
+    /// # Errors
+    /// Fails if the server is another cluster or has removed what is needed, or if the home region
+    /// cannot be written for ten minutes.
+    pub async fn wal_receive(
+        &self,
+        environment: &Environment,
+        source: &Source,
+        options: &ReceiveOptions,
+        tell: &(dyn Fn(&Received) + Sync),
+    ) -> Result<(), OperationError> {
+        let cluster = source.cluster().expect("the source is a cluster");
+        let conninfo = conninfo(self, cluster)?;
+        let mut sender = WalSender::connect(&conninfo).await?;
+        let identity = sender.identify_system().await?;
+        let size = sender.segment_size().await?;
+        let system = identity.system_id;
+        refuse_foreign(self, environment, source, system).await?;
+        let archive = Archive::open(self, environment, source, system).await?;
+        let now = Segment::holding(identity.timeline, identity.end, size);
+        let first = next_segment(&archive, size).await?.unwrap_or(now);
+        keep_history(&archive, &mut sender, identity.timeline).await?;
+        let mut from = receiver_options(cluster, system, &mut sender).await?;
+        (from.timeline, from.start) = (first.timeline, first.start(size));
+        sender.close().await;
+        let heart = cluster.heartbeat.then(|| {
+            let beating = beat(self.clone(), cluster.clone(), options.within);
+            tokio::spawn(beating)
+        });
+        let mut reception = Reception {
+            clock: self.world.clock.clone(),
+            incoming: Incoming::new(first, size, &archive),
+            archive,
+            receiver: WalReceiver::new(conninfo.clone(), from.clone()),
+            wait: options.within - options.within / SHARE_OF_WAIT,
+            oldest: None,
+            behind: Vec::new(),
+        };
+        let mut result = reception.run(tell).await;
+        // A hole in the log must not become the end of it: what is written from now on is kept.
+        if let Err(OperationError::Replication(ReplicationError::SegmentRemoved {
+            segment, ..
+        })) = &result
+        {
+            tracing::error!(
+                "the server has removed segment {segment} before it was received, so the log has a gap \
+                 from there to {now}: take a backup now, only what follows it can be recovered"
+            );
+            (from.timeline, from.start) = (now.timeline, now.start(size));
+            reception.receiver = WalReceiver::new(conninfo, from);
+            reception.incoming = Incoming::new(now, size, &reception.archive);
+            result = reception.run(tell).await;
+        }
+        if let Some(heart) = heart {
+            heart.abort();
+        }
+        result
+    }
+}
+
+async fn receiver_options(
+    cluster: &Cluster,
+    system: SystemId,
+    sender: &mut WalSender,
+) -> Result<ReceiverOptions, OperationError> {
+    let mut options = ReceiverOptions::new(system, Timeline::new(1), Lsn::default());
+    if let Some(slot) = &cluster.slot {
+        let name = slot.name.parse().map_err(|error| OperationError::Usage {
+            message: format!("`{}` is no name of a replication slot: {error}", slot.name),
+            hint: "use lower-case letters, digits and underscores".to_owned(),
+        })?;
+        if sender.read_slot(&name).await?.is_none() {
+            sender.create_slot(&name, SlotKind::Lasting).await?;
+        }
+        options.slot = Some(name);
+        options.guard = SlotGuard::Drop {
+            kept_max: slot.keep_bytes_max,
+        };
+    }
+    Ok(options)
+}
+
+/// Returns the segment that is to be received next: the newest one that is at home, from its start so
+/// that it can be kept as a whole, or the one after it if it is. `None` if there is none.
+async fn next_segment(
+    archive: &Archive,
+    size: SegmentSize,
+) -> Result<Option<Segment>, OperationError> {
+    let store = &**archive.home.repository.store();
+    let listing = Repository::wal_listing(store, &archive.place).await?;
+    let segments = listing.objects().iter().filter_map(WalObject::segment);
+    let newest = segments.max();
+    Ok(newest.map(|newest| match listing.whole(newest) {
+        Some(_) => newest.next(size),
+        None => newest,
+    }))
+}
+
+/// Keeps the history of the server's timeline, which recoveries along it need.
+async fn keep_history(
+    archive: &Archive,
+    sender: &mut WalSender,
+    timeline: Timeline,
+) -> Result<(), OperationError> {
+    if timeline.get() < 2 {
+        return Ok(());
+    }
+    let history = sender.timeline_history(timeline).await?;
+    let draft = history_draft(timeline);
+    archive.keep(&draft, history.content).await?;
+    Ok(())
+}
+
+fn history_draft(timeline: Timeline) -> WalDraft {
+    WalDraft {
+        file: WalFileName::History(timeline),
+        piece: None,
+        newest_commit: None,
+    }
+}
+
+/// A log on its way from the server into the regions.
+struct Reception {
+    clock: Arc<dyn Clock>,
+    archive: Archive,
+    receiver: WalReceiver,
+    incoming: Incoming,
+    /// How long a byte waits before it is kept.
+    wait: Duration,
+    /// When the oldest byte came that is not kept yet, on the clock.
+    oldest: Option<Duration>,
+    behind: Vec<(RegionName, String)>,
+}
+
+impl Reception {
+    async fn run(&mut self, tell: &(dyn Fn(&Received) + Sync)) -> Result<(), OperationError> {
+        let mut told = Duration::ZERO;
+        loop {
+            match self.receiver.next(self.until_due()).await? {
+                WalEvent::Bytes {
+                    timeline,
+                    start,
+                    bytes,
+                } => self.take(timeline, start, bytes).await?,
+                WalEvent::TimelineEnded { next, history, .. } => {
+                    self.keep().await?;
+                    self.archive.keep(&history_draft(next), history).await?;
+                }
+                WalEvent::Disconnected {
+                    error, retry_in, ..
+                } => {
+                    tracing::warn!("{}; tried again in {retry_in:?}", error_chain(&error));
+                    self.keep().await?;
+                }
+                WalEvent::Connected { host, .. } => {
+                    tracing::info!("receives from {host}, from {} on", self.receiver.position());
+                }
+                WalEvent::Idle => {}
+            }
+            if self.until_due().is_zero() {
+                self.keep().await?;
+            }
+            if self.clock.elapsed().saturating_sub(told) >= TELL_EVERY || told.is_zero() {
+                told = self.clock.elapsed().max(Duration::from_nanos(1));
+                tell(&self.received());
+            }
+        }
+    }
+
+    /// Returns how long the oldest byte may still wait.
+    fn until_due(&self) -> Duration {
+        match self.oldest {
+            Some(oldest) => (oldest + self.wait).saturating_sub(self.clock.elapsed()),
+            None => self.wait,
+        }
+    }
+
+    async fn take(
+        &mut self,
+        timeline: Timeline,
+        start: Lsn,
+        mut bytes: bytes::Bytes,
+    ) -> Result<(), OperationError> {
+        if timeline != self.incoming.segment().timeline {
+            let size = self.incoming.size();
+            self.incoming = Incoming::holding(timeline, start, size, &self.archive);
+        }
+        while !bytes.is_empty() {
+            self.incoming.take(&mut bytes);
+            if self.oldest.is_none() {
+                self.oldest = Some(self.clock.elapsed());
+            }
+            if self.incoming.is_full() {
+                self.keep().await?;
+                self.incoming = self.incoming.next(&self.archive);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes what came durable at home, and tells the server. A home that fails is asked again for a
+    /// while: the server keeps what is not confirmed.
+    async fn keep(&mut self) -> Result<(), OperationError> {
+        self.oldest = None;
+        if !self.incoming.is_behind() {
+            return Ok(());
+        }
+        let end = self.clock.elapsed() + HOME_PATIENCE;
+        let mut pause = Duration::from_millis(100);
+        loop {
+            match self.incoming.keep(&self.archive).await {
+                Ok(missed) => {
+                    self.note(missed);
+                    break;
+                }
+                Err(error) if may_pass(&error) && self.clock.elapsed() < end => {
+                    tracing::warn!("the home region: {}; tried again", error_chain(&error));
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(Duration::from_secs(5));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.receiver.confirm(self.incoming.durable());
+        Ok(())
+    }
+
+    fn note(&mut self, missed: Vec<Missed>) {
+        for Missed { region, why } in &missed {
+            if !self.behind.iter().any(|(behind, _)| behind == region) {
+                tracing::warn!("region `{region}` is behind: {why}");
+            }
+        }
+        self.behind = missed
+            .into_iter()
+            .map(|one| (one.region, one.why))
+            .collect();
+    }
+
+    fn received(&self) -> Received {
+        Received {
+            timeline: self.incoming.segment().timeline,
+            durable: self.incoming.durable(),
+            server: self.receiver.server_end(),
+            behind: self.behind.clone(),
+        }
+    }
+}
+
+/// Reports whether a store may work again soon. One that is full or denies needs somebody to act, but
+/// while somebody may, nothing is lost by asking.
+fn may_pass(error: &OperationError) -> bool {
+    use lifeboat_model::{Diagnose as _, ErrorKind};
+    matches!(
+        error.kind(),
+        ErrorKind::Transient | ErrorKind::NoSpace | ErrorKind::Denied | ErrorKind::Failed
+    )
+}
+
+/// Writes the heartbeat as often as the log is kept. A server that does not take it is told of once;
+/// receiving goes on, and a recovery then proves its age by other commits.
+async fn beat(session: Session, cluster: Cluster, every: Duration) {
+    let mut sql: Option<SqlSession> = None;
+    let mut warned = false;
+    loop {
+        let done = async {
+            if sql.is_none() {
+                let opened = connect(&session, &cluster).await?;
+                heartbeat::create(&opened).await?;
+                sql = Some(opened);
+            }
+            let client = sql.as_ref().expect("it was just opened");
+            heartbeat::beat(client).await?;
+            Ok::<(), OperationError>(())
+        };
+        match done.await {
+            Ok(()) => warned = false,
+            Err(error) => {
+                sql = None;
+                if !warned {
+                    tracing::warn!("no heartbeat is written: {}", error_chain(&error));
+                    warned = true;
+                }
+            }
+        }
+        tokio::time::sleep(every).await;
+    }
+}
