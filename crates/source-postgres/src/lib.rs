@@ -20,6 +20,7 @@ mod restore;
 mod rules;
 mod scratch_cluster;
 mod scratch_settings;
+mod watchdog;
 
 pub use backup::{
     ArchiverStatus, BackupEnd, BackupOptions, BaseBackup, CheckpointPace, KeepWal, ServerFacts,

@@ -133,7 +133,7 @@ async fn a_copy_under_load_becomes_a_consistent_cluster() {
         let mut phases = Vec::new();
         scratch
             .wait_for(ScratchPhase::Open, PATIENCE, &mut |status| {
-                phases.push(status.phase)
+                phases.push(status.phase);
             })
             .await
             .unwrap();
