@@ -190,6 +190,9 @@ impl BackupEnd {
 impl<'c> BaseBackup<'c> {
     /// Starts a base backup over `client`, which is held until it is stopped.
     ///
+    /// A standby starts from its last restartpoint. It has replayed the log up to there already, so
+    /// there is nothing to wait for.
+    ///
     /// # Errors
     /// Fails if the server cannot be backed up, the role may not, or the data directory is another
     /// server's.

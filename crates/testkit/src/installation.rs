@@ -100,6 +100,11 @@ fn find() -> Vec<PgInstallation> {
     let mut by_major = BTreeMap::new();
     // Later folders do not replace earlier ones: what the caller named comes first.
     for bin in candidates() {
+        // Links to a few programs are no installation: what they lead to is.
+        let Ok(program) = fs::canonicalize(bin.join("initdb")) else {
+            continue;
+        };
+        let bin = program.parent().map_or(bin, Path::to_path_buf);
         if let Some(major) = major_of(&bin) {
             by_major
                 .entry(major)
@@ -128,9 +133,6 @@ fn candidates() -> Vec<PathBuf> {
 }
 
 fn major_of(bin: &Path) -> Option<u32> {
-    if !bin.join("initdb").is_file() {
-        return None;
-    }
     let output = Command::new(bin.join("postgres"))
         .arg("--version")
         .output()
