@@ -14,7 +14,7 @@ use crate::error::{PostgresError, ServerAnswer};
 use crate::label::BackupLabel;
 
 /// How far the clock of a server's lock file and that of its own answer may be apart.
-const START_TIME_SLACK_SECS: i64 = 10;
+const START_TIME_SLACK_SECS: u64 = 2;
 
 /// How to take a backup.
 #[derive(Debug, Clone)]
@@ -190,6 +190,9 @@ impl BackupEnd {
 impl<'c> BaseBackup<'c> {
     /// Starts a base backup over `client`, which is held until it is stopped.
     ///
+    /// A standby starts from its last restartpoint. It has replayed the log up to there already, so
+    /// there is nothing to wait for.
+    ///
     /// # Errors
     /// Fails if the server cannot be backed up, the role may not, or the data directory is another
     /// server's.
@@ -218,10 +221,18 @@ impl<'c> BaseBackup<'c> {
             started: get(&row, 0)?,
             start: position(&row, 1)?,
         };
-        if let Some(path) = options.data_directory {
-            backup.check_checkpoint(path)?;
+        match options
+            .data_directory
+            .map(|path| backup.check_checkpoint(path))
+        {
+            None | Some(Ok(())) => Ok(backup),
+            Some(Err(error)) => {
+                // The session may be used again. If stopping fails, the session is lost, and the
+                // backup with it.
+                backup.stop().await.ok();
+                Err(error)
+            }
         }
-        Ok(backup)
     }
 
     /// Returns what the server said of itself.
@@ -370,8 +381,7 @@ async fn check_directory(
     let row = client.query_one(sql, &[]).await;
     let row = row.map_err(PostgresError::server("ask the server about itself"))?;
     let apart = get::<i64>(&row, 1)?.abs_diff(running.started_secs);
-    if unsigned(&row, 0)? != u32::from(running.port) || apart > START_TIME_SLACK_SECS.unsigned_abs()
-    {
+    if unsigned(&row, 0)? != u32::from(running.port) || apart > START_TIME_SLACK_SECS {
         return Err(other("another server runs on it".to_owned()));
     }
     Ok(())

@@ -214,7 +214,8 @@ async fn first_value(
     let script = format!(
         "BEGIN READ ONLY;
          SET LOCAL DateStyle = 'ISO'; SET LOCAL TimeZone = 'UTC'; SET LOCAL statement_timeout = {};
-         DECLARE lifeboat_check NO SCROLL CURSOR FOR {sql};
+         DECLARE lifeboat_check NO SCROLL CURSOR FOR {sql}
+         ;
          FETCH 1 FROM lifeboat_check",
         limit.as_millis()
     );

@@ -1,7 +1,8 @@
 //! `global/pg_control`: what a cluster knows of itself without being started.
 //!
-//! The layout is `ControlFileData` of PostgreSQL's `src/include/catalog/pg_control.h`. Versions 13
-//! to 17 share one; 18 put one byte more before the nonce. Numbers are in the byte order of the
+//! The layout is `ControlFileData` of PostgreSQL's `src/include/catalog/pg_control.h`. All that is
+//! read here lies at one place in versions 13 to 18. Version 17 put a number where only padding was;
+//! 18 put one byte more before the nonce, which moves the checksum at the end. Numbers are in the byte order of the
 //! machine, as PostgreSQL writes them.
 
 use std::path::Path;
@@ -75,7 +76,7 @@ pub struct SharedLimits {
 pub struct ControlFile {
     /// What `initdb` drew.
     pub system_id: SystemId,
-    /// Layout of this file: 1300 or 1800.
+    /// Layout of this file: 1300 (versions 13 to 16), 1700 or 1800.
     pub layout: u32,
     /// Layout of the system catalogs; part of the name of a tablespace's folder.
     pub catalog_version: u32,
@@ -144,7 +145,7 @@ impl ControlFile {
         let fields = Fields(bytes);
         let layout = fields.u32(8);
         let checksum_at = match layout {
-            1300 => 288,
+            1300 | 1700 => 288,
             1800 => 292,
             _ => return Err(ControlProblem::Layout(layout)),
         };

@@ -271,6 +271,10 @@ pub(crate) fn walk(
         let location = data.join("pg_tblspc").join(location);
         let inner = location.join(directory.tablespace_folder());
         if !inner.is_dir() {
+            if !data.join("pg_tblspc").join(oid.to_string()).is_symlink() {
+                // Dropped since it was listed.
+                continue;
+            }
             return Err(Stop::Failed(PostgresError::TablespaceGone {
                 oid,
                 location,

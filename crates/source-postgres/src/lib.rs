@@ -26,6 +26,7 @@ mod rules;
 mod scratch_cluster;
 mod scratch_settings;
 pub mod wal;
+mod watchdog;
 
 pub use backup::{
     ArchiverStatus, BackupEnd, BackupOptions, BaseBackup, CheckpointPace, KeepWal, ServerFacts,

@@ -401,3 +401,34 @@ fn send_recovery(files: RecoveryFiles, outlet: Outlet) -> Result<(), Stop> {
     }
     reading.finish(files.control)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_pages_that_the_log_repairs_are_no_damage() {
+        let page = |block: u32, lsn: u64| PageProblem {
+            path: layout("data"),
+            block,
+            lsn: Lsn::new(lsn),
+        };
+        // A control file that no test looks at.
+        let mut bytes = vec![0_u8; 8192];
+        bytes[8..12].copy_from_slice(&1300_u32.to_ne_bytes());
+        bytes[228..232].copy_from_slice(&(16_u32 << 20).to_ne_bytes());
+        let sum = crc32c::crc32c(&bytes[..288]).to_ne_bytes();
+        bytes[288..292].copy_from_slice(&sum);
+        let mut stats = ReadStats::default();
+        stats.note(page(1, 50));
+        let end = ReadEnd {
+            control: ControlFile::parse(&bytes).unwrap(),
+            stats,
+            suspects: vec![page(2, 100), page(3, 200), page(4, 201), page(5, u64::MAX)],
+        };
+        let settled = end.settle(Lsn::new(200));
+        let blocks: Vec<_> = settled.problems.iter().map(|page| page.block).collect();
+        assert_eq!(blocks, [1, 4, 5]);
+        assert_eq!(settled.damaged_pages, 3);
+    }
+}

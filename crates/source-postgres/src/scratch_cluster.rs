@@ -1,5 +1,5 @@
 //! A server on a restored data directory, for drills and for trying a restore: cut off from the
-//! world, watched until it is ready, gone when it is dropped.
+//! world, watched until it is ready, gone when it is dropped or when this process dies.
 
 use std::fs::{self, File, Permissions};
 use std::io::{Read as _, Seek as _, SeekFrom};
@@ -22,6 +22,7 @@ use crate::data_directory::DataDirectory;
 use crate::error::PostgresError;
 use crate::installation::ServerPrograms;
 use crate::scratch_settings::{Preload, isolating, minimal_configuration};
+use crate::watchdog::Watchdog;
 
 /// How often a server's state is looked at.
 const POLL: Duration = Duration::from_millis(20);
@@ -92,6 +93,8 @@ pub struct ScratchCluster {
     folder: PathBuf,
     role: String,
     client: Option<Client>,
+    /// Called off when the server is gone; set right after it was started.
+    watchdog: Option<Watchdog>,
 }
 
 impl ScratchCluster {
@@ -124,13 +127,18 @@ impl ScratchCluster {
         let server = command
             .spawn()
             .map_err(|error| PostgresError::io("run", &program, error))?;
-        Ok(Self {
+        let mut cluster = Self {
             server,
             data_directory: path.to_owned(),
             folder: options.folder.to_owned(),
             role: options.role.to_owned(),
             client: None,
-        })
+            watchdog: None,
+        };
+        let watchdog = Watchdog::over(cluster.server.id());
+        let failed = |error| PostgresError::io("run", Path::new("sh"), error);
+        cluster.watchdog = Some(watchdog.map_err(failed)?);
+        Ok(cluster)
     }
 
     /// Waits until the server has come as far as `goal`, and tells `progress` of each phase once.

@@ -214,10 +214,14 @@ impl PgCluster {
             .installation
             .command("pg_basebackup")
             .args(["--checkpoint=fast", "--wal-method=stream"])
-            .args(["--write-recovery-conf", "--no-sync", "-d"])
+            .args(["--no-sync", "-d"])
             .arg(primary.conninfo())
             .arg("-D")
             .arg(&standby.data_dir));
+        // A newer pg_basebackup would write settings that this version does not know.
+        standby.append_conf(&format!("primary_conninfo = '{}'", primary.conninfo()));
+        let signal = standby.data_dir.join("standby.signal");
+        fs::write(signal, "").expect("the data directory can be written");
         standby.start();
         standby
     }

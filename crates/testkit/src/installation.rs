@@ -14,10 +14,13 @@ const EXTRA_BINS: &str = "LIFEBOAT_PG_BINS";
 /// Makes a missing server a failure; continuous integration sets it.
 const REQUIRE: &str = "REQUIRE_SERVERS";
 
+/// What must be of the very version of the cluster.
+const SERVER_PROGRAMS: [&str; 4] = ["postgres", "initdb", "pg_ctl", "pg_controldata"];
+
 /// One installed PostgreSQL: the folder of its programs and its major version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PgInstallation {
-    /// Folder that holds `postgres`, `initdb` and `psql`.
+    /// Folder that holds `postgres` and `initdb`.
     pub bin: PathBuf,
     /// Major version: 15.
     pub major: u32,
@@ -62,8 +65,21 @@ impl PgInstallation {
     }
 
     /// Returns the path of one of its programs.
+    ///
+    /// Some packages have the server alone. For what they lack, such as `psql`, the newest version
+    /// that has it stands in: PostgreSQL's clients work with older servers.
     pub fn program(&self, name: &str) -> PathBuf {
-        self.bin.join(name)
+        let own = self.bin.join(name);
+        if own.exists() || SERVER_PROGRAMS.contains(&name) {
+            return own;
+        }
+        let mut others = Self::all().iter().rev().map(|other| other.bin.join(name));
+        others.find(|path| path.exists()).unwrap_or(own)
+    }
+
+    /// Reports whether one of its own programs is there.
+    pub fn has(&self, name: &str) -> bool {
+        self.bin.join(name).exists()
     }
 
     /// Returns one of its programs, ready to run under the account of test servers.
@@ -84,6 +100,11 @@ fn find() -> Vec<PgInstallation> {
     let mut by_major = BTreeMap::new();
     // Later folders do not replace earlier ones: what the caller named comes first.
     for bin in candidates() {
+        // Links to a few programs are no installation: what they lead to is.
+        let Ok(program) = fs::canonicalize(bin.join("initdb")) else {
+            continue;
+        };
+        let bin = program.parent().map_or(bin, Path::to_path_buf);
         if let Some(major) = major_of(&bin) {
             by_major
                 .entry(major)
@@ -112,9 +133,6 @@ fn candidates() -> Vec<PathBuf> {
 }
 
 fn major_of(bin: &Path) -> Option<u32> {
-    if !bin.join("initdb").is_file() || !bin.join("psql").is_file() {
-        return None;
-    }
     let output = Command::new(bin.join("postgres"))
         .arg("--version")
         .output()
