@@ -14,6 +14,7 @@ fn busy_cluster(installation: &PgInstallation) -> PgCluster {
         .wal_segment_mib(1)
         .conf("wal_keep_size = 2GB")
         .conf("max_wal_size = 64MB")
+        .without_fsync()
         .start();
     cluster.pgbench(&["--initialize", "--scale=1", "--quiet"]);
     cluster
@@ -33,14 +34,15 @@ async fn under_load_every_byte_is_received_once() {
         let cluster = busy_cluster(installation);
         let options = from_here(&cluster).await;
         let timeline = options.timeline;
-        let load = cluster.pgbench_in_background(&["--client=2", "--time=3", "--no-vacuum"]);
+        let load =
+            cluster.pgbench_in_background(&["--client=2", "--transactions=2000", "--no-vacuum"]);
         let mut receiver = WalReceiver::new(conninfo(&cluster), options);
         let mut received = Received::default();
         let start = receiver.position();
-        let end = Lsn::new(start.get() + 3 * u64::from(SMALL.bytes()));
+        let end = Lsn::new(start.get() + u64::from(SMALL.bytes()) / 2);
         received.take_until(&mut receiver, end).await;
         assert!(load.finish());
-        let end = write_segments(&cluster, 2);
+        let end = write_segments(&cluster, 4);
         received.take_until(&mut receiver, end).await;
         assert_eq!(received.disconnections, 0);
         assert!(received.compare(timeline, cluster.data_dir()) >= 5);
@@ -60,7 +62,7 @@ async fn after_a_crash_of_the_server_the_log_goes_on_without_a_gap() {
         let mut received = Received::default();
         for round in 1..=2 {
             let load = cluster.pgbench_in_background(&["--client=2", "--time=30", "--no-vacuum"]);
-            let end = Lsn::new(receiver.position().get() + 2 * u64::from(SMALL.bytes()));
+            let end = Lsn::new(receiver.position().get() + u64::from(SMALL.bytes()) / 2);
             received.take_until(&mut receiver, end).await;
             cluster.kill_9();
             load.stop();
@@ -69,7 +71,7 @@ async fn after_a_crash_of_the_server_the_log_goes_on_without_a_gap() {
             }
             cluster.start();
         }
-        let end = write_segments(&cluster, 2);
+        let end = write_segments(&cluster, 4);
         received.take_until(&mut receiver, end).await;
         assert!(received.compare(timeline, cluster.data_dir()) >= 5);
     }
