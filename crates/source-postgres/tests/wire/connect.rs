@@ -44,7 +44,7 @@ fn cluster_with_roles(installation: &PgInstallation) -> PgCluster {
         &cluster,
         "host all md 127.0.0.1/32 md5\nhost replication md 127.0.0.1/32 md5\n\
          host all plain 127.0.0.1/32 password\nhost replication plain 127.0.0.1/32 password\n\
-         host all stranger 127.0.0.1/32 reject",
+         host all stranger 127.0.0.1/32 reject\nhost replication stranger 127.0.0.1/32 reject",
     );
     cluster
 }
