@@ -117,6 +117,8 @@ pub enum PostgresError {
         name: String,
         /// What is wrong, as the rest of a sentence.
         why: &'static str,
+        /// What to do about it.
+        hint: &'static str,
     },
     /// The programs of a version are not installed.
     #[error("PostgreSQL {major} is not installed")]
@@ -279,7 +281,7 @@ impl Diagnose for PostgresError {
             Self::Running { .. } => "stop the server, or restore into another folder",
             Self::NotEmpty { .. } => "name an empty folder, or map the tablespace to another one",
             Self::BadRecoveryFile { .. } => "verify the snapshot, and restore another if it fails",
-            Self::BadSetting { .. } => "leave out the character",
+            Self::BadSetting { hint, .. } => hint,
             Self::NotInstalled { looked, .. } => return Some(where_to_install(looked)),
             Self::ServerEnded { .. } => "the server's log says why",
             Self::TimedOut { .. } => "allow more time, or look at what the server waits for",
