@@ -14,7 +14,7 @@ use super::client::WalSender;
 use super::error::ReplicationError;
 use super::messages::{Incoming, Row, unexpected};
 use crate::connect::ServerError;
-use crate::rules;
+use crate::{CheckpointPace, Tablespace, rules};
 
 const OP: &str = "take a base backup";
 /// How much of a file is handed over at once: 128 pages.
@@ -27,8 +27,8 @@ const LABEL_MAX: usize = 1023;
 pub struct StreamOptions {
     /// What `backup_label` says.
     pub label: String,
-    /// Whether the server writes its checkpoint at full speed, or spreads it over minutes.
-    pub fast_checkpoint: bool,
+    /// How fast the server writes the checkpoint that it begins with.
+    pub pace: CheckpointPace,
     /// Whether the server waits at the end until its archive has the log that the backup needs.
     pub wait_for_archive: bool,
     /// At most so many KiB a second, from 32 up.
@@ -42,17 +42,8 @@ pub struct StreamStart {
     pub lsn: Lsn,
     /// On this timeline.
     pub timeline: Timeline,
-    /// The cluster's own tablespaces.
-    pub tablespaces: Vec<StreamedTablespace>,
-}
-
-/// A tablespace outside the data directory.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StreamedTablespace {
-    /// Its number.
-    pub oid: u32,
-    /// Where it lies on the server.
-    pub location: String,
+    /// The cluster's own tablespaces, and where they lie on the server.
+    pub tablespaces: Vec<Tablespace>,
 }
 
 /// Where a base backup ends.
@@ -395,10 +386,9 @@ impl StreamOptions {
     }
 
     fn query_since_15(&self, label: &str) -> String {
-        let checkpoint = if self.fast_checkpoint {
-            "fast"
-        } else {
-            "spread"
+        let checkpoint = match self.pace {
+            CheckpointPace::Fast => "fast",
+            CheckpointPace::Spread => "spread",
         };
         let wait = self.wait_for_archive;
         let rate = self.max_rate_kib;
@@ -410,7 +400,10 @@ impl StreamOptions {
     }
 
     fn query_before_15(&self, label: &str) -> String {
-        let fast = if self.fast_checkpoint { " FAST" } else { "" };
+        let fast = match self.pace {
+            CheckpointPace::Fast => " FAST",
+            CheckpointPace::Spread => "",
+        };
         let wait = if self.wait_for_archive { "" } else { " NOWAIT" };
         let rate = self.max_rate_kib;
         let rate = rate.map_or_else(String::new, |rate| format!(" MAX_RATE {rate}"));
@@ -434,15 +427,15 @@ fn read_position(rows: &[Row]) -> Result<(Lsn, Timeline), ReplicationError> {
 /// Reads a row of the list of tablespaces; the data directory's has no number.
 fn read_tablespace(
     row: &Row,
-    tablespaces: &mut Vec<StreamedTablespace>,
+    tablespaces: &mut Vec<Tablespace>,
 ) -> Result<Origin, ReplicationError> {
     if row.bytes(0).is_none() {
         return Ok(Origin::DataDirectory);
     }
     let tablespace = || {
-        Some(StreamedTablespace {
+        Some(Tablespace {
             oid: row.parse(0)?,
-            location: row.text(1)?.to_owned(),
+            location: row.text(1)?.into(),
         })
     };
     let tablespace = tablespace();

@@ -66,7 +66,10 @@ impl Snapshot {
     }
 
     /// Takes everything that a reader hands out, and checks that it comes in order.
-    pub(crate) async fn take(&mut self, mut reader: ClusterReader) -> Result<ReadEnd, PostgresError> {
+    pub(crate) async fn take(
+        &mut self,
+        mut reader: ClusterReader,
+    ) -> Result<ReadEnd, PostgresError> {
         let mut file: Option<(File, u64)> = None;
         while let Some(item) = reader.next().await? {
             match item {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use lifeboat_model::{EntryKind, Segment, SegmentSize};
+use lifeboat_source_postgres::CheckpointPace;
 use lifeboat_source_postgres::replication::{BackupEvent, BackupStream, StreamOptions};
 use lifeboat_testkit::{PgCluster, PgInstallation};
 
@@ -84,7 +85,7 @@ async fn backup_equals_disk(installation: &PgInstallation) {
 
     let options = StreamOptions {
         label: "it's lifeboat's".to_owned(),
-        fast_checkpoint: true,
+        pace: CheckpointPace::Fast,
         wait_for_archive: false,
         max_rate_kib: None,
     };
@@ -92,7 +93,7 @@ async fn backup_equals_disk(installation: &PgInstallation) {
     let (mut stream, start) = BackupStream::start(connected, &options).await.unwrap();
     assert_eq!(start.tablespaces.len(), 1);
     assert_eq!(start.tablespaces[0].oid.to_string(), oid);
-    assert_eq!(start.tablespaces[0].location, space.to_str().unwrap());
+    assert_eq!(start.tablespaces[0].location, space);
     let (files, order) = read_all(&mut stream).await;
     let (mut connected, end) = stream.finish().await.unwrap();
     assert!(end.lsn > start.lsn);

@@ -91,7 +91,8 @@ async fn each_refusal_has_its_own_error_and_hint() {
     let must_encrypt = parse(&format!(
         "host=127.0.0.1 port={port} user=postgres password=x sslmode=require"
     ));
-    let refusals: [(Conninfo, fn(&E) -> bool); 6] = [
+    type Refusal = (Conninfo, fn(&E) -> bool);
+    let refusals: [Refusal; 6] = [
         (loopback(&cluster, "postgres", "wrong"), |e| {
             matches!(e, E::Login { .. })
         }),

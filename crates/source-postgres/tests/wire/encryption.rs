@@ -1,5 +1,6 @@
 //! Encrypted connections, with certificates that openssl makes for the test.
 
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -57,7 +58,6 @@ fn encrypted_cluster() -> Option<(PgCluster, PathBuf)> {
             let copy = cluster.data_dir().join(name);
             std::fs::copy(folder.join(name), &copy).unwrap();
             let owner = std::fs::metadata(cluster.data_dir()).unwrap();
-            use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
             std::os::unix::fs::chown(&copy, Some(owner.uid()), Some(owner.gid())).unwrap();
             let private = std::fs::Permissions::from_mode(0o600);
             std::fs::set_permissions(&copy, private).unwrap();
