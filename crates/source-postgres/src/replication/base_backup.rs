@@ -3,7 +3,7 @@
 //! The order is that of the server's walk, not of paths: whoever needs one sorts. The control file
 //! comes last within the data directory, whose archive comes first or last by version.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use bytes::{Bytes, BytesMut};
 use lifeboat_model::{Entry, EntryKind, EntryPath, Lsn, Metadata, Timeline};
@@ -89,7 +89,7 @@ pub struct BackupStream {
     /// Whether the file under way is one that a snapshot keeps.
     keeps: bool,
     /// Folders of the layout that the server does not send.
-    made: Vec<EntryPath>,
+    made: HashSet<EntryPath>,
     left_out: u64,
     complete: bool,
 }
@@ -153,7 +153,7 @@ impl BackupStream {
             events: VecDeque::new(),
             block: BytesMut::new(),
             keeps: false,
-            made: Vec::new(),
+            made: HashSet::new(),
             left_out: 0,
             complete: false,
         };
@@ -323,7 +323,7 @@ impl BackupStream {
             MemberKind::Link => Err(odd(origin, "holds a link".to_owned())),
             MemberKind::Folder => {
                 let kind = EntryKind::Directory;
-                self.made.push(path.clone());
+                self.made.insert(path.clone());
                 self.events.push_back(BackupEvent::Entry(Entry {
                     path,
                     kind,
@@ -358,7 +358,7 @@ impl BackupStream {
             missing.push(folder);
         }
         while let Some(path) = missing.pop() {
-            self.made.push(path.clone());
+            self.made.insert(path.clone());
             self.events.push_back(BackupEvent::Entry(Entry {
                 path,
                 kind: EntryKind::Directory,
