@@ -13,9 +13,7 @@ mod receiver;
 mod slot;
 mod stream;
 
-pub use base_backup::{
-    BackupEvent, BackupStream, StreamEnd, StreamOptions, StreamStart, StreamedTablespace,
-};
+pub use base_backup::{BackupEvent, BackupStream, StreamEnd, StreamOptions, StreamStart};
 pub use client::{CreatedSlot, HistoryFile, SystemIdentity, WalSender};
 pub use error::ReplicationError;
 pub use receiver::{Backoff, ReceiverOptions, WalEvent, WalReceiver};

@@ -348,9 +348,17 @@ impl PgCluster {
         let children = descendants(server.id());
         server.kill().expect("the server is our child");
         server.wait().expect("the server is our child");
-        for child in children {
+        for child in &children {
             // Gone already if it noticed that the postmaster died.
-            kill_process(child, Signal::KILL).ok();
+            kill_process(*child, Signal::KILL).ok();
+        }
+        // A dying process holds the server's shared memory a moment longer, and the next start
+        // refuses while it does.
+        for _ in 0..POLLS_MAX {
+            if !children.iter().any(is_alive) {
+                return;
+            }
+            thread::sleep(POLL);
         }
     }
 
@@ -517,6 +525,15 @@ fn free_port() -> u16 {
         .and_then(|listener| listener.local_addr())
         .expect("loopback can be bound")
         .port()
+}
+
+/// Reports whether a process still holds what it had: one that nobody waited for does not.
+fn is_alive(process: &Pid) -> bool {
+    let file = format!("/proc/{}/stat", process.as_raw_nonzero());
+    let stat = fs::read_to_string(file).unwrap_or_default();
+    // The state follows the name, which is in parentheses.
+    let state = stat.rsplit_once(") ").map(|(_, rest)| rest.as_bytes()[0]);
+    state.is_some_and(|state| !matches!(state, b'Z' | b'X'))
 }
 
 /// Returns the processes below `root`, as far as `/proc` tells.

@@ -130,9 +130,20 @@ pub enum ConnectError {
         #[source]
         source: ServerError,
     },
-    /// `pg_hba.conf` wants encryption, and the connection has none.
-    #[error("`{host}` lets `{user}` in only over an encrypted connection")]
+    /// `pg_hba.conf` has no line for it as long as the connection is not encrypted.
+    #[error("`{host}` has no rule that lets `{user}` in without encryption")]
     TlsRequired {
+        /// Where.
+        host: String,
+        /// Who.
+        user: String,
+        /// Its answer.
+        #[source]
+        source: ServerError,
+    },
+    /// The login is right, and the role may not do what the connection is for.
+    #[error("`{user}` lacks the privilege to connect to `{host}`")]
+    Privilege {
         /// Where.
         host: String,
         /// Who.
@@ -230,6 +241,7 @@ impl ConnectError {
                 ignored_passfile: conninfo.ignored_passfile.clone(),
             },
             "28P01" => Self::Login { host, user, source },
+            "42501" => Self::Privilege { host, user, source },
             "28000" if !encrypted && mentions_encryption(&source.message) => {
                 Self::TlsRequired { host, user, source }
             }
@@ -287,7 +299,8 @@ impl ConnectError {
 /// The words are the same in 13 to 18; a translated server is told from others by its file's name
 /// only, which leads to the more general error.
 fn mentions_encryption(message: &str) -> bool {
-    message.contains("no encryption") || message.contains("SSL off")
+    let no_rule = message.starts_with("no pg_hba.conf entry");
+    no_rule && (message.contains("no encryption") || message.contains("SSL off"))
 }
 
 impl Diagnose for ConnectError {
@@ -301,9 +314,10 @@ impl Diagnose for ConnectError {
             Self::NoPassword { .. } | Self::Login { .. } | Self::NotAllowed { .. } => {
                 ErrorKind::Denied
             }
-            Self::TlsRequired { .. } | Self::TlsRefused { .. } | Self::Tls { .. } => {
-                ErrorKind::Denied
-            }
+            Self::TlsRequired { .. }
+            | Self::TlsRefused { .. }
+            | Self::Tls { .. }
+            | Self::Privilege { .. } => ErrorKind::Denied,
             Self::Certificate { .. } | Self::NoRoots | Self::Method { .. } => ErrorKind::Usage,
             Self::NoDatabase { .. } => ErrorKind::NotFound,
             Self::WrongTarget { .. } | Self::Refused { .. } | Self::Protocol { .. } => {
@@ -342,7 +356,15 @@ impl Diagnose for ConnectError {
                 "add a line to the server's `pg_hba.conf` and reload it; replication needs one for \
                  the database `replication`"
             }
-            Self::TlsRequired { .. } => "set `sslmode=require`, or better `verify-full`",
+            Self::Privilege { user, .. } => {
+                return Some(format!(
+                    "for replication: ALTER ROLE \"{user}\" REPLICATION; for a database: GRANT \
+                     CONNECT ON DATABASE … TO \"{user}\""
+                ));
+            }
+            Self::TlsRequired { .. } => {
+                "set `sslmode=require`, or better `verify-full`; or add a line to `pg_hba.conf`"
+            }
             Self::TlsRefused { .. } => "turn `ssl` on in the server, or set `sslmode=prefer`",
             Self::Tls { .. } => {
                 "compare the host's name with the certificate's, and `sslrootcert` with who signed it"

@@ -56,19 +56,19 @@ const KNOWN: [(&str, Option<&str>); 34] = [
 ];
 
 /// Parameters of libpq that change whom one talks to or what one trusts, and are not honoured here.
-const UNSUPPORTED: [&str; 12] = [
-    "authtype",
-    "max_protocol_version",
-    "min_protocol_version",
-    "oauth_client_id",
-    "oauth_issuer",
-    "replication",
-    "require_auth",
-    "requirepeer",
-    "ssl_max_protocol_version",
-    "sslcrl",
-    "sslcrldir",
-    "sslpassword",
+const UNSUPPORTED: [(&str, Option<&str>); 12] = [
+    ("authtype", None),
+    ("max_protocol_version", None),
+    ("min_protocol_version", None),
+    ("oauth_client_id", None),
+    ("oauth_issuer", None),
+    ("replication", None),
+    ("require_auth", Some("PGREQUIREAUTH")),
+    ("requirepeer", Some("PGREQUIREPEER")),
+    ("ssl_max_protocol_version", Some("PGSSLMAXPROTOCOLVERSION")),
+    ("sslcrl", Some("PGSSLCRL")),
+    ("sslcrldir", Some("PGSSLCRLDIR")),
+    ("sslpassword", None),
 ];
 
 pub(super) fn resolve(given: Pairs, around: Surroundings<'_>) -> Result<Conninfo, ConninfoError> {
@@ -131,7 +131,7 @@ fn merge(
             pairs.entry(key).or_insert(value);
         }
     }
-    for (key, variable) in KNOWN {
+    for (key, variable) in KNOWN.into_iter().chain(UNSUPPORTED) {
         let Some(variable) = variable.filter(|_| key != "service") else {
             continue;
         };
@@ -143,6 +143,7 @@ fn merge(
     }
     // An empty value means that nothing was said.
     pairs.retain(|_, value| !value.is_empty());
+    check_names(&pairs)?;
     Ok(pairs)
 }
 
@@ -152,7 +153,7 @@ fn check_names(pairs: &Pairs) -> Result<(), ConninfoError> {
             name: key.clone(),
             why,
         };
-        if UNSUPPORTED.contains(&key.as_str()) {
+        if UNSUPPORTED.iter().any(|(name, _)| name == key) {
             return Err(unsupported(String::new()));
         }
         if !KNOWN.iter().any(|(known, _)| known == key) {

@@ -161,6 +161,9 @@ fn what_cannot_be_honoured_is_refused_by_name() {
         );
         assert!(error.hint().is_some());
     }
+    let variables = [("PGUSER", "a"), ("PGREQUIREPEER", "postgres")];
+    let error = parse_with("host=db", &variables).unwrap_err();
+    assert!(error.to_string().contains("`requirepeer`"), "{error}");
 }
 
 proptest! {

@@ -3,7 +3,7 @@
 //! The order is that of the server's walk, not of paths: whoever needs one sorts. The control file
 //! comes last within the data directory, whose archive comes first or last by version.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use bytes::{Bytes, BytesMut};
 use lifeboat_model::{Entry, EntryKind, EntryPath, Lsn, Metadata, Timeline};
@@ -14,7 +14,7 @@ use super::client::WalSender;
 use super::error::ReplicationError;
 use super::messages::{Incoming, Row, unexpected};
 use crate::connect::ServerError;
-use crate::rules;
+use crate::{CheckpointPace, Tablespace, rules};
 
 const OP: &str = "take a base backup";
 /// How much of a file is handed over at once: 128 pages.
@@ -27,8 +27,8 @@ const LABEL_MAX: usize = 1023;
 pub struct StreamOptions {
     /// What `backup_label` says.
     pub label: String,
-    /// Whether the server writes its checkpoint at full speed, or spreads it over minutes.
-    pub fast_checkpoint: bool,
+    /// How fast the server writes the checkpoint that it begins with.
+    pub pace: CheckpointPace,
     /// Whether the server waits at the end until its archive has the log that the backup needs.
     pub wait_for_archive: bool,
     /// At most so many KiB a second, from 32 up.
@@ -42,17 +42,8 @@ pub struct StreamStart {
     pub lsn: Lsn,
     /// On this timeline.
     pub timeline: Timeline,
-    /// The cluster's own tablespaces.
-    pub tablespaces: Vec<StreamedTablespace>,
-}
-
-/// A tablespace outside the data directory.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StreamedTablespace {
-    /// Its number.
-    pub oid: u32,
-    /// Where it lies on the server.
-    pub location: String,
+    /// The cluster's own tablespaces, and where they lie on the server.
+    pub tablespaces: Vec<Tablespace>,
 }
 
 /// Where a base backup ends.
@@ -98,7 +89,7 @@ pub struct BackupStream {
     /// Whether the file under way is one that a snapshot keeps.
     keeps: bool,
     /// Folders of the layout that the server does not send.
-    made: Vec<EntryPath>,
+    made: HashSet<EntryPath>,
     left_out: u64,
     complete: bool,
 }
@@ -162,7 +153,7 @@ impl BackupStream {
             events: VecDeque::new(),
             block: BytesMut::new(),
             keeps: false,
-            made: Vec::new(),
+            made: HashSet::new(),
             left_out: 0,
             complete: false,
         };
@@ -332,7 +323,7 @@ impl BackupStream {
             MemberKind::Link => Err(odd(origin, "holds a link".to_owned())),
             MemberKind::Folder => {
                 let kind = EntryKind::Directory;
-                self.made.push(path.clone());
+                self.made.insert(path.clone());
                 self.events.push_back(BackupEvent::Entry(Entry {
                     path,
                     kind,
@@ -367,7 +358,7 @@ impl BackupStream {
             missing.push(folder);
         }
         while let Some(path) = missing.pop() {
-            self.made.push(path.clone());
+            self.made.insert(path.clone());
             self.events.push_back(BackupEvent::Entry(Entry {
                 path,
                 kind: EntryKind::Directory,
@@ -395,10 +386,9 @@ impl StreamOptions {
     }
 
     fn query_since_15(&self, label: &str) -> String {
-        let checkpoint = if self.fast_checkpoint {
-            "fast"
-        } else {
-            "spread"
+        let checkpoint = match self.pace {
+            CheckpointPace::Fast => "fast",
+            CheckpointPace::Spread => "spread",
         };
         let wait = self.wait_for_archive;
         let rate = self.max_rate_kib;
@@ -410,7 +400,10 @@ impl StreamOptions {
     }
 
     fn query_before_15(&self, label: &str) -> String {
-        let fast = if self.fast_checkpoint { " FAST" } else { "" };
+        let fast = match self.pace {
+            CheckpointPace::Fast => " FAST",
+            CheckpointPace::Spread => "",
+        };
         let wait = if self.wait_for_archive { "" } else { " NOWAIT" };
         let rate = self.max_rate_kib;
         let rate = rate.map_or_else(String::new, |rate| format!(" MAX_RATE {rate}"));
@@ -434,15 +427,15 @@ fn read_position(rows: &[Row]) -> Result<(Lsn, Timeline), ReplicationError> {
 /// Reads a row of the list of tablespaces; the data directory's has no number.
 fn read_tablespace(
     row: &Row,
-    tablespaces: &mut Vec<StreamedTablespace>,
+    tablespaces: &mut Vec<Tablespace>,
 ) -> Result<Origin, ReplicationError> {
     if row.bytes(0).is_none() {
         return Ok(Origin::DataDirectory);
     }
     let tablespace = || {
-        Some(StreamedTablespace {
+        Some(Tablespace {
             oid: row.parse(0)?,
-            location: row.text(1)?.to_owned(),
+            location: row.text(1)?.into(),
         })
     };
     let tablespace = tablespace();

@@ -126,11 +126,16 @@ async fn run(
     deliveries: &mpsc::Sender<Delivery>,
     orders: watch::Receiver<Orders>,
 ) -> Result<(), ReplicationError> {
-    let mut sender = WalSender::connect(conninfo).await?;
-    let identity = sender.identify_system().await?;
-    check_history(&mut sender, route, identity).await?;
-    check_slot(&mut sender, route, identity).await?;
-    let segment_size = sender.segment_size().await?;
+    let sender = WalSender::connect(conninfo).await?;
+    let host = sender.host().to_owned();
+    let limit = conninfo.connect_timeout;
+    let prepared = tokio::time::timeout(limit, prepare(sender, route)).await;
+    let (sender, segment_size) = prepared.unwrap_or_else(|_| {
+        Err(ReplicationError::Silent {
+            host,
+            secs: limit.as_secs(),
+        })
+    })?;
     let connected = Delivery::Connected {
         host: sender.host().to_owned(),
         segment_size,
@@ -156,6 +161,18 @@ async fn run(
         }
     };
     end_timeline(sender, switch, segment_size, deliveries).await
+}
+
+/// Checks that the server's log is the one that is wanted, and that it can be had.
+async fn prepare(
+    mut sender: WalSender,
+    route: &Route,
+) -> Result<(WalSender, SegmentSize), ReplicationError> {
+    let identity = sender.identify_system().await?;
+    check_history(&mut sender, route, identity).await?;
+    check_slot(&mut sender, route, identity).await?;
+    let segment_size = sender.segment_size().await?;
+    Ok((sender, segment_size))
 }
 
 /// Refuses a server whose log is not the one that was received so far.
