@@ -266,6 +266,7 @@ fn documents(repository: &Repository, seeds: &mut Seeds) {
             received: now,
             index_objects: 1,
             packs: 2,
+            wal_objects: 0,
             bytes: 3,
             closure: "00".to_owned(),
         })],
@@ -303,6 +304,7 @@ fn documents(repository: &Repository, seeds: &mut Seeds) {
         marked: now,
         index: vec![IndexId::from_bytes([1; 32])],
         packs: vec![PackId::from_bytes([2; 32])],
+        wal: vec!["wal/prod/shop/7/00000001/00000000/a".to_owned()],
     };
     put("lease", 3, &[to_json(&lease), to_json(&tombstone)]);
 }
