@@ -145,6 +145,7 @@ async fn backup(repository: &Repository, round: u8) {
         writer.end_file().await.unwrap();
     }
     if round == 2 {
+        push(repository).await;
         writer.set_wal(lifeboat_model::WalRange {
             system: lifeboat_model::SystemId::new(7),
             timeline: lifeboat_model::Timeline::new(1),
@@ -156,6 +157,23 @@ async fn backup(repository: &Repository, round: u8) {
     }
     let now = repository.world.clock.now();
     writer.commit(now).await.unwrap();
+}
+
+/// The piece of a log that the second snapshot needs.
+async fn push(repository: &Repository) {
+    let place = WalPlace {
+        environment: "prod".parse().unwrap(),
+        source: "shop".parse().unwrap(),
+        system: lifeboat_model::SystemId::new(7),
+    };
+    let draft = crate::wal::WalDraft {
+        file: "000000010000000000000002".parse().unwrap(),
+        piece: Some(0..256),
+        newest_commit: None,
+    };
+    let none = crate::wal::WalListing::default();
+    let put = repository.put_wal(&place, &draft, vec![1; 256].into(), &none);
+    put.await.unwrap();
 }
 
 fn entry(path: &str, kind: EntryKind) -> Entry {

@@ -1,6 +1,6 @@
 //! All WAL objects of a store, and which of them snapshots need. Needs no key.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lifeboat_model::{Segment, WalFileName, WalObject, WalRange};
 use lifeboat_storage::{ObjectKey, ObjectMeta, ObjectStore};
@@ -82,6 +82,30 @@ impl WalCatalog {
         let mut others = self.beside(place, object.file).iter();
         others.any(|other| other.supersedes(object))
     }
+}
+
+/// Looks for the first segment of `range` of which a needed byte is missing. What is in `doomed` is as
+/// good as gone. Lists no more than the folders of the range.
+pub(crate) async fn first_lacking(
+    store: &dyn ObjectStore,
+    place: &WalPlace,
+    range: WalRange,
+    doomed: &BTreeSet<ObjectKey>,
+) -> Result<Option<Segment>, RepositoryError> {
+    let files = range
+        .segments()
+        .map(|(segment, _)| WalFileName::Segment(segment));
+    let folders: BTreeSet<String> = files.map(|file| place.folder_beside(file)).collect();
+    let mut there = Vec::new();
+    for folder in folders {
+        let listed = store.list(&folder).await?;
+        there.extend(
+            listed
+                .into_iter()
+                .filter(|meta| !doomed.contains(&meta.key)),
+        );
+    }
+    Ok(WalCatalog::of(&there).lacks(place, range))
 }
 
 /// The stretch of a log that a snapshot needs beside its packs, with the place where it must be.

@@ -16,7 +16,7 @@ mod listing;
 mod name;
 mod put;
 
-pub(crate) use catalog::{WalCatalog, place_of, wal_needed_by};
+pub(crate) use catalog::{WalCatalog, first_lacking, place_of, wal_needed_by};
 pub use copy::WalCopied;
 pub use fetch::AssembledSegment;
 pub use listing::{WalConflict, WalListing};

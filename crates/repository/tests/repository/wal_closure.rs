@@ -95,7 +95,8 @@ async fn numbers(store: &dyn ObjectStore) -> Vec<u32> {
 #[tokio::test]
 async fn a_snapshot_keeps_the_stretch_of_the_log_that_it_was_given() {
     let bench = Bench::in_memory().await;
-    for range in [range(2, 4, false), range(2, 2, true)] {
+    push(&bench, 2..5).await;
+    for range in [range(2, 4, false), range(7, 7, true)] {
         let snapshot = back_up(&bench, range).await;
         assert_eq!(snapshot.wal, Some(range));
         let auditor = bench.open(Role::Auditor).await.unwrap();
@@ -127,6 +128,40 @@ async fn copy_all(from: &MemoryStore, to: &MemoryStore) -> Replication {
             .unwrap();
     }
     plan
+}
+
+#[tokio::test]
+async fn no_snapshot_is_committed_that_refers_to_a_part_of_the_log_that_is_missing_or_marked() {
+    let memory = Arc::new(MemoryStore::new("home"));
+    let (bench, _) = archive(&memory).await;
+    let writer = bench.open(Role::Writer).await.unwrap();
+    let commit = async |wal: WalRange| {
+        let mut writer = writer
+            .snapshot_writer(snapshot_draft(BackupKind::Full))
+            .await
+            .unwrap();
+        writer.set_wal(wal);
+        writer.commit(bench.world.clock.now()).await
+    };
+    let refused = commit(range(5, 7, false)).await.unwrap_err();
+    assert!(
+        refused.to_string().contains("`000000010000000000000007`"),
+        "{refused}"
+    );
+    push_piece(&bench, 7, 0..SIZE.bytes() / 4 + 1).await;
+    commit(range(5, 7, false)).await.unwrap();
+    let key = keys_of(&*memory, 1).await.remove(0);
+    let text = format!(
+        "{{\"tombstone\":\"0102030405060708\",\"marked\":\"2026-11-21T00:00:00Z\",\"index\":[],\
+         \"packs\":[],\"wal\":[\"{key}\"]}}"
+    );
+    let tombstone = ObjectKey::new("tombstones/0102030405060708").unwrap();
+    memory.tamper(&tombstone, text.into());
+    let refused = commit(range(1, 2, false)).await.unwrap_err();
+    assert!(
+        refused.to_string().contains("`000000010000000000000001`"),
+        "{refused}"
+    );
 }
 
 #[tokio::test]
