@@ -1,3 +1,8 @@
+#![expect(
+    clippy::single_range_in_vec_init,
+    reason = "a list of stretches may have one"
+)]
+
 use std::time::Duration;
 
 use jiff::Timestamp;
