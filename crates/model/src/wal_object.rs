@@ -135,7 +135,7 @@ mod tests {
             WalObject::reach(&objects, SegmentSize::DEFAULT)
         };
         assert_eq!(reach(&[]), 0);
-        assert_eq!(reach(&[8..16]), 0);
+        assert_eq!(reach(&[8..16, 20..24]), 0);
         assert_eq!(reach(&[0..8, 8..16]), 16);
         assert_eq!(reach(&[0..8, 4..12, 12..13, 14..20]), 13);
         assert_eq!(reach(&[0..100, 4..12]), 100);

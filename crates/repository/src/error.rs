@@ -158,6 +158,19 @@ pub enum RepositoryError {
         len: usize,
     },
 
+    /// A snapshot would not be consistent.
+    #[error(
+        "WAL segment `{segment}` of system `{system}` is not in {store} as far as it is needed"
+    )]
+    WalMissing {
+        /// The segment.
+        segment: lifeboat_model::Segment,
+        /// The cluster.
+        system: lifeboat_model::SystemId,
+        /// The store that was asked.
+        store: String,
+    },
+
     /// A backup that stopped before it started, or that took longer than any can.
     #[error("`{start}` to `{stop}` is no stretch of a write-ahead log that a backup can need")]
     WalRange {
@@ -238,7 +251,7 @@ impl Diagnose for RepositoryError {
             Self::PruneRunning { .. } | Self::PruneUnfinished { .. } => ErrorKind::Busy,
             Self::WalConflict { .. } => ErrorKind::AlreadyExists,
             Self::WalLength { .. } => ErrorKind::Usage,
-            Self::WalRange { .. } => ErrorKind::Failed,
+            Self::WalRange { .. } | Self::WalMissing { .. } => ErrorKind::Failed,
             Self::NoSnapshot { .. } => ErrorKind::NotFound,
             Self::AmbiguousSnapshot { .. } => ErrorKind::Usage,
         }
@@ -294,6 +307,11 @@ impl Diagnose for RepositoryError {
                 "two servers archive as one source, such as a standby that was promoted beside its \
                  primary, or a copy that was started: stop the one that is not meant; nothing was \
                  overwritten"
+                    .to_owned()
+            }
+            Self::WalMissing { .. } => {
+                "see why the server's archiver lags or fails, wait until the segment has arrived, and \
+                 back up again"
                     .to_owned()
             }
             Self::WalRange { .. } => {

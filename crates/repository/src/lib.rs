@@ -67,5 +67,7 @@ pub use run_name::RunName;
 pub use snapshot::{Snapshot, Totals};
 pub use snapshot_reader::{ContentCheck, Differing, Entries, FileWindow, SnapshotReader};
 pub use verify::{Damage, VerifyLevel, VerifyReport};
-pub use wal::{AssembledSegment, SealedWal, WalConflict, WalDraft, WalListing, WalPlace, WalPut};
+pub use wal::{
+    AssembledSegment, SealedWal, WalConflict, WalCopied, WalDraft, WalListing, WalPlace, WalPut,
+};
 pub use writer::{Layout, SnapshotDraft, SnapshotWriter};

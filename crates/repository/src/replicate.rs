@@ -1,6 +1,6 @@
 //! Copying a repository to another store, without any key.
 //!
-//! Objects go over in the order they were written: packs, index, ledger, commit records. Each is
+//! Objects go over in the order they were written: packs, index, logs, ledger, commit records. Each is
 //! checked against the hash in its name on the way, and a receipt is written for a snapshot only
 //! once the target was seen to hold its whole closure. Deletions are never copied.
 
@@ -21,6 +21,7 @@ use crate::prune::Tombstones;
 use crate::receipt::Receipt;
 use crate::repository::Repository;
 use crate::revoked_keys::RevokedKeys;
+use crate::wal::{WalCatalog, WalPlace, wal_needed_by};
 
 /// Objects copied at the same time.
 const COPIES_AT_ONCE: usize = 8;
@@ -75,16 +76,28 @@ impl Replication {
         let revoked = RevokedKeys::between(from, to).await?;
         let indexed: BTreeSet<ObjectKey> = index.objects().map(layout::index).collect();
         refuse_doomed(to, &there, named.iter().chain(&indexed)).await?;
+        let metas = |sizes: &BTreeMap<ObjectKey, u64>| -> Vec<ObjectMeta> {
+            let listed = sizes.iter();
+            listed
+                .map(|(key, size)| ObjectMeta {
+                    key: key.clone(),
+                    size: *size,
+                })
+                .collect()
+        };
+        let wal = WalWanted {
+            here: WalCatalog::of(&metas(&here)),
+            there: WalCatalog::of(&metas(&there)),
+        };
+        wal.refuse_doomed(from, to, &snapshots, &there).await?;
         let commits: BTreeSet<ObjectKey> = snapshots.iter().map(SnapshotName::key).collect();
         let wanted = |key: &ObjectKey| match ObjectClass::of(key) {
             ObjectClass::Pack => named.contains(key),
             ObjectClass::Index => indexed.contains(key),
             ObjectClass::Snapshot => commits.contains(key),
             ObjectClass::Key => !revoked.left_out.contains(key),
-            ObjectClass::Repository
-            | ObjectClass::Revocation
-            | ObjectClass::Wal
-            | ObjectClass::Run => true,
+            ObjectClass::Wal => wal.wants(key, here.get(key)),
+            ObjectClass::Repository | ObjectClass::Revocation | ObjectClass::Run => true,
             ObjectClass::Receipt
             | ObjectClass::Region
             | ObjectClass::Lease
@@ -93,7 +106,8 @@ impl Replication {
         };
         let mut steps: BTreeMap<ObjectClass, Vec<ObjectMeta>> = BTreeMap::new();
         let mut present = 0;
-        for (key, size) in here.into_iter().filter(|(key, _)| wanted(key)) {
+        for (key, size) in here.iter().filter(|(key, _)| wanted(key)) {
+            let (key, size) = (key.clone(), *size);
             match there.get(&key) {
                 Some(have) if *have == size => present += 1,
                 Some(have) => {
@@ -217,8 +231,8 @@ impl Replication {
             .iter()
             .filter(|name| !before.contains(&name.id))
         {
-            closure.check(to, name).await?;
-            let receipt = closure.receipt(region, name, now)?;
+            let wal = closure.check(to, name).await?;
+            let receipt = closure.receipt(region, name, &wal, now)?;
             // Both regions know: the home can tell what is safe, the replica can prove it alone.
             receipt.write(to).await?;
             receipt.write(from).await?;
@@ -248,6 +262,57 @@ async fn refuse_doomed(
     Ok(())
 }
 
+/// What to copy of write-ahead logs.
+struct WalWanted {
+    here: WalCatalog,
+    there: WalCatalog,
+}
+
+impl WalWanted {
+    /// Reports whether an object is to be copied: not a piece that another object holds.
+    fn wants(&self, key: &ObjectKey, size: Option<&u64>) -> bool {
+        let meta = ObjectMeta {
+            key: key.clone(),
+            size: size.copied().unwrap_or(0),
+        };
+        let parsed = WalPlace::parse(&meta);
+        parsed.is_some_and(|(place, object)| {
+            let superseded = |catalog: &WalCatalog| catalog.supersedes(&place, &object);
+            !superseded(&self.here) && !superseded(&self.there)
+        })
+    }
+
+    /// Refuses to count on objects for a snapshot that is about to be copied if a prune of the target
+    /// has marked them and not deleted them yet.
+    async fn refuse_doomed(
+        &self,
+        from: &dyn ObjectStore,
+        to: &dyn ObjectStore,
+        snapshots: &[SnapshotName],
+        there: &BTreeMap<ObjectKey, u64>,
+    ) -> Result<(), RepositoryError> {
+        let doomed = Tombstones::read(to).await?.wal();
+        if doomed.is_empty() {
+            return Ok(());
+        }
+        for name in snapshots
+            .iter()
+            .filter(|name| !there.contains_key(&name.key()))
+        {
+            let record = read_checked(from, &name.key()).await?;
+            let Some((place, range)) = wal_needed_by(name, &record)? else {
+                continue;
+            };
+            let mut needed = self.there.needed(&place, range);
+            if needed.any(|object| doomed.contains(&place.key(object))) {
+                let store = to.describe();
+                return Err(RepositoryError::PruneUnfinished { store });
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Reads an object and checks it against the hash in its name, if it has one.
 async fn read_checked(store: &dyn ObjectStore, key: &ObjectKey) -> Result<Bytes, RepositoryError> {
     let bytes = store.get(key).await?;
@@ -258,7 +323,7 @@ async fn read_checked(store: &dyn ObjectStore, key: &ObjectKey) -> Result<Bytes,
     Ok(bytes)
 }
 
-async fn copy_object(
+pub(crate) async fn copy_object(
     from: &dyn ObjectStore,
     to: &dyn ObjectStore,
     key: &ObjectKey,
@@ -300,19 +365,21 @@ pub async fn copy_basics(
 struct Closure {
     commits: BTreeMap<SnapshotId, u64>,
     index: IndexCatalog,
+    wal: WalCatalog,
     index_objects: u64,
     packs: u64,
     bytes: u64,
-    hash: String,
+    /// Over the names of all index objects and packs.
+    hasher: blake3::Hasher,
 }
 
 impl Closure {
     /// Lists a region's index objects and checks that every pack they name is there.
     async fn of(store: &dyn ObjectStore) -> Result<Self, RepositoryError> {
         let index = IndexCatalog::read(store).await?;
-        let sizes: BTreeMap<ObjectKey, u64> = store
-            .list("")
-            .await?
+        let listed = store.list("").await?;
+        let wal = WalCatalog::of(&listed);
+        let sizes: BTreeMap<ObjectKey, u64> = listed
             .into_iter()
             .map(|meta| (meta.key, meta.size))
             .collect();
@@ -338,40 +405,50 @@ impl Closure {
             .iter()
             .filter_map(|(key, size)| Some((SnapshotName::parse(key)?.id, *size)))
             .collect();
-        let hash = hasher.finalize().to_hex().to_string();
         let (index_objects, packs) = (index.objects().count() as u64, packs.len() as u64);
         Ok(Self {
             commits,
             index,
+            wal,
             index_objects,
             packs,
             bytes,
-            hash,
+            hasher,
         })
     }
 
     /// Checks that every index object that existed when the snapshot was committed is here, or one
-    /// that stands in for it.
+    /// that stands in for it, and every part of the log that it needs. Returns those parts.
     async fn check(
         &self,
         store: &dyn ObjectStore,
         name: &SnapshotName,
-    ) -> Result<(), RepositoryError> {
+    ) -> Result<Vec<(ObjectKey, u64)>, RepositoryError> {
         let key = name.key();
         let record = store.get(&key).await?;
-        match self.index.lacks_for(&key, &record)? {
-            None => Ok(()),
-            Some(prefix) => {
-                let what = format!("it needs index object {prefix}…, which is missing");
-                Err(RepositoryError::corrupt(&key, what))
-            }
+        if let Some(prefix) = self.index.lacks_for(&key, &record)? {
+            let what = format!("it needs index object {prefix}…, which is missing");
+            return Err(RepositoryError::corrupt(&key, what));
         }
+        let Some((place, range)) = wal_needed_by(name, &record)? else {
+            return Ok(Vec::new());
+        };
+        if let Some(segment) = self.wal.lacks(&place, range) {
+            let what =
+                format!("it needs WAL segment {segment}, which is not there as far as needed");
+            return Err(RepositoryError::corrupt(&key, what));
+        }
+        let needed = self.wal.needed(&place, range);
+        Ok(needed
+            .map(|object| (place.key(object), object.stored_len))
+            .collect())
     }
 
     fn receipt(
         &self,
         region: &RegionName,
         name: &SnapshotName,
+        wal: &[(ObjectKey, u64)],
         received: jiff::Timestamp,
     ) -> Result<Receipt, RepositoryError> {
         let key = name.key();
@@ -381,6 +458,11 @@ impl Closure {
                 "it is missing from the replica",
             ));
         };
+        let mut hasher = self.hasher.clone();
+        for (key, _) in wal {
+            hasher.update(key.as_str().as_bytes()).update(b"\n");
+        }
+        let wal_bytes: u64 = wal.iter().map(|(_, size)| size).sum();
         Ok(Receipt {
             region: region.clone(),
             snapshot: name.id,
@@ -388,8 +470,9 @@ impl Closure {
             received,
             index_objects: self.index_objects,
             packs: self.packs,
-            bytes: self.bytes + size,
-            closure: self.hash.clone(),
+            wal_objects: wal.len() as u64,
+            bytes: self.bytes + size + wal_bytes,
+            closure: hasher.finalize().to_hex().to_string(),
         })
     }
 }

@@ -83,7 +83,8 @@ pub struct WalDecision<'a> {
 /// Returns the snapshots that serve the beginning of the window, which must stay with the log: for each
 /// timeline that lives within it, the newest one before that, else the oldest.
 ///
-/// Without a window it is the newest snapshot on the way to the newest timeline.
+/// Without a window these are the newest snapshot of all, and the newest on the way to the newest
+/// timeline.
 pub fn window_bases(
     snapshots: &[SnapshotWal],
     archive: &WalArchive,

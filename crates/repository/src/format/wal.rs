@@ -16,8 +16,9 @@ use crate::format::{HEADER_LEN, Kind, header, parse_header};
 
 /// The longest segment that `initdb` makes; a parser must not believe more.
 pub(crate) const RAW_MAX: u32 = 1 << 30;
-/// Content is cut into frames of so many bytes; the last may be shorter.
-pub(crate) const FRAME_LEN: usize = 4 << 20;
+/// Content is cut into frames of so many bytes; the last may be shorter. A segment of the usual length
+/// keeps two threads busy; shorter frames would cost bytes, as matches do not cross from one to the next.
+pub(crate) const FRAME_LEN: usize = 8 << 20;
 /// What a parser takes for one frame.
 const FRAME_RAW_MAX: u32 = 16 << 20;
 /// What a parser takes for one object.

@@ -9,11 +9,15 @@
 //! what it counts on: what a prune deletes is older than everything that a snapshot still needs, or
 //! held by a whole segment beside it.
 
+mod catalog;
+mod copy;
 mod fetch;
 mod listing;
 mod name;
 mod put;
 
+pub(crate) use catalog::{WalCatalog, first_lacking, place_of, wal_needed_by};
+pub use copy::WalCopied;
 pub use fetch::AssembledSegment;
 pub use listing::{WalConflict, WalListing};
 pub use name::WalPlace;

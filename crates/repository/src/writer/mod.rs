@@ -6,7 +6,7 @@ pub(crate) mod pages;
 mod parent;
 mod pipeline;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -14,18 +14,20 @@ use lifeboat_model::{
     BackupKind, ChunkId, Entry, EntryKind, EntryPath, EnvironmentClass, EnvironmentName, IndexId,
     Metadata, SnapshotId, SourceKind, SourceName, Tier, WalRange,
 };
+use lifeboat_storage::ObjectKey;
 
 use crate::content::{ChunkRef, Content, Extent, ExtentSource};
 use crate::error::RepositoryError;
 use crate::format::commit::{CommitPublic, ManifestChunkV1, WalRangeV1};
 use crate::format::manifest::write_record;
 use crate::format::{Kind, sealed};
-use crate::layout::truncate_instant;
+use crate::layout::{SnapshotName, truncate_instant};
 use crate::lease::Lease;
 use crate::ledger::RunKind;
 use crate::prune::Tombstones;
 use crate::repository::{Repository, snapshot_id};
 use crate::snapshot::{Snapshot, Totals};
+use crate::wal::{first_lacking, place_of};
 use cutter::Cutter;
 use paged::PagedFile;
 use parent::Parent;
@@ -125,6 +127,8 @@ pub struct SnapshotWriter {
     facts: BTreeMap<String, String>,
     skipped: Vec<(EntryPath, String)>,
     wal: Option<WalRange>,
+    /// Parts of logs that a prune had marked when the snapshot was begun.
+    doomed_wal: BTreeSet<ObjectKey>,
     /// Index objects that existed when the snapshot was begun.
     index_objects: Vec<IndexId>,
     chunk_seed: u64,
@@ -184,6 +188,7 @@ impl Repository {
             facts: BTreeMap::new(),
             skipped: Vec::new(),
             wal: None,
+            doomed_wal: tombstones.wal(),
             index_objects,
             chunk_seed,
             page_key,
@@ -445,8 +450,9 @@ impl SnapshotWriter {
 
     /// Notes which stretch of a write-ahead log it takes to make the snapshot consistent.
     ///
-    /// Unless the snapshot holds it itself, it must be durable in the repository before the commit:
-    /// a region that lacks any of it gets no receipt, and prune keeps it as long as the snapshot.
+    /// Unless the snapshot holds it itself, it must be durable in the repository before the commit, which
+    /// fails otherwise; a region that lacks any of it gets no receipt; and prune keeps it as long as the
+    /// snapshot.
     pub fn set_wal(&mut self, range: WalRange) {
         self.wal = Some(range);
     }
@@ -511,6 +517,9 @@ impl SnapshotWriter {
             &snapshot.to_stored(),
         );
         snapshot.id = snapshot_id(&bytes);
+        if let Some(range) = self.wal.filter(|range| !range.embedded) {
+            check_wal(repository, &snapshot.name(), range, &self.doomed_wal).await?;
+        }
         self.lease
             .commit(vec![(snapshot.name().key(), bytes.into())])
             .await?;
@@ -667,6 +676,27 @@ fn check_range(range: WalRange) -> Result<(), RepositoryError> {
     let WalRange { start, stop, .. } = range;
     let readable = WalRangeV1::of(range).to_model().map(|_| ());
     readable.ok_or(RepositoryError::WalRange { start, stop })
+}
+
+/// Refuses a commit that would refer to parts of a log that are not there.
+///
+/// Those that were marked when this session began do not count: it honours their tombstone, so their
+/// prune does not wait for it. Of what is marked later it does.
+async fn check_wal(
+    repository: &Repository,
+    name: &SnapshotName,
+    range: WalRange,
+    doomed: &BTreeSet<ObjectKey>,
+) -> Result<(), RepositoryError> {
+    let store = &*repository.store;
+    match first_lacking(store, &place_of(name, range), range, doomed).await? {
+        None => Ok(()),
+        Some(segment) => Err(RepositoryError::WalMissing {
+            segment,
+            system: range.system,
+            store: store.describe(),
+        }),
+    }
 }
 
 fn manifest_chunk(id: ChunkId, chunk: &[u8]) -> ManifestChunkV1 {

@@ -1,5 +1,10 @@
 //! The write-ahead log in a repository: put, listed, read, put together.
 
+#![expect(
+    clippy::single_range_in_vec_init,
+    reason = "a list of pieces may have one"
+)]
+
 use std::ops::Range;
 use std::sync::Arc;
 
