@@ -8,6 +8,7 @@
     reason = "a program for a terminal"
 )]
 
+mod bench;
 mod bench_peers;
 mod fuzz;
 mod install;
@@ -67,8 +68,8 @@ fn main() -> ExitCode {
         println!("{USAGE}");
         return ExitCode::SUCCESS;
     }
-    if args[0] == bench_peers::MEASURED {
-        return bench_peers::measured(&args[1..]);
+    if args[0] == bench::measure::TASK {
+        return bench::measure::measured(&args[1..]);
     }
     let task = match parse_task(&args) {
         Ok(task) => task,
