@@ -156,8 +156,8 @@ fn head(page: &mut String, facts: &Facts) {
     }
     line(
         page,
-        "\nMemory is that of a tool's largest process; CPU includes what it does in the background, and \
-         leaves out the server. Made by `cargo xtask bench-postgres`.",
+        "\nMemory is that of a tool's largest process; CPU includes what it does in the background, but \
+         neither the server nor the archive command that the server runs during a backup. Made by `cargo xtask bench-postgres`.",
     );
 }
 

@@ -409,8 +409,10 @@ impl Bench {
         ];
         let data = |way| self.data_directory(peer.tool.name(), way);
         let mut lines: Vec<String> = runs.iter().map(Run::line).collect();
-        lines.push(peer.push_command(&data(Way::Push)));
-        lines.push(peer.fetch_command(&data(Way::Fetch)));
+        // The page is for others, whose programs lie elsewhere.
+        let named = |line: String| line.replacen(&peer.program_folder(), "", 1);
+        lines.push(named(peer.push_command(&data(Way::Push))));
+        lines.push(named(peer.fetch_command(&data(Way::Fetch))));
         lines
     }
 }

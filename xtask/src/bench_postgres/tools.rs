@@ -64,7 +64,9 @@ impl Tool {
     pub(super) fn settings(self) -> &'static str {
         match self {
             Tool::Lifeboat => "one region, defaults, encrypted",
-            Tool::PgBackRest => "process-max=2, zst 3, bundles, asynchronous, not encrypted",
+            Tool::PgBackRest => {
+                "process-max=2, zst 3, bundles, blocks, asynchronous, not encrypted"
+            }
             Tool::PgBackRestEncrypted => "the same, aes-256-cbc",
         }
     }
@@ -290,6 +292,12 @@ impl Peer {
             _ => "archive",
         };
         length_of(&self.repository.join(name))
+    }
+
+    /// Returns what stands before the program's name in a command.
+    pub(super) fn program_folder(&self) -> String {
+        let folder = self.program.parent().unwrap_or(Path::new(""));
+        format!("{}/", folder.display())
     }
 
     pub(super) fn repository(&self) -> &Path {
