@@ -1,5 +1,7 @@
 //! Sources of kind `postgres`: how a cluster is reached, and how its log is kept.
 
+use std::time::Duration;
+
 use lifeboat_document::Reader;
 
 use crate::config::{Cluster, ReplicationSlot, WalKeeping};
@@ -8,6 +10,9 @@ use crate::read::{Context, optional_path};
 
 /// What a slot may make the server keep unless somebody says otherwise: 16 GiB.
 const KEEP_BYTES_MAX: u64 = 16 << 30;
+
+/// How far back any moment can be restored unless somebody says otherwise: a week.
+const POINT_IN_TIME: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Reads what is particular to a cluster; `None` if it cannot be connected to.
 pub(crate) fn cluster(reader: &Reader<'_>, context: &Context<'_>) -> Option<Cluster> {
@@ -23,7 +28,7 @@ pub(crate) fn cluster(reader: &Reader<'_>, context: &Context<'_>) -> Option<Clus
         password: password(reader),
         programs: optional_path(reader, "programs", context),
         wal: keeping(reader),
-        point_in_time: reader.duration("point_in_time"),
+        point_in_time: reader.duration("point_in_time").unwrap_or(POINT_IN_TIME),
         heartbeat: reader.boolean("heartbeat").unwrap_or(true),
         slot: slot(reader),
         checks: reader.strings("checks").unwrap_or_default(),

@@ -125,8 +125,8 @@ pub struct Cluster {
     pub programs: Option<PathBuf>,
     /// Where the log that a snapshot needs is kept.
     pub wal: WalKeeping,
-    /// How far back any moment can be restored; `None` for as long as there are snapshots.
-    pub point_in_time: Option<Duration>,
+    /// How far back any moment can be restored; of what is older, only the moments of snapshots.
+    pub point_in_time: Duration,
     /// Whether a row is written now and then, so that a drill can prove how little was lost.
     pub heartbeat: bool,
     /// The replication slot of the receiver.

@@ -91,6 +91,7 @@ impl Config {
                     SourceSpec::Files { .. } => &[("include", "[\"**\"]"), ("exclude", "[]")],
                     SourceSpec::Postgres(_) => &[
                         ("wal", "\"archived\""),
+                        ("point_in_time", "\"7d\""),
                         ("heartbeat", "true"),
                         ("checks", "[]"),
                     ],

@@ -76,8 +76,8 @@ pub use status::{
 pub use verify::{VerifyPlan, VerifyRun};
 pub use wal::{
     ClusterLog, MissingLog, ReceiveOptions, Received, Recoverable, ServerPosition, WalFetch,
-    WalFetchRequest, WalFrom, WalPush, WalPushReport, WalPushRequest, WalRegionStatus, WalSource,
-    WalStatus,
+    WalFetchRequest, WalFrom, WalPruneDecision, WalPush, WalPushReport, WalPushRequest,
+    WalRegionStatus, WalSource, WalStatus,
 };
 
 pub use lifeboat_document::parse_duration;

@@ -1,6 +1,6 @@
 //! Deleting what is no longer to be kept, region by region.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lifeboat_config::Environment;
 use lifeboat_model::{EnvironmentName, RegionName, RunId, SessionId, SnapshotId, SourceName, Tier};
@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::error::OperationError;
 use crate::ledger::Facts;
 use crate::session::Session;
+use crate::wal::{Logs, WalPruneDecision};
 
 /// What a prune will do in one region.
 #[derive(Debug, Clone, Serialize)]
@@ -22,6 +23,8 @@ pub struct PrunePlan {
     pub region: RegionName,
     /// What becomes of each snapshot, newest first within each source.
     pub decisions: Vec<PruneDecision>,
+    /// What becomes of the logs of clusters.
+    pub logs: Vec<WalPruneDecision>,
     /// What would be deleted besides, and how much room that makes.
     pub foreseen: PruneReport,
     #[serde(skip)]
@@ -81,12 +84,17 @@ impl Session {
             .open_repository(environment, &opened, Role::Pruner)
             .await?;
         let snapshots = repository.snapshots(Some(&environment.name), None).await?;
-        let decisions = self.decide_all(environment, &snapshots);
+        let now = self.world.clock.now();
+        let logs = Logs::list(&repository, environment, &snapshots, now).await?;
+        let mut decisions = self.decide_all(environment, &snapshots);
+        spare(&mut decisions, &logs.bases(&snapshots));
         let going = decisions.iter().filter(|decision| !decision.keep);
-        let going: Vec<SnapshotId> = going.map(|decision| decision.snapshot).collect();
+        let going: BTreeSet<SnapshotId> = going.map(|decision| decision.snapshot).collect();
         let named = snapshots.iter().filter(|one| going.contains(&one.id));
+        let (wal, log_decisions) = logs.decide(&snapshots, &going);
         let options = PruneOptions {
             delete: named.map(Snapshot::name).collect(),
+            wal,
             fence,
             host: self.host.clone(),
             dry_run: false,
@@ -99,6 +107,7 @@ impl Session {
             environment: environment.name.clone(),
             region: region.clone(),
             decisions,
+            logs: log_decisions,
             foreseen: repository.prune(&dry_run).await?,
             options,
         })
@@ -168,6 +177,16 @@ impl Session {
             (outcome, facts)
         })
         .await
+    }
+}
+
+/// Keeps the snapshots that the window of points in time begins with.
+fn spare(decisions: &mut [PruneDecision], bases: &BTreeSet<SnapshotId>) {
+    let going = decisions.iter_mut().filter(|decision| !decision.keep);
+    for decision in going.filter(|decision| bases.contains(&decision.snapshot)) {
+        decision.keep = true;
+        "any moment of the point-in-time window is reached from it"
+            .clone_into(&mut decision.reason);
     }
 }
 

@@ -11,9 +11,9 @@ use jiff::Timestamp;
 use lifeboat_config::{Environment, Source, WalKeeping};
 use lifeboat_model::{Entry, RunId, WalRange};
 use lifeboat_repository::{Layout, SnapshotWriter, WalPlace};
-use lifeboat_source_postgres::ServerFacts;
 use lifeboat_source_postgres::page::PAGE_BYTES;
 use lifeboat_source_postgres::replication::{BackupEvent, BackupStream, StreamOptions, WalSender};
+use lifeboat_source_postgres::{CheckpointPace, ServerFacts};
 
 use super::backup::Kept;
 use super::facts::{CLUSTER_FACT, ClusterFacts, Span};
@@ -78,7 +78,7 @@ pub(super) async fn read_cluster(
         sender,
         &StreamOptions {
             label: "lifeboat".to_owned(),
-            fast_checkpoint: true,
+            pace: CheckpointPace::Fast,
             wait_for_archive: false,
             max_rate_kib: None,
         },
@@ -149,7 +149,7 @@ async fn receive(
             BackupEvent::Block(bytes) => {
                 let (file, place) = open.as_mut().expect("a file was begun");
                 file.write_all(&bytes)
-                    .map_err(|error| OperationError::io("write", place, error))?;
+                    .map_err(|error| OperationError::io("write", &*place, error))?;
                 session.progress.advance(bytes.len() as u64);
             }
             BackupEvent::FileEnd => open = None,

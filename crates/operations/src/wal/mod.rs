@@ -7,14 +7,18 @@
 mod archive;
 mod fetch;
 mod incoming;
+mod prune;
 mod push;
 mod receive;
 mod spool;
 mod status;
 
 pub use fetch::{WalFetch, WalFetchRequest, WalFrom, WalSource};
+pub(crate) use prune::Logs;
 pub use receive::{ReceiveOptions, Received};
 pub(crate) use spool::write_whole;
+
+pub use prune::WalPruneDecision;
 
 pub use push::{WalPush, WalPushReport, WalPushRequest};
 pub use status::{ClusterLog, MissingLog, Recoverable, ServerPosition, WalRegionStatus, WalStatus};

@@ -89,7 +89,11 @@ pub(super) fn resolve(given: Pairs, around: Surroundings<'_>) -> Result<Conninfo
             host.password.clone_from(&password);
         }
     } else if let Some(path) = passfile {
-        let file = PassFile::read(&path)?;
+        let file = match PassFile::read(&path) {
+            // That the home of another account cannot be entered is no matter, as for libpq.
+            Err(_) if !pairs.contains_key("passfile") => PassFile::Missing,
+            read => read?,
+        };
         for host in &mut hosts {
             host.password = file.password(host, &dbname, &user);
         }
