@@ -87,6 +87,7 @@ impl Session {
         let named = snapshots.iter().filter(|one| going.contains(&one.id));
         let options = PruneOptions {
             delete: named.map(Snapshot::name).collect(),
+            wal: Vec::new(),
             fence,
             host: self.host.clone(),
             dry_run: false,
