@@ -27,7 +27,7 @@ fn a_data_directory_of_another_cluster_is_refused() {
         "environments.prod.source.main.data_directory={}",
         other.data_dir().display()
     );
-    let said = project.must_fail(&["--set", &set, "backup", "prod", "main"], 2);
+    let said = project.must_fail(&["--set", &set, "backup", "prod", "main"], 7);
     assert!(said.contains("does not belong to the server"), "{said}");
 }
 
@@ -39,7 +39,8 @@ fn the_log_of_another_cluster_is_refused_and_an_edited_segment_too() {
     history::prepare(&project.cluster, 1);
     project.must(&["backup", "prod", "main"]);
     let newest = PgInstallation::newest_or_skip("a foreign log").unwrap();
-    let other = PgCluster::on(newest).start();
+    // A cluster of its own: those of these tests are copies of one that was made once.
+    let other = PgCluster::on(newest).without_checksums().start();
     let segment = other.psql("SELECT pg_walfile_name(pg_current_wal_lsn())");
     let foreign = other.data_dir().join("pg_wal").join(&segment);
     let said = project.must_fail(
@@ -47,12 +48,26 @@ fn the_log_of_another_cluster_is_refused_and_an_edited_segment_too() {
         7,
     );
     assert!(said.contains("is of cluster"), "{said}");
-    let status = project.json(&["wal", "status", "prod"]);
-    assert!(
-        !status
-            .to_string()
-            .contains(&other.psql("SELECT system_identifier FROM pg_control_system()"))
-    );
+    let status = project.json(&["wal", "status", "prod"]).to_string();
+    let id = other.psql("SELECT system_identifier FROM pg_control_system()");
+    assert!(!status.contains(&id), "{status}");
+}
+
+#[test]
+fn a_copy_of_the_cluster_cannot_overwrite_its_log() {
+    let Some(project) = Project::or_skip("a copy of the cluster", Log::Pushed) else {
+        return;
+    };
+    history::prepare(&project.cluster, 1);
+    project.must(&["backup", "prod", "main"]);
+    // The same system identifier, as a promoted standby or a started copy has it.
+    let newest = PgInstallation::newest_or_skip("a copy of the cluster").unwrap();
+    let copy = PgCluster::on(newest).start();
+    let segment = copy.data_dir().join("pg_wal/000000010000000000000001");
+    let push = ["wal", "push", "prod", "main", segment.to_str().unwrap()];
+    let said = project.must_fail(&push, 1);
+    assert!(said.contains("with other content already"), "{said}");
+    assert!(said.contains("nothing was overwritten"), "{said}");
 }
 
 #[test]

@@ -16,6 +16,7 @@ fn what_a_receiver_kept_outlives_the_host_to_the_second() {
     history::prepare(&project.cluster, 1);
     let mut receiver = project.start(&["wal", "receive", "prod", "main"]);
     project.must(&["backup", "prod", "main"]);
+    project.must(&["replicate", "prod"]);
     let mut committed = Vec::new();
     for _ in 0..30 {
         let row = project.cluster.psql(
@@ -44,9 +45,7 @@ fn what_a_receiver_kept_outlives_the_host_to_the_second() {
     ]);
     let mut restored = PgCluster::adopt(project.cluster.installation(), &to);
     restored.start();
-    history::wait_until("the restored cluster was promoted", || {
-        restored.psql("SELECT pg_is_in_recovery()") == "f"
-    });
+    restored.wait_until_open();
     let newest: f64 = restored
         .psql("SELECT extract(epoch FROM max(at)) FROM history")
         .parse()

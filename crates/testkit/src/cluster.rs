@@ -307,6 +307,26 @@ impl PgCluster {
         panic!("postgres did not get ready: {}", self.log_tail());
     }
 
+    /// Waits until a server that recovers is open for writing.
+    ///
+    /// # Panics
+    /// Panics with the end of its log if it ends, or is not open within a minute.
+    pub fn wait_until_open(&mut self) {
+        for _ in 0..POLLS_MAX {
+            assert!(self.is_running(), "postgres ended: {}", self.log_tail());
+            let file = fs::read_to_string(self.data_dir.join("postmaster.pid")).unwrap_or_default();
+            if file
+                .lines()
+                .nth(7)
+                .is_some_and(|state| state.trim() == "ready")
+            {
+                return;
+            }
+            thread::sleep(POLL);
+        }
+        panic!("postgres is not open: {}", self.log_tail());
+    }
+
     /// Stops the server and waits until it is gone.
     ///
     /// # Panics
