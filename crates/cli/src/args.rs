@@ -307,6 +307,10 @@ pub(crate) struct ClusterArgs {
     /// Stop at the point, and let whoever looks decide: neither promote nor shut down.
     #[arg(long)]
     pub(crate) pause: bool,
+    /// Let it archive as the original did: it takes the original's place, somewhere else. One that is
+    /// restored over its own data directory does so anyway.
+    #[arg(long)]
+    pub(crate) archive: bool,
     /// Bring the log along that is replayed, so that the server needs neither regions nor keys.
     #[arg(long)]
     pub(crate) with_log: bool,

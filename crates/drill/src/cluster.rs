@@ -1,19 +1,20 @@
 //! A restored PostgreSQL cluster: started in isolation, asked, and stopped.
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use lifeboat_config::{Cluster, Source};
 use lifeboat_model::{RunId, Verdict, error_chain};
-use lifeboat_operations::{ClusterFacts, OperationError, Scratch, Session, cluster_database};
+use lifeboat_operations::{
+    ClusterFacts, OperationError, Scratch, Session, cluster_database, server_programs,
+};
 use lifeboat_repository::Snapshot;
 use lifeboat_source_postgres::checks::{AmcheckOutcome, amcheck, assertion};
 use lifeboat_source_postgres::heartbeat;
 use lifeboat_source_postgres::{
-    PostgresError, Preload, ScratchCluster, ScratchOptions, ScratchPhase, ScratchStatus,
-    ServerPrograms, StopMode,
+    PostgresError, Preload, ScratchCluster, ScratchOptions, ScratchPhase, ScratchStatus, StopMode,
 };
 
 use crate::checks::Check;
@@ -56,7 +57,7 @@ impl Recovered {
             ),
             hint: "drill another snapshot".to_owned(),
         })?;
-        let programs = programs(session, cluster, facts.version)?;
+        let programs = server_programs(session, Some(cluster), facts.version)?;
         let run = RunId::from_bytes(session.world.entropy.bytes());
         let folder = Scratch::create(&std::env::temp_dir(), &run.to_string())?;
         for path in [Some(folder.path()), data.parent()].into_iter().flatten() {
@@ -220,19 +221,6 @@ fn judged(outcome: AmcheckOutcome) -> Check {
         }
         (None, None) => Check::new(AMCHECK, Verdict::Pass, format!("{looked}: all are sound")),
     }
-}
-
-/// Finds the server programs of a version: where the configuration says, in the path, or where
-/// packages put them.
-fn programs(
-    session: &Session,
-    cluster: &Cluster,
-    version: u32,
-) -> Result<ServerPrograms, OperationError> {
-    let path = session.variables.get("PATH").unwrap_or_default();
-    let configured = cluster.programs.iter().cloned();
-    let search: Vec<PathBuf> = configured.chain(std::env::split_paths(path)).collect();
-    Ok(ServerPrograms::find(version / 10_000, &search)?)
 }
 
 /// Lets the server's account through a private folder of root's, to what is its own in there: names

@@ -45,7 +45,7 @@ pub use browse::{
 };
 pub use cluster::{
     CLUSTER_FACT, ClusterFacts, ClusterRestore, DamagedPage, FetchCommand, LogAccess, Recovery,
-    TablespaceFacts, ThenDo, cluster_database,
+    TablespaceFacts, ThenDo, cluster_database, server_programs,
 };
 pub use delta::{Changes, Delta, DeltaReport};
 pub use error::OperationError;

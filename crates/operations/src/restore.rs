@@ -110,6 +110,9 @@ pub struct RestoreReport {
     /// What was done to what was there, if that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delta: Option<DeltaReport>,
+    /// How a cluster recovers once it is started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recovery: Option<Recovery>,
 }
 
 impl Session {
@@ -155,7 +158,15 @@ impl Session {
         };
         let of = (&environment.name, &source);
         let now = self.world.clock.now();
-        let (record, recovery) = point.choose(&repository, of, cluster, now).await?;
+        let (record, mut recovery) = point.choose(&repository, of, cluster, now).await?;
+        // Back in its own place, it is the original.
+        let own = environment
+            .sources
+            .get(&source)
+            .and_then(|own| own.path.as_deref());
+        if let (Some(recovery), true) = (&mut recovery, own == Some(target)) {
+            recovery.archives = true;
+        }
         self.refuse_region(target)?;
         if delta.is_some() {
             restore_target::refuse_precious(self, target)?;
@@ -402,6 +413,7 @@ async fn restore_under_lease(
         first_byte_secs,
         secs: watch.elapsed().as_secs_f64(),
         delta,
+        recovery: onto.cluster.map(|(recovery, _)| recovery.clone()),
     })
 }
 

@@ -25,6 +25,7 @@ mod restore;
 mod rules;
 mod scratch_cluster;
 mod scratch_settings;
+mod start;
 pub mod wal;
 mod watchdog;
 
@@ -42,8 +43,10 @@ pub use reader::{
     ClusterItem, ClusterReader, PageChecks, PageProblem, ReadEnd, ReadStats, RecoveryFiles,
 };
 pub use recovery_settings::{
-    RecoverySettings, RecoveryTarget, StandbySource, TargetAction, TargetEdge, TimelineChoice,
+    Archiving, RecoverySettings, RecoveryTarget, StandbySource, TargetAction, TargetEdge,
+    TimelineChoice,
 };
 pub use restore::{RecoveryParts, TargetMode, check_target, finish_restore, map_tablespaces};
 pub use scratch_cluster::{ScratchCluster, ScratchOptions, ScratchPhase, ScratchStatus, StopMode};
 pub use scratch_settings::Preload;
+pub use start::{StartedWhen, start_server};

@@ -89,6 +89,16 @@ pub struct StandbySource {
     pub primary_slot_name: Option<String>,
 }
 
+/// Whether a restored cluster hands its log to the archive of the original.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Archiving {
+    /// As the original did: it takes its place.
+    AsBefore,
+    /// Not: it lives beside the original, whose archive is not its own. Its timeline would become the
+    /// newest there, and recoveries of the original would follow it.
+    Off,
+}
+
 /// How a restored cluster recovers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecoverySettings {
@@ -107,6 +117,8 @@ pub struct RecoverySettings {
     pub recovery_end_command: Option<String>,
     /// Makes the cluster a standby, which recovers for ever.
     pub standby: Option<StandbySource>,
+    /// Whether it archives.
+    pub archiving: Archiving,
 }
 
 impl Default for RecoverySettings {
@@ -120,6 +132,7 @@ impl Default for RecoverySettings {
             restore_command: None,
             recovery_end_command: None,
             standby: None,
+            archiving: Archiving::AsBefore,
         }
     }
 }
@@ -165,6 +178,9 @@ impl RecoverySettings {
         let restore = self.restore_command.as_deref().unwrap_or("false");
         settings.push(("restore_command", restore.to_owned()));
         settings.push(nothing("archive_cleanup_command"));
+        if self.archiving == Archiving::Off {
+            settings.push(("archive_mode", "off".to_owned()));
+        }
         let end = self.recovery_end_command.clone().unwrap_or_default();
         settings.push(("recovery_end_command", end));
         let source = self.standby.as_ref();

@@ -314,12 +314,8 @@ impl PgCluster {
     pub fn wait_until_open(&mut self) {
         for _ in 0..POLLS_MAX {
             assert!(self.is_running(), "postgres ended: {}", self.log_tail());
-            let file = fs::read_to_string(self.data_dir.join("postmaster.pid")).unwrap_or_default();
-            if file
-                .lines()
-                .nth(7)
-                .is_some_and(|state| state.trim() == "ready")
-            {
+            // The lock file says `ready` of a server that still recovers, too.
+            if self.psql("SELECT pg_is_in_recovery()") == "f" {
                 return;
             }
             thread::sleep(POLL);

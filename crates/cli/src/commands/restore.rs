@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use lifeboat_config::{Cluster, Source};
 use lifeboat_model::{InvalidName, Timeline};
 use lifeboat_operations::{
-    Changes, ClusterRestore, DeltaReport, FetchCommand, LogAccess, OperationError, RescueRequest,
-    RestoreReport, RestoreRequest, Session, ThenDo,
+    Changes, ClusterRestore, DeltaReport, FetchCommand, LogAccess, OperationError, Recovery,
+    RescueRequest, RestoreReport, RestoreRequest, Session, ThenDo,
 };
 
 use crate::args::{Args, ClusterArgs, Command};
@@ -51,7 +52,11 @@ pub(super) async fn run(args: &Args) -> Result<Exit, OperationError> {
             let preview = rescue.preview(&session, &request).await?;
             return Ok(show_preview(args, &target, &preview));
         }
-        return Ok(finish(args, &rescue.restore(&session, &request).await?));
+        let report = rescue.restore(&session, &request).await?;
+        if cluster.start {
+            start(&session, None, &report).await?;
+        }
+        return Ok(finish(args, &report, cluster.start));
     }
     let session = setup::session(args)?;
     let environment = session.environment(environment)?;
@@ -98,7 +103,37 @@ pub(super) async fn run(args: &Args) -> Result<Exit, OperationError> {
         table::plan(args.json, &plan, &lines);
         return Ok(Exit::DONE);
     }
-    Ok(finish(args, &session.restore(environment, &plan).await?))
+    let report = session.restore(environment, &plan).await?;
+    if cluster.start {
+        let configured = environment
+            .sources
+            .get(&plan.source)
+            .and_then(Source::cluster);
+        start(&session, configured, &report).await?;
+    }
+    Ok(finish(args, &report, cluster.start))
+}
+
+/// Starts the server of a restored cluster.
+async fn start(
+    session: &Session,
+    cluster: Option<&Cluster>,
+    report: &RestoreReport,
+) -> Result<(), OperationError> {
+    let Some(recovery) = &report.recovery else {
+        return Err(OperationError::Usage {
+            message: format!(
+                "`{}` is no cluster: it has no server to start",
+                report.target.display()
+            ),
+            hint: "leave `--start` out".to_owned(),
+        });
+    };
+    let log = session
+        .start_restored(cluster, &report.target, recovery)
+        .await?;
+    tracing::info!("the server logs to `{}`", log.display());
+    Ok(())
 }
 
 impl ClusterArgs {
@@ -112,6 +147,7 @@ impl ClusterArgs {
                 true => ThenDo::Pause,
                 false => ThenDo::Promote,
             },
+            archives: self.archive,
             log: match self.with_log {
                 true => LogAccess::Brought,
                 false => LogAccess::Fetched(fetch),
@@ -179,11 +215,14 @@ fn parsed<T: FromStr<Err = InvalidName>>(text: &str) -> Result<T, OperationError
         })
 }
 
-fn finish(args: &Args, report: &RestoreReport) -> Exit {
+fn finish(args: &Args, report: &RestoreReport, started: bool) -> Exit {
     if args.json {
         table::json(report);
     } else {
         show(report);
+        if let Some(recovery) = &report.recovery {
+            show_recovery(&report.target, recovery, started);
+        }
     }
     if report.not_restored.is_empty() {
         Exit::DONE
@@ -212,6 +251,32 @@ fn show(report: &RestoreReport) {
     }
     for item in &report.not_restored {
         table::line(&format!("  INCOMPLETE: {item}"));
+    }
+}
+
+/// Says what happens, or happened, when the server starts.
+fn show_recovery(target: &Path, recovery: &Recovery, started: bool) {
+    let end = match recovery.then {
+        ThenDo::Promote => "is open for writing",
+        ThenDo::Pause => "waits there, read-only: `SELECT pg_wal_replay_resume()` goes on",
+    };
+    table::line(&match started {
+        true => format!(
+            "  the server runs: it recovered to {} and {end}",
+            recovery.target
+        ),
+        false => format!(
+            "  start it with `pg_ctl start -D {}`: it replays up to {} of log, to {}, and then {end}",
+            target.display(),
+            table::bytes(recovery.replay_bytes),
+            recovery.target
+        ),
+    });
+    if !recovery.archives {
+        table::line(
+            "  it archives nothing, as it lives beside the original: when it takes its place, run \
+             `ALTER SYSTEM RESET archive_mode`, restart it, and take a backup",
+        );
     }
 }
 

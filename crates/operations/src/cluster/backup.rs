@@ -22,6 +22,8 @@ use crate::session::Session;
 /// How long a segment may take from the server into the repository before archiving is taken for
 /// broken.
 const ARCHIVE_PATIENCE: Duration = Duration::from_secs(60);
+/// The same where the server hands nothing over: only a receiver can bring it, which does so at once.
+const RECEIVER_PATIENCE: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Reads a cluster into a snapshot and returns the moment whose state it holds.
@@ -204,7 +206,7 @@ impl Kept<'_> {
             embedded: false,
         };
         let clock = &*self.session.world.clock;
-        let mut deadline = clock.elapsed() + ARCHIVE_PATIENCE;
+        let mut deadline = clock.elapsed() + self.patience();
         let mut lacking_before = usize::MAX;
         loop {
             let lacking = self.lacking(range).await?;
@@ -213,13 +215,20 @@ impl Kept<'_> {
             };
             // As long as segments arrive, archiving works and is behind.
             if lacking.len() < lacking_before {
-                deadline = clock.elapsed() + ARCHIVE_PATIENCE;
+                deadline = clock.elapsed() + self.patience();
             }
             lacking_before = lacking.len();
             if clock.elapsed() >= deadline {
                 return Err(self.not_kept(*first));
             }
             tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    fn patience(&self) -> Duration {
+        match self.archives {
+            true => ARCHIVE_PATIENCE,
+            false => RECEIVER_PATIENCE,
         }
     }
 
@@ -244,7 +253,7 @@ impl Kept<'_> {
         OperationError::LogNotKept {
             source_name: self.place.source.clone(),
             segment,
-            secs: ARCHIVE_PATIENCE.as_secs(),
+            secs: self.patience().as_secs(),
             archives: self.archives,
             environment: self.place.environment.to_string(),
         }

@@ -72,6 +72,7 @@ pub struct DamagedPage {
 }
 
 /// From where to where a backup went.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Span {
     pub(crate) timeline: Timeline,
     pub(crate) start: Lsn,

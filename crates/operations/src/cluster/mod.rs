@@ -15,7 +15,7 @@ mod server;
 pub use facts::{CLUSTER_FACT, ClusterFacts, DamagedPage, TablespaceFacts};
 pub use recovery::{ClusterRestore, LogAccess, Recovery, ThenDo};
 pub use restore::FetchCommand;
-pub use server::cluster_database;
+pub use server::{cluster_database, server_programs};
 
 pub(crate) use backup::read_cluster;
 pub(crate) use recovery::choose_recovery;

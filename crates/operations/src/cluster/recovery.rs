@@ -25,6 +25,9 @@ pub struct ClusterRestore {
     pub exclusive: bool,
     /// What the server does when it has reached the point.
     pub then: ThenDo,
+    /// Whether it takes the original's place and archives as that did. One that lives beside it must
+    /// not: its timeline would become the newest in the archive.
+    pub archives: bool,
     /// How the server gets at its log.
     pub log: LogAccess,
 }
@@ -71,6 +74,8 @@ pub struct Recovery {
     pub exclusive: bool,
     /// What the server does then.
     pub then: ThenDo,
+    /// Whether it archives as the original did.
+    pub archives: bool,
     #[serde(skip)]
     pub(crate) tablespaces: Vec<(PathBuf, PathBuf)>,
 }
@@ -130,6 +135,7 @@ pub(crate) async fn choose_recovery(
         replay_bytes: chosen.until.bytes_since(wal.wal.start),
         exclusive: wanted.exclusive,
         then: wanted.then,
+        archives: wanted.archives,
         tablespaces: wanted.tablespaces.clone(),
     };
     Ok((snapshot.clone(), recovery))

@@ -7,7 +7,7 @@ use lifeboat_model::{EntryPath, EnvironmentName, RecoveryTarget, RunId, SourceNa
 use lifeboat_repository::{Repository, Snapshot, SnapshotReader};
 use lifeboat_source_files::{PathFilter, TreeReport, TreeWriter};
 use lifeboat_source_postgres::{
-    RecoveryParts, RecoverySettings, Tablespace, TargetAction, TargetEdge, TargetMode,
+    Archiving, RecoveryParts, RecoverySettings, Tablespace, TargetAction, TargetEdge, TargetMode,
     TimelineChoice, check_target, finish_restore, map_tablespaces,
 };
 
@@ -230,6 +230,10 @@ fn settings(snapshot: &Snapshot, into: &IntoCluster<'_>, spool: &Path) -> Recove
         recovery_end_command: fetch
             .map(|fetch| names.command(fetch, &["none", "none"], &["--end"])),
         standby: None,
+        archiving: match recovery.archives {
+            true => Archiving::AsBefore,
+            false => Archiving::Off,
+        },
     }
 }
 

@@ -1,12 +1,16 @@
 //! Reaching a cluster's server as the configuration says.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use lifeboat_config::Cluster;
 use lifeboat_runtime::{SecretBytes, SecretRef};
 use lifeboat_source_postgres::connect::SqlSession;
 use lifeboat_source_postgres::conninfo::{Conninfo, Surroundings};
 
+use lifeboat_source_postgres::{DataDirectory, ServerPrograms, StartedWhen, start_server};
+
+use super::recovery::{Recovery, ThenDo};
 use crate::error::OperationError;
 use crate::session::Session;
 
@@ -54,6 +58,53 @@ pub fn cluster_database(session: &Session, cluster: &Cluster) -> Result<String, 
         variable: &variable,
     };
     Ok(Conninfo::parse(&cluster.url, surroundings)?.dbname)
+}
+
+/// Finds the server programs of a version: where the configuration says, in the path, or where
+/// packages put them.
+///
+/// # Errors
+/// Fails if they are not installed here.
+pub fn server_programs(
+    session: &Session,
+    cluster: Option<&Cluster>,
+    version: u32,
+) -> Result<ServerPrograms, OperationError> {
+    let path = session.variables.get("PATH").unwrap_or_default();
+    let configured = cluster
+        .into_iter()
+        .filter_map(|cluster| cluster.programs.clone());
+    let search: Vec<PathBuf> = configured.chain(std::env::split_paths(path)).collect();
+    Ok(ServerPrograms::find(version / 10_000, &search)?)
+}
+
+/// How long a recovery may take before nobody waits for it any more.
+const RECOVERY_LIMIT: Duration = Duration::from_secs(24 * 3600);
+
+impl Session {
+    /// Starts a cluster that was restored, waits until it has recovered, and leaves it running. Its
+    /// messages go to a file beside it, whose name is returned.
+    ///
+    /// # Errors
+    /// Fails if its PostgreSQL is not installed here, or it does not recover.
+    pub async fn start_restored(
+        &self,
+        cluster: Option<&Cluster>,
+        target: &Path,
+        recovery: &Recovery,
+    ) -> Result<PathBuf, OperationError> {
+        let directory = DataDirectory::open(target)?;
+        let programs = server_programs(self, cluster, directory.major() * 10_000)?;
+        let mut log = target.as_os_str().to_owned();
+        log.push(".log");
+        let log = PathBuf::from(log);
+        let when = match recovery.then {
+            ThenDo::Promote => StartedWhen::Open,
+            ThenDo::Pause => StartedWhen::Answering,
+        };
+        start_server(&programs, target, &log, when, RECOVERY_LIMIT).await?;
+        Ok(log)
+    }
 }
 
 fn fetch_password(session: &Session, reference: &str) -> Result<String, OperationError> {

@@ -132,7 +132,7 @@ impl Session {
             match open.await {
                 Ok(log) => logs.push(log),
                 Err(error) => {
-                    tracing::warn!("region `{region}` cannot serve: {}", error_chain(&error));
+                    tracing::info!("region `{region}` cannot serve: {}", error_chain(&error));
                     failed = failed.or(Some(error));
                 }
             }
