@@ -13,6 +13,7 @@ use lifeboat_model::{
 use lifeboat_repository::{Repository, WalDraft};
 use lifeboat_runtime::Clock;
 use lifeboat_source_postgres::connect::SqlSession;
+use lifeboat_source_postgres::conninfo::Conninfo;
 use lifeboat_source_postgres::heartbeat;
 use lifeboat_source_postgres::replication::{
     ReceiverOptions, ReplicationError, SlotGuard, SlotKind, WalEvent, WalReceiver, WalSender,
@@ -67,51 +68,13 @@ impl Session {
         options: &ReceiveOptions,
         tell: &(dyn Fn(&Received) + Sync),
     ) -> Result<(), OperationError> {
+        let mut reception = Reception::prepare(self, environment, source, options).await?;
         let cluster = source.cluster().expect("the source is a cluster");
-        let conninfo = conninfo(self, cluster)?;
-        let mut sender = WalSender::connect(&conninfo).await?;
-        let identity = sender.identify_system().await?;
-        let size = sender.segment_size().await?;
-        let system = identity.system_id;
-        refuse_foreign(self, environment, source, system).await?;
-        let archive = Archive::open(self, environment, source, system).await?;
-        let now = Segment::holding(identity.timeline, identity.end, size);
-        let first = next_segment(&archive, size).await?.unwrap_or(now);
-        keep_history(&archive, &mut sender, identity.timeline).await?;
-        let mut from = receiver_options(cluster, system, &mut sender).await?;
-        (from.timeline, from.start) = (first.timeline, first.start(size));
-        sender.close().await;
         let heart = cluster.heartbeat.then(|| {
             let beating = beat(self.clone(), cluster.clone(), options.within);
             tokio::spawn(beating)
         });
-        let mut reception = Reception {
-            clock: self.world.clock.clone(),
-            incoming: Incoming::new(first, size, &archive),
-            archive,
-            receiver: WalReceiver::new(conninfo.clone(), from.clone()),
-            wait: options.within - options.within / SHARE_OF_WAIT,
-            oldest: None,
-            resting: Vec::new(),
-            session: self,
-            environment,
-        };
-        reception.resting = reception.archive.replicas.iter().map(|_| None).collect();
-        let mut result = reception.run(tell).await;
-        // A hole in the log must not become the end of it: what is written from now on is kept.
-        if let Err(OperationError::Replication(ReplicationError::SegmentRemoved {
-            segment, ..
-        })) = &result
-        {
-            tracing::error!(
-                "the server has removed segment {segment} before it was received, so the log has a gap \
-                 from there to {now}: take a backup now, only what follows it can be recovered"
-            );
-            (from.timeline, from.start) = (now.timeline, now.start(size));
-            reception.receiver = WalReceiver::new(conninfo, from);
-            reception.incoming = Incoming::new(now, size, &reception.archive);
-            result = reception.run(tell).await;
-        }
+        let result = reception.run_over_gaps(tell).await;
         if let Some(heart) = heart {
             heart.abort();
         }
@@ -186,6 +149,11 @@ struct Reception<'a> {
     environment: &'a Environment,
     clock: Arc<dyn Clock>,
     archive: Archive,
+    conninfo: Conninfo,
+    /// How the log is received.
+    from: ReceiverOptions,
+    /// The segment that the server was at when this began.
+    now: Segment,
     receiver: WalReceiver,
     incoming: Incoming,
     /// How long a byte waits before it is kept.
@@ -205,7 +173,67 @@ struct Rest {
     since: Segment,
 }
 
-impl Reception<'_> {
+impl<'a> Reception<'a> {
+    /// Asks the server who it is and where its log is, and finds where the home's ends.
+    async fn prepare(
+        session: &'a Session,
+        environment: &'a Environment,
+        source: &Source,
+        options: &ReceiveOptions,
+    ) -> Result<Self, OperationError> {
+        let cluster = source.cluster().expect("the source is a cluster");
+        let conninfo = conninfo(session, cluster)?;
+        let mut sender = WalSender::connect(&conninfo).await?;
+        let identity = sender.identify_system().await?;
+        let size = sender.segment_size().await?;
+        let system = identity.system_id;
+        refuse_foreign(session, environment, source, system).await?;
+        let archive = Archive::open(session, environment, source, system).await?;
+        let now = Segment::holding(identity.timeline, identity.end, size);
+        let first = next_segment(&archive, size).await?.unwrap_or(now);
+        keep_history(&archive, &mut sender, identity.timeline).await?;
+        let mut from = receiver_options(cluster, system, &mut sender).await?;
+        (from.timeline, from.start) = (first.timeline, first.start(size));
+        sender.close().await;
+        Ok(Self {
+            session,
+            environment,
+            clock: session.world.clock.clone(),
+            incoming: Incoming::new(first, size, &archive),
+            receiver: WalReceiver::new(conninfo.clone(), from.clone()),
+            wait: options.within - options.within / SHARE_OF_WAIT,
+            oldest: None,
+            resting: archive.replicas.iter().map(|_| None).collect(),
+            archive,
+            conninfo,
+            from,
+            now,
+        })
+    }
+
+    /// Receives; goes on behind a hole, which must not become the end of the log.
+    async fn run_over_gaps(
+        &mut self,
+        tell: &(dyn Fn(&Received) + Sync),
+    ) -> Result<(), OperationError> {
+        let ended = self.run(tell).await;
+        let Err(OperationError::Replication(ReplicationError::SegmentRemoved { segment, .. })) =
+            &ended
+        else {
+            return ended;
+        };
+        let now = self.now;
+        tracing::error!(
+            "the server has removed segment {segment} before it was received, so the log has a gap from \
+             there to {now}: take a backup now, only what follows it can be recovered"
+        );
+        let size = self.incoming.size();
+        (self.from.timeline, self.from.start) = (now.timeline, now.start(size));
+        self.receiver = WalReceiver::new(self.conninfo.clone(), self.from.clone());
+        self.incoming = Incoming::new(now, size, &self.archive);
+        self.run(tell).await
+    }
+
     async fn run(&mut self, tell: &(dyn Fn(&Received) + Sync)) -> Result<(), OperationError> {
         let mut told = Duration::ZERO;
         loop {
