@@ -65,7 +65,9 @@ pub use revocation::{Commitment, Revocation, Revocations, Token};
 pub use role::{Action, Role, UnknownRole};
 pub use run_name::RunName;
 pub use snapshot::{Snapshot, Totals};
-pub use snapshot_reader::{ContentCheck, Differing, Entries, FileWindow, SnapshotReader};
+pub use snapshot_reader::{
+    ContentCheck, Differing, Entries, FileWindow, PageHashes, PageMaps, SnapshotReader,
+};
 pub use verify::{Damage, VerifyLevel, VerifyReport};
 pub use wal::{
     AssembledSegment, SealedWal, WalConflict, WalCopied, WalDraft, WalListing, WalPlace, WalPut,

@@ -30,6 +30,7 @@ use crate::snapshot::{Snapshot, Totals};
 use crate::wal::{first_lacking, place_of};
 use cutter::Cutter;
 use paged::PagedFile;
+use pages::PAGE_HASHES_LABEL;
 use parent::Parent;
 pub(crate) use pipeline::PACK_LEN;
 use pipeline::Pipeline;
@@ -150,7 +151,7 @@ impl Repository {
         let id_key = self.keys.id("back up")?;
         let seed = id_key.for_object("lifeboat v1 chunk cuts", &[0; 32]).0;
         let chunk_seed = u64::from_le_bytes(seed[..8].try_into().expect("32 bytes"));
-        let page_key = id_key.for_object("lifeboat v1 page hashes", &[0; 32]).0;
+        let page_key = id_key.for_object(PAGE_HASHES_LABEL, &[0; 32]).0;
         let mut lease = self.lease(RunKind::Backup, &draft.host).await?;
         // The lease is there before the tombstones are read, and they are honoured before the index is.
         let tombstones = Tombstones::read(&*self.store).await?;
