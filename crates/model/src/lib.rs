@@ -3,6 +3,7 @@
 //! Every other crate speaks these words. This crate does no I/O, reads no clock and knows no
 //! environment variable; `docs/glossary.md` explains the words for people.
 
+mod bucket;
 mod entry;
 mod error;
 mod id;
@@ -13,6 +14,7 @@ mod tier;
 mod verdict;
 mod wal;
 
+pub use bucket::{BucketUrl, InvalidBucketUrl, LockMode, LockTerms};
 pub use entry::{Entry, EntryKind, EntryPath, InvalidPath, Metadata, Span};
 pub use error::{Diagnose, ErrorKind, error_chain};
 pub use id::{

@@ -236,7 +236,8 @@ async fn carry(line: Arc<Line>, request: Request<Incoming>) -> Result<Answer, io
     let number = line.requests.fetch_add(1, Ordering::Relaxed);
     let faults = line.faults.lock().expect("no holder panics").clone();
     let fault = faults.choose(line.seed, number);
-    line.met.fetch_add(u64::from(fault.is_some()), Ordering::Relaxed);
+    line.met
+        .fetch_add(u64::from(fault.is_some()), Ordering::Relaxed);
     tokio::time::sleep(faults.delay).await;
     if fault == Some(Fault::DropRequest) {
         return Err(io::ErrorKind::ConnectionReset.into());
@@ -284,13 +285,10 @@ fn refusal(status: StatusCode, code: &str) -> Answer {
 }
 
 /// Lets a body through: all or half of it, as fast as the line is.
-fn pour(
-    line: Arc<Line>,
-    body: Incoming,
-    cut: bool,
-    bytes_per_sec: Option<u64>,
-) -> SyncStream {
-    let whole = hyper::body::Body::size_hint(&body).exact().unwrap_or_default();
+fn pour(line: Arc<Line>, body: Incoming, cut: bool, bytes_per_sec: Option<u64>) -> SyncStream {
+    let whole = hyper::body::Body::size_hint(&body)
+        .exact()
+        .unwrap_or_default();
     let passes = if cut { whole / 2 } else { u64::MAX };
     let start = (body.into_data_stream(), passes, line);
     let frames = futures::stream::unfold(start, move |(mut body, left, line)| async move {
@@ -326,6 +324,9 @@ impl futures::Stream for SyncStream {
         cx: &mut std::task::Context<'_>,
     ) -> std::task::Poll<Option<Self::Item>> {
         let inner = &mut self.get_mut().0;
-        inner.get_mut().expect("no holder panics").poll_next_unpin(cx)
+        inner
+            .get_mut()
+            .expect("no holder panics")
+            .poll_next_unpin(cx)
     }
 }

@@ -195,12 +195,7 @@ impl Bucket {
         }
     }
 
-    fn delete_version(
-        &mut self,
-        key: &str,
-        id: &str,
-        bypass: Bypass,
-    ) -> S3Result<Option<Version>> {
+    fn delete_version(&mut self, key: &str, id: &str, bypass: Bypass) -> S3Result<Option<Version>> {
         let now = self.now();
         let Some(versions) = self.objects.get_mut(key) else {
             return Ok(None);
@@ -248,12 +243,7 @@ impl Bucket {
         Ok(())
     }
 
-    pub(super) fn set_legal_hold(
-        &mut self,
-        key: &str,
-        id: Option<&str>,
-        on: bool,
-    ) -> S3Result<()> {
+    pub(super) fn set_legal_hold(&mut self, key: &str, id: Option<&str>, on: bool) -> S3Result<()> {
         self.version_mut(key, id)?.lock.legal_hold = on;
         Ok(())
     }
@@ -295,6 +285,24 @@ impl Bucket {
             .collect()
     }
 
+    pub(super) fn overwrite(&mut self, key: &str, body: Bytes) {
+        let content = Content {
+            etag: super::checksum::etag(&body),
+            body,
+            metadata: HashMap::new(),
+            storage_class: None,
+            encryption: None,
+        };
+        self.push(key, Some(content), Lock::default());
+    }
+
+    pub(super) fn age_locks(&mut self, age: Duration) {
+        let versions = self.objects.values_mut().flatten();
+        for retention in versions.filter_map(|version| version.lock.retention.as_mut()) {
+            retention.until -= age;
+        }
+    }
+
     pub(super) fn tamper(&mut self, key: &str, body: Bytes) {
         let versions = self.objects.get_mut(key).expect("there is such an object");
         let newest = versions.last_mut().expect("it has a version");
@@ -305,7 +313,12 @@ impl Bucket {
 
 impl Lock {
     fn check_delete(&self, now: SystemTime, bypass: Bypass) -> S3Result<()> {
-        let refused = || s3_error!(AccessDenied, "Access Denied because object protected by object lock.");
+        let refused = || {
+            s3_error!(
+                AccessDenied,
+                "Access Denied because object protected by object lock."
+            )
+        };
         if self.legal_hold {
             return Err(refused());
         }

@@ -122,15 +122,20 @@ fn hex(bytes: &[u8]) -> String {
 /// Encodes the few bytes of a digest.
 fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let digit = |group: u32, place: u32| {
-        char::from(DIGITS[(group >> (18 - 6 * place)) as usize & 63])
-    };
+    let digit =
+        |group: u32, place: u32| char::from(DIGITS[(group >> (18 - 6 * place)) as usize & 63]);
     let mut text = String::new();
     for chunk in bytes.chunks(3) {
         let byte = |index: usize| u32::from(chunk.get(index).copied().unwrap_or_default());
         let group = byte(0) << 16 | byte(1) << 8 | byte(2);
         let used = chunk.len() as u32 + 1;
-        text.extend((0..4).map(|place| if place < used { digit(group, place) } else { '=' }));
+        text.extend((0..4).map(|place| {
+            if place < used {
+                digit(group, place)
+            } else {
+                '='
+            }
+        }));
     }
     text
 }

@@ -58,6 +58,19 @@ pub struct AccessKey {
     pub secret: String,
 }
 
+/// What a server knows of an object besides its bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// Its storage class, if the writer named one.
+    pub storage_class: Option<String>,
+    /// How it is encrypted at rest, if the writer asked for it.
+    pub encryption: Option<String>,
+    /// Whether it has a retention.
+    pub locked: bool,
+    /// Whether it has a legal hold.
+    pub legal_hold: bool,
+}
+
 /// A running server. It ends when this is dropped.
 #[derive(Debug)]
 pub struct S3Server {
@@ -179,6 +192,31 @@ impl S3Server {
     /// Panics if there is none of that key.
     pub fn tamper(&self, key: &str, body: Bytes) {
         self.world.bucket().tamper(key, body);
+    }
+
+    /// Puts an object over whatever is there, as anyone with the right to write can.
+    pub fn overwrite(&self, key: &str, body: Bytes) {
+        self.world.bucket().overwrite(key, body);
+    }
+
+    /// Brings the end of every lock nearer, as if they had been put so long ago.
+    pub fn age_locks(&self, age: Duration) {
+        self.world.bucket().age_locks(age);
+    }
+
+    /// Returns what is known of an object besides its bytes.
+    ///
+    /// # Panics
+    /// Panics if there is none of that key.
+    pub fn stored(&self, key: &str) -> Stored {
+        let bucket = self.world.bucket();
+        let (version, content) = bucket.get(key, None).expect("there is such an object");
+        Stored {
+            storage_class: content.storage_class.clone(),
+            encryption: content.encryption.clone(),
+            locked: version.lock.retention.is_some(),
+            legal_hold: version.lock.legal_hold,
+        }
     }
 
     /// Stops serving at once, connections included; what it holds is lost.

@@ -78,7 +78,12 @@ fn retention_of(mode: Option<&str>, until: Option<&Timestamp>) -> S3Result<Optio
     let (mode, until) = match (mode, until) {
         (None, None) => return Ok(None),
         (Some(mode), Some(until)) => (mode, until),
-        _ => return Err(s3_error!(InvalidRequest, "a mode needs a date, a date a mode")),
+        _ => {
+            return Err(s3_error!(
+                InvalidRequest,
+                "a mode needs a date, a date a mode"
+            ));
+        }
     };
     let mode = match mode {
         ObjectLockMode::COMPLIANCE => Mode::Compliance,
@@ -158,12 +163,17 @@ impl S3 for Service {
             etag: checksum::etag(&body),
             body,
             metadata: input.metadata.clone().unwrap_or_default(),
-            storage_class: input.storage_class.as_ref().map(|class| class.as_str().to_owned()),
-            encryption: input.server_side_encryption.as_ref().map(|sse| sse.as_str().to_owned()),
+            storage_class: input
+                .storage_class
+                .as_ref()
+                .map(|class| class.as_str().to_owned()),
+            encryption: input
+                .server_side_encryption
+                .as_ref()
+                .map(|sse| sse.as_str().to_owned()),
         };
         let tag = etag(&content);
-        let condition =
-            self.condition(input.if_none_match.as_ref(), input.if_match.as_ref())?;
+        let condition = self.condition(input.if_none_match.as_ref(), input.if_match.as_ref())?;
         let mut bucket = self.bucket(&input.bucket)?;
         let version = bucket.put(&input.key, content, lock, &condition)?;
         Ok(S3Response::new(PutObjectOutput {
@@ -220,9 +230,8 @@ impl S3 for Service {
             version_id: id_of(version, &bucket),
             object_lock_mode: mode,
             object_lock_retain_until_date: until,
-            object_lock_legal_hold_status: hold.then(|| {
-                ObjectLockLegalHoldStatus::from_static(ObjectLockLegalHoldStatus::ON)
-            }),
+            object_lock_legal_hold_status: hold
+                .then(|| ObjectLockLegalHoldStatus::from_static(ObjectLockLegalHoldStatus::ON)),
             storage_class: content.storage_class.clone().map(StorageClass::from),
             server_side_encryption: content.encryption.clone().map(ServerSideEncryption::from),
             ..HeadObjectOutput::default()
@@ -236,7 +245,10 @@ impl S3 for Service {
         let input = request.input;
         let bucket = self.bucket(&input.bucket)?;
         let prefix = input.prefix.clone().unwrap_or_default();
-        let start = input.continuation_token.clone().or(input.start_after.clone());
+        let start = input
+            .continuation_token
+            .clone()
+            .or(input.start_after.clone());
         let start = start.unwrap_or_default();
         let limit = page_limit(input.max_keys);
         let mut page = Page::default();
@@ -245,12 +257,14 @@ impl S3 for Service {
                 page.truncated = true;
                 break;
             }
-            page.add(key, &prefix, input.delimiter.as_deref(), &start, || Object {
-                key: Some(key.clone()),
-                size: Some(length(&content.body)),
-                e_tag: Some(etag(content)),
-                last_modified: Some(version.modified.into()),
-                ..Object::default()
+            page.add(key, &prefix, input.delimiter.as_deref(), &start, || {
+                Object {
+                    key: Some(key.clone()),
+                    size: Some(length(&content.body)),
+                    e_tag: Some(etag(content)),
+                    last_modified: Some(version.modified.into()),
+                    ..Object::default()
+                }
             });
         }
         let next = page.truncated.then(|| page.last.clone());
@@ -279,7 +293,10 @@ impl S3 for Service {
         let bucket = self.bucket(&input.bucket)?;
         let prefix = input.prefix.clone().unwrap_or_default();
         let limit = page_limit(input.max_keys);
-        let marks = (input.key_marker.as_deref(), input.version_id_marker.as_deref());
+        let marks = (
+            input.key_marker.as_deref(),
+            input.version_id_marker.as_deref(),
+        );
         let (mut versions, mut markers, mut last) = (Vec::new(), Vec::new(), None);
         let mut truncated = false;
         for (key, version, newest) in after(bucket.list_versions(&prefix), marks) {
@@ -324,7 +341,10 @@ impl S3 for Service {
         &self,
         request: S3Request<DeleteObjectInput>,
     ) -> S3Result<S3Response<DeleteObjectOutput>> {
-        let bypass = self.bypass(request.input.bypass_governance_retention, access_key(&request));
+        let bypass = self.bypass(
+            request.input.bypass_governance_retention,
+            access_key(&request),
+        );
         let input = request.input;
         let mut bucket = self.bucket(&input.bucket)?;
         let gone = bucket.delete(&input.key, input.version_id.as_deref(), bypass)?;
@@ -339,7 +359,10 @@ impl S3 for Service {
         &self,
         request: S3Request<DeleteObjectsInput>,
     ) -> S3Result<S3Response<DeleteObjectsOutput>> {
-        let bypass = self.bypass(request.input.bypass_governance_retention, access_key(&request));
+        let bypass = self.bypass(
+            request.input.bypass_governance_retention,
+            access_key(&request),
+        );
         let input = request.input;
         let mut bucket = self.bucket(&input.bucket)?;
         let (mut deleted, mut errors) = (Vec::new(), Vec::new());
@@ -416,7 +439,9 @@ impl S3 for Service {
             etag: String::new(),
             metadata: input.metadata.unwrap_or_default(),
             storage_class: input.storage_class.map(|class| class.as_str().to_owned()),
-            encryption: input.server_side_encryption.map(|sse| sse.as_str().to_owned()),
+            encryption: input
+                .server_side_encryption
+                .map(|sse| sse.as_str().to_owned()),
         };
         let mut bucket = self.bucket(&input.bucket)?;
         let id = bucket.uploads.start(&input.key, shell, lock);
@@ -464,8 +489,7 @@ impl S3 for Service {
         request: S3Request<CompleteMultipartUploadInput>,
     ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
         let input = request.input;
-        let condition =
-            self.condition(input.if_none_match.as_ref(), input.if_match.as_ref())?;
+        let condition = self.condition(input.if_none_match.as_ref(), input.if_match.as_ref())?;
         let named = input.multipart_upload.and_then(|upload| upload.parts);
         let named: Option<Vec<(i32, String)>> = named
             .unwrap_or_default()
@@ -594,7 +618,10 @@ impl S3 for Service {
         &self,
         request: S3Request<PutObjectRetentionInput>,
     ) -> S3Result<S3Response<PutObjectRetentionOutput>> {
-        let bypass = self.bypass(request.input.bypass_governance_retention, access_key(&request));
+        let bypass = self.bypass(
+            request.input.bypass_governance_retention,
+            access_key(&request),
+        );
         let input = request.input;
         let wanted = match &input.retention {
             None => None,
