@@ -42,9 +42,14 @@ pub(crate) async fn connect(settings: &S3Settings) -> Client {
         config = config.endpoint_url(endpoint);
     }
     if settings.endpoint.is_some() {
-        // Only AWS is sure to know the checksums that the SDK adds by default.
+        // Only AWS is sure to know the checksums that the SDK adds by default, and stores with locks
+        // are: S3 takes no locked object without one.
+        let checksums = match settings.lock {
+            Some(_) => RequestChecksumCalculation::WhenSupported,
+            None => RequestChecksumCalculation::WhenRequired,
+        };
         config = config
-            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+            .request_checksum_calculation(checksums)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
         if shared.region().is_none() {
             // Most other stores have one region, and many call it this.

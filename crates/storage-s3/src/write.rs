@@ -4,8 +4,8 @@ use aws_sdk_s3::operation::complete_multipart_upload::builders::CompleteMultipar
 use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
 use aws_sdk_s3::primitives::{ByteStream, DateTime};
 use aws_sdk_s3::types::{
-    ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart, ObjectLockLegalHoldStatus,
-    ObjectLockMode, ServerSideEncryption, StorageClass,
+    CompletedMultipartUpload, CompletedPart, ObjectLockLegalHoldStatus, ObjectLockMode,
+    ServerSideEncryption, StorageClass,
 };
 use bytes::Bytes;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
@@ -121,16 +121,13 @@ impl S3Store {
     /// Adds what the region asks for: class, encryption, lock.
     fn dressed(&self, request: PutObjectFluentBuilder, key: &ObjectKey) -> PutObjectFluentBuilder {
         let lock = self.lock_for(key);
-        let request = request
+        request
             .set_storage_class(self.storage_class())
             .set_server_side_encryption(self.encryption())
             .set_ssekms_key_id(self.encryption_key())
             .set_object_lock_mode(lock.as_ref().map(|lock| lock.mode.clone()))
             .set_object_lock_retain_until_date(lock.as_ref().map(|lock| lock.until))
-            .set_object_lock_legal_hold_status(lock.as_ref().and_then(|lock| lock.hold.clone()));
-        // S3 takes no locked object without a checksum.
-        let checksum = lock.map(|_| ChecksumAlgorithm::Crc32);
-        request.set_checksum_algorithm(checksum)
+            .set_object_lock_legal_hold_status(lock.and_then(|lock| lock.hold))
     }
 
     async fn send_parts(
@@ -199,6 +196,8 @@ impl S3Store {
                         let sent = request.body(ByteStream::from(part.clone())).send().await;
                         let sent = sent.map_err(|error| Failure::of(&error, PUT))?;
                         let part = CompletedPart::builder().part_number(number);
+                        let part =
+                            part.set_checksum_crc32(sent.checksum_crc32().map(str::to_owned));
                         Ok(part.set_e_tag(sent.e_tag().map(str::to_owned)).build())
                     })
                     .await

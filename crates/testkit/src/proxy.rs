@@ -23,6 +23,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_xoshiro::Xoshiro256PlusPlus;
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 /// How often each thing happens, of a thousand requests, and how slow the line is.
@@ -120,7 +121,8 @@ impl FaultProxy {
             .thread_name("fault-proxy")
             .enable_all()
             .build()?;
-        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))?;
+        let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+        listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let line = Arc::new(Line {
             upstream,
@@ -204,7 +206,8 @@ impl Line {
     }
 }
 
-async fn accept(listener: tokio::net::TcpListener, line: Arc<Line>) {
+async fn accept(listener: std::net::TcpListener, line: Arc<Line>) {
+    let listener = TcpListener::from_std(listener).expect("the runtime has a driver for sockets");
     loop {
         let Ok((socket, _)) = listener.accept().await else {
             continue;

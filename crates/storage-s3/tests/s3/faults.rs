@@ -30,8 +30,9 @@ async fn a_put_whose_answer_is_lost_still_knows_that_it_made_the_object() {
             lose_reply: 300,
             ..LineFaults::default()
         });
-        let put = store.put(&key(&format!("lost/{number}")), noise(100, 1));
-        created += usize::from(put.await.unwrap() == Put::Created);
+        let lost = key(&format!("lost/{number}"));
+        let put = store.put(&lost, noise(100, 1)).await.unwrap();
+        created += usize::from(put == Put::Created);
     }
     assert!(proxy.faults() > 5, "{} faults", proxy.faults());
     assert_eq!(created, 40);
@@ -44,7 +45,8 @@ async fn a_dead_line_is_a_passing_fault_and_told_within_seconds() {
     let store = open(settings_as(&server, server.admin(), &proxy.endpoint()));
     store.put(&key("one"), noise(10, 1)).await.unwrap();
     proxy.kill();
-    let ended = tokio::time::timeout(std::time::Duration::from_secs(20), store.get(&key("one")));
+    let one = key("one");
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(20), store.get(&one));
     let error = ended.await.unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Transient, "{error:?}");
     proxy.revive();

@@ -296,6 +296,15 @@ impl Bucket {
         self.push(key, Some(content), Lock::default());
     }
 
+    pub(super) fn delete_all(&mut self) {
+        let keys: Vec<String> = self.objects.keys().cloned().collect();
+        for key in keys {
+            // Without a version, a deletion is refused to nobody.
+            let deleted = self.delete(&key, None, Bypass::No);
+            deleted.expect("no version is deleted");
+        }
+    }
+
     pub(super) fn age_locks(&mut self, age: Duration) {
         let versions = self.objects.values_mut().flatten();
         for retention in versions.filter_map(|version| version.lock.retention.as_mut()) {

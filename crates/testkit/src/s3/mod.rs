@@ -20,6 +20,7 @@ use bytes::Bytes;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use s3s::service::{S3Service, S3ServiceBuilder};
+use tokio::net::TcpListener;
 
 use self::access::{Access, Gate};
 use self::bucket::Bucket;
@@ -117,7 +118,8 @@ impl S3Server {
             .thread_name("s3-server")
             .enable_all()
             .build()?;
-        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))?;
+        let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+        listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let service = build(&world);
         runtime.spawn(serve(listener, service));
@@ -199,6 +201,11 @@ impl S3Server {
         self.world.bucket().overwrite(key, body);
     }
 
+    /// Deletes every object that a listing shows, as anyone with the right to delete can.
+    pub fn delete_all(&self) {
+        self.world.bucket().delete_all();
+    }
+
     /// Brings the end of every lock nearer, as if they had been put so long ago.
     pub fn age_locks(&self, age: Duration) {
         self.world.bucket().age_locks(age);
@@ -240,7 +247,8 @@ fn build(world: &Arc<World>) -> S3Service {
     builder.build()
 }
 
-async fn serve(listener: tokio::net::TcpListener, service: S3Service) {
+async fn serve(listener: std::net::TcpListener, service: S3Service) {
+    let listener = TcpListener::from_std(listener).expect("the runtime has a driver for sockets");
     loop {
         // A connection that failed while it was made is its client's loss.
         let Ok((socket, _)) = listener.accept().await else {
