@@ -60,7 +60,7 @@ pub use protect::protect;
 pub use prune::{PruneOptions, PruneReport};
 pub use receipt::Receipt;
 pub use repair::RepairReport;
-pub use replicate::{CopyLimits, Replication, copy_basics};
+pub use replicate::{CopyLimits, Replication, copy_basics, copy_checked};
 pub use repository::{Credential, NewKeys, PassphraseFor, RegionMarker, Repository, StoreIdentity};
 pub use revocation::{Commitment, Revocation, Revocations, Token};
 pub use role::{Action, Role, UnknownRole};

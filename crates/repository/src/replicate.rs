@@ -177,21 +177,9 @@ impl Replication {
         for key in &self.missed_here {
             copy_object(to, from, key).await?;
         }
-        let budget = MemoryBudget::new(limits.memory_bytes);
         // One step after the other: an index object may only arrive after the packs it names.
         for step in &self.steps {
-            let copies = step.iter().map(|meta| async {
-                let permit = budget.take(meta.size).await;
-                if let Some(throttle) = &limits.throttle {
-                    throttle.take(meta.size).await;
-                }
-                copy_object(from, to, &meta.key).await?;
-                drop(permit);
-                advance(meta.size);
-                Ok::<_, RepositoryError>(())
-            });
-            let copies = stream::iter(copies).buffer_unordered(limits.at_once.max(1));
-            copies.try_collect::<()>().await?;
+            copy_checked(from, to, step, limits, &advance).await?;
         }
         Ok(())
     }
@@ -275,6 +263,32 @@ async fn read_checked(store: &dyn ObjectStore, key: &ObjectKey) -> Result<Bytes,
         return Err(RepositoryError::corrupt(key, what));
     }
     Ok(bytes)
+}
+
+/// Copies objects in no order, each checked against the hash in its name, if it has one.
+///
+/// # Errors
+/// Fails if an object cannot be copied or is damaged at its source; what was copied stays.
+pub async fn copy_checked(
+    from: &dyn ObjectStore,
+    to: &dyn ObjectStore,
+    objects: &[ObjectMeta],
+    limits: &CopyLimits,
+    advance: &impl Fn(u64),
+) -> Result<(), RepositoryError> {
+    let budget = MemoryBudget::new(limits.memory_bytes);
+    let copies = objects.iter().map(|meta| async {
+        let permit = budget.take(meta.size).await;
+        if let Some(throttle) = &limits.throttle {
+            throttle.take(meta.size).await;
+        }
+        copy_object(from, to, &meta.key).await?;
+        drop(permit);
+        advance(meta.size);
+        Ok::<_, RepositoryError>(())
+    });
+    let copies = stream::iter(copies).buffer_unordered(limits.at_once.max(1));
+    copies.try_collect::<()>().await
 }
 
 async fn copy_object(
