@@ -73,13 +73,20 @@ impl S3Store {
         let mut metas = Vec::with_capacity(firsts.len());
         for (key, first) in firsts {
             if !first.newest {
-                tracing::warn!(
-                    "object `{key}` was overwritten or deleted; its first version is kept"
-                );
                 hidden.insert(key.clone(), first.id);
             }
             let size = first.size.unwrap_or_default();
             metas.push(ObjectMeta { key, size });
+        }
+        let count = metas
+            .iter()
+            .filter(|meta| hidden.contains_key(&meta.key))
+            .count();
+        if count > 0 {
+            let store = self.settings.url.to_string();
+            tracing::warn!(
+                "{count} objects in `{store}` were overwritten or deleted: their first versions are read"
+            );
         }
         Ok(metas)
     }
