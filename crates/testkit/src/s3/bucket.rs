@@ -305,6 +305,17 @@ impl Bucket {
         }
     }
 
+    pub(super) fn purge(&mut self) -> usize {
+        let all = self.list_versions("");
+        let all: Vec<_> = all
+            .map(|(key, version, _)| (key.clone(), version.id.clone()))
+            .collect();
+        let refused = all
+            .into_iter()
+            .filter(|(key, id)| self.delete(key, Some(id), Bypass::Yes).is_err());
+        refused.count()
+    }
+
     pub(super) fn age_locks(&mut self, age: Duration) {
         let versions = self.objects.values_mut().flatten();
         for retention in versions.filter_map(|version| version.lock.retention.as_mut()) {
