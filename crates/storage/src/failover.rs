@@ -158,7 +158,12 @@ impl ObjectStore for FailoverStore {
         }
         let puts = members.into_iter().map(|member| {
             let put = member.store.put(key, body.clone());
-            async move { put.await.inspect_err(|error| member.note(error)) }
+            async move {
+                // One that can only be read serves reads all the same, so it is not left aside.
+                let warn =
+                    |error: &StoreError| tracing::warn!(%error, "another region is written to");
+                put.await.inspect_err(warn)
+            }
         });
         let mut outcomes = join_all(puts).await;
         let taken = outcomes.iter().position(Result::is_ok).unwrap_or_default();
@@ -166,8 +171,13 @@ impl ObjectStore for FailoverStore {
     }
 
     async fn get(&self, key: &ObjectKey) -> Result<Bytes, StoreError> {
-        self.ask(|store| Box::pin(async move { self.checked(key, store, store.get(key).await?) }))
-            .await
+        let sound = self
+            .ask(|store| Box::pin(async move { self.checked(key, store, store.get(key).await?) }));
+        match sound.await {
+            // Nobody has a sound one: what is wrong with it is for the reader to say.
+            Err(error) if error.kind == ErrorKind::Corrupt => self.members[0].store.get(key).await,
+            answered => answered,
+        }
     }
 
     async fn get_range(&self, key: &ObjectKey, range: Range<u64>) -> Result<Bytes, StoreError> {
