@@ -266,6 +266,13 @@ pub(crate) enum Command {
         /// One region; by default every replica.
         #[arg(long, value_name = "REGION")]
         to: Option<String>,
+        /// Bytes a second at most, such as `20MiB`.
+        #[arg(long, value_name = "RATE", value_parser = byte_count)]
+        bandwidth: Option<u64>,
+        /// Objects on their way at the same time.
+        #[arg(long, value_name = "COUNT", default_value_t = 32,
+              value_parser = clap::value_parser!(u16).range(1..=256))]
+        transfers: u16,
         /// Show what would be done.
         #[arg(long)]
         dry_run: bool,
@@ -352,10 +359,10 @@ pub(crate) struct LookArgs {
 /// Working without a project: when a region and a key are all that is left.
 #[derive(Debug, clap::Args)]
 pub(crate) struct RescueArgs {
-    /// Without a project: read the repository in this folder.
+    /// Without a project: read the repository in this folder or bucket.
     #[arg(
         long,
-        value_name = "FOLDER",
+        value_name = "FOLDER|s3://BUCKET/PREFIX",
         requires = "key",
         conflicts_with = "region"
     )]
@@ -585,6 +592,30 @@ pub(crate) enum ScheduleCommand {
         #[arg(long)]
         dry_run: bool,
     },
+}
+
+/// Reads a number of bytes with a unit: `500kB`, `20MiB`.
+fn byte_count(text: &str) -> Result<u64, String> {
+    let wrong = || format!("`{text}` is no number of bytes: write it like `500kB` or `20MiB`");
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let factor: u64 = match unit.trim_start() {
+        "" | "B" => 1,
+        "kB" | "KB" => 1000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    number
+        .checked_mul(factor)
+        .filter(|bytes| *bytes > 0)
+        .ok_or_else(wrong)
 }
 
 /// Where a preview begins.

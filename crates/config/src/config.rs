@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use lifeboat_policy::{Keep, Residency, Schedule};
 
 use crate::keys::KeyRefs;
 use crate::lookup::UnknownName;
+use crate::place::Place;
 
 /// A project's whole configuration, checked.
 #[derive(Debug, Clone)]
@@ -40,10 +41,38 @@ pub struct Region {
     pub name: RegionName,
     /// Its address as written.
     pub url: String,
-    /// The folder that the address means, absolute.
-    pub path: PathBuf,
+    /// What the address means.
+    pub place: Place,
     /// The jurisdiction it is declared to lie in.
     pub location: Location,
+    /// The fewest snapshots of each source that a prune leaves here, whatever schedules say.
+    pub min_keep: u32,
+}
+
+impl Region {
+    /// Makes a region for an address alone, for work without a project.
+    ///
+    /// # Errors
+    /// Fails with what is wrong with the address.
+    pub fn of_url(url: &str, root: &Path) -> Result<Self, String> {
+        Ok(Self {
+            name: "unnamed".parse().expect("it is a name"),
+            place: Place::of_url(url, root)?,
+            url: url.to_owned(),
+            location: "unknown".parse().expect("it is a name"),
+            min_keep: 0,
+        })
+    }
+
+    /// Returns the region's folder, if it is one.
+    pub fn folder(&self) -> Option<&Path> {
+        self.place.folder()
+    }
+
+    /// Tells whether a path is the region's folder or lies in it.
+    pub fn holds(&self, path: &Path) -> bool {
+        self.folder().is_some_and(|folder| path.starts_with(folder))
+    }
 }
 
 /// One environment.
@@ -309,6 +338,16 @@ impl Environment {
     pub fn retention(&self) -> Keep {
         let named = self.schedule.as_ref();
         named.map_or_else(Keep::default, |named| named.schedule.retention())
+    }
+
+    /// Returns how much history a region keeps of it: as scheduled, and never below the region's own
+    /// floor.
+    pub fn retention_in(&self, region: &Region) -> Keep {
+        let keep = self.retention();
+        Keep {
+            min_keep: keep.min_keep.max(region.min_keep),
+            ..keep
+        }
     }
 
     /// Returns the zone whose calendar its retention counts by.

@@ -23,6 +23,7 @@ use crate::config::{
 use crate::keys::{KeyRefs, read_keys};
 use crate::layers::BASE_FILE;
 use crate::paths::absolute;
+use crate::place::read_place;
 use crate::schedule::Schedules;
 
 /// The version of the files' shape that this build reads.
@@ -102,33 +103,24 @@ fn region(key: &Key, table: &Table, context: &Context<'_>) -> Option<(RegionName
     let name: Option<RegionName> = context.name(key);
     let reader = Reader::new(table, format!("[region.{}]", key.name), context.problems);
     let url = reader.required_string("url", "a folder, such as `url = \"regions/home\"`");
-    if let Some(url) = &url {
-        check_url(url, &reader);
-    }
+    let place = url
+        .as_ref()
+        .and_then(|url| read_place(&reader, url, context));
     let hint = "where its data lies, such as `location = \"eu\"`";
     let location: Option<Location> = required(&reader, table, "location", hint);
+    let min_keep = count(&reader, "min_keep", MIN_KEEP_MAX).unwrap_or(0);
+    // Without its place there is no telling which keys belong here.
+    let place = place?;
     reader.finish();
-    let (name, url) = (name?, url?);
+    let name = name?;
     let region = Region {
         name: name.clone(),
-        path: absolute(context.root, &url),
-        url,
+        place,
+        url: url?,
         location: location?,
+        min_keep,
     };
     Some((name, region))
-}
-
-fn check_url(url: &str, reader: &Reader<'_>) {
-    let hint = || Some("give a folder, relative to the project or absolute".to_owned());
-    if let Some((scheme, _)) = url.split_once("://") {
-        let message = match scheme {
-            "s3" => "object stores (`s3://`) are not supported by this build yet".to_owned(),
-            other => format!("regions at `{other}://` are not supported"),
-        };
-        reader.reject("url", message, hint());
-    } else if url.trim().is_empty() {
-        reader.reject("url", "`url` must not be empty", hint());
-    }
 }
 
 fn environment(
@@ -325,7 +317,7 @@ fn refresh(table: &Table, context: &Context<'_>) -> Option<Refresh> {
     );
     let rules = path_of(&reader, "rules", "the masking rules, a TOML file", context);
     let target = path_of(&reader, "target", "the database that is replaced", context);
-    let keep_previous = keep_previous(&reader);
+    let keep_previous = count(&reader, "keep_previous", MAX_PREVIOUS).unwrap_or(1);
     reader.finish();
     Some(Refresh {
         from: from?,
@@ -335,16 +327,15 @@ fn refresh(table: &Table, context: &Context<'_>) -> Option<Refresh> {
     })
 }
 
-fn keep_previous(reader: &Reader<'_>) -> u32 {
-    let Some(number) = reader.integer("keep_previous") else {
-        return 1;
-    };
-    let sound = u32::try_from(number).ok().filter(|n| *n <= MAX_PREVIOUS);
-    sound.unwrap_or_else(|| {
-        let message = format!("`keep_previous` must be 0 to {MAX_PREVIOUS}, not {number}");
-        reader.reject("keep_previous", message, None);
-        1
-    })
+/// Reads a number from 0 to `max`.
+fn count(reader: &Reader<'_>, name: &'static str, max: u32) -> Option<u32> {
+    let number = reader.integer(name)?;
+    let sound = u32::try_from(number).ok().filter(|n| *n <= max);
+    if sound.is_none() {
+        let message = format!("`{name}` must be 0 to {max}, not {number}");
+        reader.reject(name, message, None);
+    }
+    sound
 }
 
 /// More earlier copies than this beside a database is a slip of the keyboard.
@@ -358,6 +349,9 @@ pub(crate) fn optional_path(
     reader.node(name)?;
     path_of(reader, name, "a folder", context)
 }
+
+/// A floor above this is one too.
+const MIN_KEEP_MAX: u32 = 10_000;
 
 fn path_of(
     reader: &Reader<'_>,

@@ -3,6 +3,7 @@
 //! Every other crate speaks these words. This crate does no I/O, reads no clock and knows no
 //! environment variable; `docs/glossary.md` explains the words for people.
 
+mod bucket;
 mod entry;
 mod error;
 mod id;
@@ -15,6 +16,7 @@ mod verdict;
 mod wal;
 mod wal_object;
 
+pub use bucket::{BucketUrl, InvalidBucketUrl, LockMode, LockTerms};
 pub use entry::{Entry, EntryKind, EntryPath, InvalidPath, Metadata, Span};
 pub use error::{Diagnose, ErrorKind, error_chain};
 pub use id::{

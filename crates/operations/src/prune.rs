@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lifeboat_config::Environment;
 use lifeboat_model::{EnvironmentName, RegionName, RunId, SessionId, SnapshotId, SourceName, Tier};
-use lifeboat_policy::{Decision, decide};
-use lifeboat_repository::{Outcome, PruneOptions, PruneReport, Role, RunKind, Snapshot};
+use lifeboat_policy::{Decision, Keep, decide};
+use lifeboat_repository::{Outcome, PruneOptions, PruneReport, Role, RunKind, Snapshot, protect};
 use lifeboat_runtime::Stopwatch;
 use serde::Serialize;
 
@@ -62,6 +62,8 @@ pub struct PruneRun {
     /// What was deleted.
     #[serde(flatten)]
     pub report: PruneReport,
+    /// Objects that snapshots need and whose locks were extended, in a region that locks.
+    pub locks_extended: u64,
     /// How long it took, seconds.
     pub secs: f64,
 }
@@ -86,7 +88,8 @@ impl Session {
         let snapshots = repository.snapshots(Some(&environment.name), None).await?;
         let now = self.world.clock.now();
         let logs = Logs::list(&repository, environment, &snapshots, now).await?;
-        let mut decisions = self.decide_all(environment, &snapshots);
+        let keep = environment.retention_in(self.config.region(region.as_str())?);
+        let mut decisions = self.decide_all(environment, &keep, &snapshots);
         spare(&mut decisions, &logs.bases(&snapshots));
         let going = decisions.iter().filter(|decision| !decision.keep);
         let going: BTreeSet<SnapshotId> = going.map(|decision| decision.snapshot).collect();
@@ -114,19 +117,24 @@ impl Session {
     }
 
     /// Decides about the snapshots of each source on its own.
-    fn decide_all(&self, environment: &Environment, snapshots: &[Snapshot]) -> Vec<PruneDecision> {
+    fn decide_all(
+        &self,
+        environment: &Environment,
+        keep: &Keep,
+        snapshots: &[Snapshot],
+    ) -> Vec<PruneDecision> {
         let mut sources: BTreeMap<&SourceName, Vec<&Snapshot>> = BTreeMap::new();
         for snapshot in snapshots {
             sources.entry(&snapshot.source).or_default().push(snapshot);
         }
-        let (keep, zone) = (environment.retention(), environment.zone());
+        let zone = environment.zone();
         let now = self.world.clock.now();
         let decide_one = |snapshots: &Vec<&Snapshot>| {
             let facts: Vec<_> = snapshots
                 .iter()
                 .map(|s| (s.id, s.instant, s.tier))
                 .collect();
-            let decided = decide(&facts, &keep, now, &zone);
+            let decided = decide(&facts, keep, now, &zone);
             describe(&decided, snapshots)
         };
         sources.values().flat_map(decide_one).collect()
@@ -152,8 +160,13 @@ impl Session {
         let watch = Stopwatch::start(&*self.world.clock);
         self.progress.phase(&format!("pruning {}", plan.region), 0);
         let id = run.id();
-        let pruned = repository.prune(&plan.options).await;
-        let result = pruned.map_err(OperationError::from).map(|report| PruneRun {
+        let work = async {
+            let report = repository.prune(&plan.options).await?;
+            let locks_extended = protect(&*opened.store).await?;
+            Ok::<_, OperationError>((report, locks_extended))
+        };
+        let result = work.await.map(|(report, locks_extended)| PruneRun {
+            locks_extended,
             run: id,
             environment: plan.environment.clone(),
             region: plan.region.clone(),

@@ -1,4 +1,4 @@
-//! Recovering without a project: one region's folder and one key are all that is left.
+//! Recovering without a project: one region's folder or bucket and one key are all that is left.
 
 use std::path::Path;
 
@@ -49,18 +49,18 @@ struct Decided {
 }
 
 impl Session {
-    /// Opens the repository in a folder with a key file, a file that holds the recovery code, or
+    /// Opens the repository in a folder or bucket with a key file, a file that holds the recovery code, or
     /// `passphrase:` and a reference.
     ///
     /// # Errors
-    /// Fails if the folder holds no repository, or the key is no key or another repository's.
+    /// Fails if the place holds no repository, or the key is no key or another repository's.
     pub async fn rescue(&self, from: &Path, key_file: &Path) -> Result<Rescue, OperationError> {
-        let place = Region {
-            name: "rescued".parse().expect("it is a name"),
-            url: from.display().to_string(),
-            path: from.to_owned(),
-            location: "unknown".parse().expect("it is a name"),
-        };
+        let url = from.to_string_lossy();
+        let place =
+            Region::of_url(&url, &self.config.root).map_err(|message| OperationError::Usage {
+                message,
+                hint: "give a folder, or `s3://BUCKET/PREFIX`".to_owned(),
+            })?;
         let store = self.stores.open(&place)?;
         let identity = Repository::identify(&*store).await?;
         // A passphrase that somebody remembers may be the only key left.

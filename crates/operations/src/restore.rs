@@ -135,7 +135,7 @@ impl Session {
             delta,
             cluster,
         } = *request;
-        let opened = self.open_region(region).await?;
+        let opened = self.open_for_reading(environment, region).await?;
         let repository = self
             .open_repository(environment, &opened, Role::Reader)
             .await?;
@@ -185,7 +185,7 @@ impl Session {
             source,
             source_kind: record.source_kind,
             instant: record.instant,
-            region: region.clone(),
+            region: opened.region,
             target: target.to_owned(),
             bytes: record.totals.bytes,
             delta,
@@ -202,7 +202,7 @@ impl Session {
             .config
             .regions
             .values()
-            .find(|region| target.starts_with(&region.path))
+            .find(|region| region.holds(target))
         {
             Some(region) => Err(OperationError::Usage {
                 message: format!(
@@ -247,7 +247,7 @@ impl Session {
         environment: &Environment,
         plan: &RestorePlan,
     ) -> Result<RestoreReport, OperationError> {
-        let opened = self.open_region(&plan.region).await?;
+        let opened = self.open_for_reading(environment, &plan.region).await?;
         let repository = self
             .open_repository(environment, &opened, Role::Reader)
             .await?;
@@ -282,7 +282,7 @@ impl Session {
         environment: &Environment,
         plan: &RestorePlan,
     ) -> Result<DeltaReport, OperationError> {
-        let opened = self.open_region(&plan.region).await?;
+        let opened = self.open_for_reading(environment, &plan.region).await?;
         let repository = self
             .open_repository(environment, &opened, Role::Reader)
             .await?;

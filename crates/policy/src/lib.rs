@@ -5,6 +5,7 @@
 //! instead of acting.
 
 mod blackout;
+mod bucket_region;
 mod class;
 mod cron;
 mod job;
@@ -17,6 +18,7 @@ mod wal;
 mod word;
 
 pub use blackout::{Blackout, InvalidBlackout};
+pub use bucket_region::{Placement, place_bucket};
 pub use class::{RawDataRefusal, may_restore};
 pub use cron::{CronTime, InvalidCron};
 pub use job::{Action, Job, Missed, Overlap, Schedule};

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
 use lifeboat_model::{RegionName, SnapshotId};
-use lifeboat_runtime::MemoryBudget;
+use lifeboat_runtime::{MemoryBudget, Throttle};
 use lifeboat_storage::{ObjectKey, ObjectMeta, ObjectStore};
 
 use crate::error::RepositoryError;
@@ -23,12 +23,30 @@ use crate::repository::Repository;
 use crate::revoked_keys::RevokedKeys;
 use crate::wal::{WalCatalog, WalPlace, wal_needed_by};
 
-/// Objects copied at the same time.
-const COPIES_AT_ONCE: usize = 8;
-/// Memory that objects on their way may take, bytes.
-const BUDGET_BYTES: u64 = 128 << 20;
 /// Commit records that are committed together.
 const RECORDS_AT_ONCE: usize = 64;
+
+/// How much a copy may take at a time.
+#[derive(Debug)]
+pub struct CopyLimits {
+    /// Objects on their way at the same time.
+    pub at_once: usize,
+    /// Memory that they may take together, bytes.
+    pub memory_bytes: u64,
+    /// The rate at which they may go, if there is a limit.
+    pub throttle: Option<Throttle>,
+}
+
+impl Default for CopyLimits {
+    /// Enough to fill a line between regions: most of a small object's time is waiting.
+    fn default() -> Self {
+        Self {
+            at_once: 32,
+            memory_bytes: 96 << 20,
+            throttle: None,
+        }
+    }
+}
 
 /// What a store lacks of another one.
 #[derive(Debug)]
@@ -169,24 +187,16 @@ impl Replication {
         &self,
         from: &dyn ObjectStore,
         to: &dyn ObjectStore,
+        limits: &CopyLimits,
         advance: impl Fn(u64),
     ) -> Result<(), RepositoryError> {
         // What a region says of revoked keys goes both ways, and before any key does.
         for key in &self.missed_here {
             copy_object(to, from, key).await?;
         }
-        let budget = MemoryBudget::new(BUDGET_BYTES);
         // One step after the other: an index object may only arrive after the packs it names.
         for step in &self.steps {
-            let copies = step.iter().map(|meta| async {
-                let permit = budget.take(meta.size).await;
-                copy_object(from, to, &meta.key).await?;
-                drop(permit);
-                advance(meta.size);
-                Ok::<_, RepositoryError>(())
-            });
-            let copies = stream::iter(copies).buffer_unordered(COPIES_AT_ONCE);
-            copies.try_collect::<()>().await?;
+            copy_checked(from, to, step, limits, &advance).await?;
         }
         Ok(())
     }
@@ -321,6 +331,32 @@ async fn read_checked(store: &dyn ObjectStore, key: &ObjectKey) -> Result<Bytes,
         return Err(RepositoryError::corrupt(key, what));
     }
     Ok(bytes)
+}
+
+/// Copies objects in no order, each checked against the hash in its name, if it has one.
+///
+/// # Errors
+/// Fails if an object cannot be copied or is damaged at its source; what was copied stays.
+pub async fn copy_checked(
+    from: &dyn ObjectStore,
+    to: &dyn ObjectStore,
+    objects: &[ObjectMeta],
+    limits: &CopyLimits,
+    advance: &impl Fn(u64),
+) -> Result<(), RepositoryError> {
+    let budget = MemoryBudget::new(limits.memory_bytes);
+    let copies = objects.iter().map(|meta| async {
+        let permit = budget.take(meta.size).await;
+        if let Some(throttle) = &limits.throttle {
+            throttle.take(meta.size).await;
+        }
+        copy_object(from, to, &meta.key).await?;
+        drop(permit);
+        advance(meta.size);
+        Ok::<_, RepositoryError>(())
+    });
+    let copies = stream::iter(copies).buffer_unordered(limits.at_once.max(1));
+    copies.try_collect::<()>().await
 }
 
 pub(crate) async fn copy_object(

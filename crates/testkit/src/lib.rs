@@ -8,6 +8,8 @@ mod cluster;
 mod home;
 mod installation;
 mod load;
+pub mod proxy;
+pub mod s3;
 
 pub use account::ServerAccount;
 pub use cluster::{ClusterOptions, PgCluster, StopMode};

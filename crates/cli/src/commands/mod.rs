@@ -90,11 +90,7 @@ async fn dispatch(args: &Args) -> Result<Exit, OperationError> {
             environment,
             dry_run,
         } => refresh::run(args, environment, *dry_run).await,
-        Command::Replicate {
-            environment,
-            to,
-            dry_run,
-        } => replicate::run(args, environment, to.as_deref(), *dry_run).await,
+        Command::Replicate { .. } => replicate::run(args).await,
         Command::Key { command } => key::run(args, command).await,
         Command::Drill {
             command: DrillCommand::Run { .. },

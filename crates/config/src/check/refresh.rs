@@ -96,7 +96,7 @@ fn target(environment: &Environment, refresh: &Refresh, findings: &mut Findings<
         }
     }
     let regions = findings.config.regions.values();
-    for region in regions.filter(|region| refresh.target.starts_with(&region.path)) {
+    for region in regions.filter(|region| region.holds(&refresh.target)) {
         let message = format!("the refresh would write into region `{}`", region.name);
         findings.error(&path, message, hint);
     }
