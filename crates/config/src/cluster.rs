@@ -45,10 +45,10 @@ pub(crate) fn holds_password(url: &str) -> bool {
         user.is_some_and(|user| user.contains(':'))
     });
     let in_query = query.split('&').any(|pair| pair.starts_with("password="));
-    let in_words = !url.contains("://")
-        && url
-            .split('=')
-            .any(|before| before.trim_end().ends_with("password") && before.len() < url.len());
+    // What comes before each `=`, the last value left out.
+    let mut names = url.rsplit('=').skip(1);
+    let in_words =
+        !url.contains("://") && names.any(|before| before.trim_end().ends_with("password"));
     in_authority || in_query || in_words
 }
 

@@ -217,7 +217,7 @@ fn a_refresh_comes_from_a_database_that_exists_by_rules_that_exist() {
     assert_one(
         &errors,
         "environments/staging.toml:6",
-        "only databases can be masked",
+        "only those can be refreshed from",
     );
     let errors = with(staging, "prod/shop", "prod");
     assert_one(
