@@ -4,19 +4,19 @@ use std::path::Path;
 
 use futures::future::join_all;
 use lifeboat_config::{Environment, Source};
-use lifeboat_model::{Diagnose as _, ErrorKind, RegionName, SystemId, WalFileName};
+use lifeboat_model::{Diagnose as _, ErrorKind, RegionName, SystemId, WalFileName, error_chain};
 use lifeboat_repository::{Repository, Role, SealedWal, WalDraft, WalListing, WalPlace, WalPut};
 use lifeboat_source_postgres::ControlFile;
 
 use crate::error::OperationError;
 use crate::session::Session;
 
-/// A region that keeps the log.
-pub(crate) struct Keeper {
+/// A region beside the home that keeps the log.
+pub(crate) struct Replica {
     /// The region.
     pub(crate) region: RegionName,
-    /// Its repository, opened by a writer.
-    pub(crate) repository: Repository,
+    /// Its repository, opened by a writer, or why it cannot be.
+    pub(crate) repository: Result<Repository, String>,
 }
 
 /// The regions that keep the log of one cluster.
@@ -25,10 +25,9 @@ pub(crate) struct Keeper {
 /// same time; one that fails is told of, and `replicate` brings what it missed.
 pub(crate) struct Archive {
     pub(crate) place: WalPlace,
-    pub(crate) home: Keeper,
-    pub(crate) replicas: Vec<Keeper>,
-    /// Regions that could not be opened, and why.
-    pub(crate) unreachable: Vec<(RegionName, String)>,
+    /// The home's repository, opened by a writer.
+    pub(crate) home: Repository,
+    pub(crate) replicas: Vec<Replica>,
 }
 
 /// What came of keeping one object.
@@ -50,30 +49,12 @@ impl Archive {
         source: &Source,
         system: SystemId,
     ) -> Result<Self, OperationError> {
-        let open = |region: &RegionName| {
-            let region = region.clone();
-            async move {
-                let opened = session.open_region_for(environment, &region).await?;
-                let repository = session
-                    .open_repository(environment, &opened, Role::Writer)
-                    .await?;
-                Ok::<_, OperationError>(Keeper { region, repository })
-            }
-        };
-        let home = open(&environment.home).await?;
-        let (mut replicas, mut unreachable) = (Vec::new(), Vec::new());
-        for (region, opened) in environment
+        let home = open_writer(session, environment, &environment.home).await?;
+        let opened = environment
             .replicas
             .iter()
-            .zip(join_all(environment.replicas.iter().map(open)).await)
-        {
-            match opened {
-                Ok(keeper) => replicas.push(keeper),
-                // What policy forbids is no outage: nothing may go on as if it were.
-                Err(error) if error.kind() == ErrorKind::Refused => return Err(error),
-                Err(error) => unreachable.push((region.clone(), error.to_string())),
-            }
-        }
+            .map(|region| Replica::open(session, environment, region));
+        let replicas = join_all(opened).await.into_iter();
         Ok(Self {
             place: WalPlace {
                 environment: environment.name.clone(),
@@ -81,8 +62,7 @@ impl Archive {
                 system,
             },
             home,
-            replicas,
-            unreachable,
+            replicas: replicas.collect::<Result<_, _>>()?,
         })
     }
 
@@ -97,55 +77,94 @@ impl Archive {
         bytes: bytes::Bytes,
     ) -> Result<Kept, OperationError> {
         let known = self.listing_beside(&self.home, draft.file).await?;
-        let content = self.home.repository.wal_content(&bytes).await?;
+        let content = self.home.wal_content(&bytes).await?;
         let already = known.find(&self.place, draft, content)?.is_some();
-        let sealed = self
-            .home
-            .repository
-            .seal_wal(&self.place, draft, bytes)
-            .await?;
+        let sealed = self.home.seal_wal(&self.place, draft, bytes).await?;
         let at_home = async {
             match already {
                 true => Ok(()),
-                false => put(&self.home, &sealed, &known).await,
+                false => self.put(&self.home, &sealed).await,
             }
         };
-        let elsewhere = join_all(self.replicas.iter().map(|keeper| async {
-            let known = self.listing_beside(keeper, draft.file).await?;
-            put(keeper, &sealed, &known).await
+        let elsewhere = join_all(self.replicas.iter().map(|replica| async {
+            match &replica.repository {
+                Ok(repository) => self
+                    .put(repository, &sealed)
+                    .await
+                    .map_err(|e| error_chain(&e)),
+                Err(why) => Err(why.clone()),
+            }
         }));
         let (at_home, elsewhere) = futures::join!(at_home, elsewhere);
         at_home?;
         let failed = self.replicas.iter().zip(elsewhere);
-        let failed = failed.filter_map(|(keeper, put)| {
-            let error = put.err()?;
-            Some((keeper.region.clone(), lifeboat_model::error_chain(&error)))
-        });
+        let failed = failed.filter_map(|(replica, put)| Some((replica.region.clone(), put.err()?)));
         Ok(Kept {
             already,
-            missed: self.unreachable.iter().cloned().chain(failed).collect(),
+            missed: failed.collect(),
         })
     }
 
-    pub(super) async fn listing_beside(
+    /// Puts an object into a region that does not contradict it.
+    pub(super) async fn put(
         &self,
-        keeper: &Keeper,
+        repository: &Repository,
+        sealed: &SealedWal,
+    ) -> Result<(), OperationError> {
+        // A piece is one receiver's own: whether another one keeps the same bytes need not be known.
+        let known = match sealed.object().piece {
+            Some(_) => WalListing::default(),
+            None => {
+                self.listing_beside(repository, sealed.object().file)
+                    .await?
+            }
+        };
+        match sealed.put(&**repository.store(), &known).await? {
+            WalPut::Stored(_) | WalPut::AlreadyThere(_) => Ok(()),
+        }
+    }
+
+    async fn listing_beside(
+        &self,
+        repository: &Repository,
         file: WalFileName,
     ) -> Result<WalListing, OperationError> {
-        let store = &**keeper.repository.store();
+        let store = &**repository.store();
         Ok(Repository::wal_listing_beside(store, &self.place, file).await?)
     }
 }
 
-async fn put(
-    keeper: &Keeper,
-    sealed: &SealedWal,
-    known: &WalListing,
-) -> Result<(), OperationError> {
-    let store = &**keeper.repository.store();
-    match sealed.put(store, known).await? {
-        WalPut::Stored(_) | WalPut::AlreadyThere(_) => Ok(()),
+impl Replica {
+    /// Opens a region, or notes why it cannot be.
+    ///
+    /// # Errors
+    /// Fails if policy forbids it: that is no outage, and nothing may go on as if it were.
+    pub(super) async fn open(
+        session: &Session,
+        environment: &Environment,
+        region: &RegionName,
+    ) -> Result<Self, OperationError> {
+        let repository = match open_writer(session, environment, region).await {
+            Ok(repository) => Ok(repository),
+            Err(error) if error.kind() == ErrorKind::Refused => return Err(error),
+            Err(error) => Err(error_chain(&error)),
+        };
+        Ok(Self {
+            region: region.clone(),
+            repository,
+        })
     }
+}
+
+async fn open_writer(
+    session: &Session,
+    environment: &Environment,
+    region: &RegionName,
+) -> Result<Repository, OperationError> {
+    let opened = session.open_region_for(environment, region).await?;
+    session
+        .open_repository(environment, &opened, Role::Writer)
+        .await
 }
 
 /// Refuses the log of another cluster than the source's.

@@ -6,11 +6,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::join_all;
 use jiff::Timestamp;
-use lifeboat_model::{Lsn, RegionName, Segment, SegmentSize, Timeline, WalFileName, error_chain};
-use lifeboat_repository::{SealedWal, WalDraft, WalListing};
+use lifeboat_model::{Lsn, Segment, SegmentSize, Timeline, WalFileName, error_chain};
+use lifeboat_repository::{Repository, SealedWal, WalDraft};
 use lifeboat_source_postgres::wal::scan_segment;
 
-use super::archive::{Archive, Keeper};
+use super::archive::Archive;
 use crate::error::OperationError;
 
 /// How long a replica may take before it is left behind for now: the home must not wait for it.
@@ -23,13 +23,6 @@ pub(super) struct Incoming {
     bytes: Vec<u8>,
     /// How many bytes each region holds: the home's, then the replicas' in order.
     kept: Vec<u32>,
-}
-
-/// What a region lacks after something was kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Missed {
-    pub(super) region: RegionName,
-    pub(super) why: String,
 }
 
 impl Incoming {
@@ -87,13 +80,17 @@ impl Incoming {
         self.bytes.extend_from_slice(&taken);
     }
 
-    /// Keeps what came since the last time, in every region; a full segment as a whole. When this
-    /// returns, all of it is durable at home.
+    /// Keeps what came since the last time, at home and in those replicas that `tried` names; a full
+    /// segment as a whole. When this returns, all of it is durable at home.
     ///
     /// # Errors
-    /// Fails if the home contradicts it or cannot be written. Replicas that fail are returned; they
-    /// get what they lack the next time.
-    pub(super) async fn keep(&mut self, archive: &Archive) -> Result<Vec<Missed>, OperationError> {
+    /// Fails if the home contradicts it or cannot be written. What went wrong with a replica is
+    /// returned, in their order; it gets what it lacks the next time.
+    pub(super) async fn keep(
+        &mut self,
+        archive: &Archive,
+        tried: &[bool],
+    ) -> Result<Vec<Option<String>>, OperationError> {
         let len = self.bytes.len() as u32;
         // A copy, so that all is still there if a store fails.
         let bytes = Bytes::copy_from_slice(&self.bytes);
@@ -106,14 +103,19 @@ impl Incoming {
             whole: self.is_full(),
             sealed: Vec::new(),
         };
-        let mut wanted = Vec::with_capacity(self.kept.len());
-        for kept in &self.kept {
-            wanted.push(pieces.piece(*kept..len).await?);
+        let at_home = pieces.piece(self.kept[0]..len).await?;
+        let mut elsewhere = Vec::with_capacity(tried.len());
+        for (kept, tried) in self.kept[1..].iter().zip(tried) {
+            elsewhere.push(match tried {
+                true => pieces.piece(*kept..len).await?,
+                false => None,
+            });
         }
-        let home = put(&archive.home, archive, wanted[0].as_ref());
-        let replicas = archive.replicas.iter().zip(&wanted[1..]);
-        let replicas = join_all(replicas.map(|(keeper, sealed)| async {
-            let put = put(keeper, archive, sealed.as_ref());
+        let home = put(&archive.home, archive, at_home.as_ref());
+        let replicas = archive.replicas.iter().zip(&elsewhere);
+        let replicas = join_all(replicas.map(|(replica, sealed)| async {
+            let repository = replica.repository.as_ref().map_err(String::clone)?;
+            let put = put(repository, archive, sealed.as_ref());
             match tokio::time::timeout(REPLICA_PATIENCE, put).await {
                 Ok(done) => done.map_err(|error| error_chain(&error)),
                 Err(_) => Err(format!("it took over {} s", REPLICA_PATIENCE.as_secs())),
@@ -122,21 +124,14 @@ impl Incoming {
         let (home, replicas) = futures::join!(home, replicas);
         home?;
         self.kept[0] = len;
-        let mut missed = Vec::new();
-        for ((kept, keeper), done) in self.kept[1..]
-            .iter_mut()
-            .zip(&archive.replicas)
-            .zip(replicas)
-        {
-            match done {
-                Ok(()) => *kept = len,
-                Err(why) => missed.push(Missed {
-                    region: keeper.region.clone(),
-                    why,
-                }),
+        let failed = replicas.into_iter().map(Result::err);
+        let failed: Vec<_> = failed.collect();
+        for ((kept, failed), tried) in self.kept[1..].iter_mut().zip(&failed).zip(tried) {
+            if *tried && failed.is_none() {
+                *kept = len;
             }
         }
-        Ok(missed)
+        Ok(failed)
     }
 
     fn newest_commit(&self, bytes: &[u8]) -> Option<Timestamp> {
@@ -173,8 +168,9 @@ impl Pieces<'_> {
             newest_commit: self.newest_commit,
         };
         let bytes = self.bytes.slice(range.start as usize..range.end as usize);
-        let repository = &self.archive.home.repository;
-        let sealed = repository
+        let sealed = self
+            .archive
+            .home
             .seal_wal(&self.archive.place, &draft, bytes)
             .await?;
         self.sealed.push((range, sealed.clone()));
@@ -183,16 +179,12 @@ impl Pieces<'_> {
 }
 
 async fn put(
-    keeper: &Keeper,
+    repository: &Repository,
     archive: &Archive,
     sealed: Option<&SealedWal>,
 ) -> Result<(), OperationError> {
-    let Some(sealed) = sealed else { return Ok(()) };
-    // A piece is this receiver's own: whether another one keeps the same bytes need not be known.
-    let known = match sealed.object().piece {
-        Some(_) => WalListing::default(),
-        None => archive.listing_beside(keeper, sealed.object().file).await?,
-    };
-    sealed.put(&**keeper.repository.store(), &known).await?;
-    Ok(())
+    match sealed {
+        Some(sealed) => archive.put(repository, sealed).await,
+        None => Ok(()),
+    }
 }

@@ -17,6 +17,7 @@ pub use fetch::{WalFetch, WalFetchRequest, WalFrom, WalSource};
 pub(crate) use prune::Logs;
 pub use receive::{ReceiveOptions, Received};
 pub(crate) use spool::write_whole;
+pub(crate) use status::newest_recoverable;
 
 pub use prune::WalPruneDecision;
 

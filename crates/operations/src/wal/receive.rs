@@ -13,14 +13,15 @@ use lifeboat_model::{
 use lifeboat_repository::{Repository, WalDraft};
 use lifeboat_runtime::Clock;
 use lifeboat_source_postgres::connect::SqlSession;
+use lifeboat_source_postgres::conninfo::Conninfo;
 use lifeboat_source_postgres::heartbeat;
 use lifeboat_source_postgres::replication::{
     ReceiverOptions, ReplicationError, SlotGuard, SlotKind, WalEvent, WalReceiver, WalSender,
 };
 use serde::Serialize;
 
-use super::archive::{Archive, refuse_foreign};
-use super::incoming::{Incoming, Missed};
+use super::archive::{Archive, Replica, refuse_foreign};
+use super::incoming::Incoming;
 use crate::cluster::{connect, conninfo};
 use crate::error::OperationError;
 use crate::session::Session;
@@ -29,6 +30,8 @@ use crate::session::Session;
 const SHARE_OF_WAIT: u32 = 4;
 /// How long a home region that fails is asked again before the receiver gives up.
 const HOME_PATIENCE: Duration = Duration::from_secs(600);
+/// How long a replica that failed is left alone.
+const REST: Duration = Duration::from_secs(5);
 /// How often somebody is told how far things are.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
@@ -65,48 +68,13 @@ impl Session {
         options: &ReceiveOptions,
         tell: &(dyn Fn(&Received) + Sync),
     ) -> Result<(), OperationError> {
+        let mut reception = Reception::prepare(self, environment, source, options).await?;
         let cluster = source.cluster().expect("the source is a cluster");
-        let conninfo = conninfo(self, cluster)?;
-        let mut sender = WalSender::connect(&conninfo).await?;
-        let identity = sender.identify_system().await?;
-        let size = sender.segment_size().await?;
-        let system = identity.system_id;
-        refuse_foreign(self, environment, source, system).await?;
-        let archive = Archive::open(self, environment, source, system).await?;
-        let now = Segment::holding(identity.timeline, identity.end, size);
-        let first = next_segment(&archive, size).await?.unwrap_or(now);
-        keep_history(&archive, &mut sender, identity.timeline).await?;
-        let mut from = receiver_options(cluster, system, &mut sender).await?;
-        (from.timeline, from.start) = (first.timeline, first.start(size));
-        sender.close().await;
         let heart = cluster.heartbeat.then(|| {
             let beating = beat(self.clone(), cluster.clone(), options.within);
             tokio::spawn(beating)
         });
-        let mut reception = Reception {
-            clock: self.world.clock.clone(),
-            incoming: Incoming::new(first, size, &archive),
-            archive,
-            receiver: WalReceiver::new(conninfo.clone(), from.clone()),
-            wait: options.within - options.within / SHARE_OF_WAIT,
-            oldest: None,
-            behind: Vec::new(),
-        };
-        let mut result = reception.run(tell).await;
-        // A hole in the log must not become the end of it: what is written from now on is kept.
-        if let Err(OperationError::Replication(ReplicationError::SegmentRemoved {
-            segment, ..
-        })) = &result
-        {
-            tracing::error!(
-                "the server has removed segment {segment} before it was received, so the log has a gap \
-                 from there to {now}: take a backup now, only what follows it can be recovered"
-            );
-            (from.timeline, from.start) = (now.timeline, now.start(size));
-            reception.receiver = WalReceiver::new(conninfo, from);
-            reception.incoming = Incoming::new(now, size, &reception.archive);
-            result = reception.run(tell).await;
-        }
+        let result = reception.run_over_gaps(tell).await;
         if let Some(heart) = heart {
             heart.abort();
         }
@@ -142,7 +110,7 @@ async fn next_segment(
     archive: &Archive,
     size: SegmentSize,
 ) -> Result<Option<Segment>, OperationError> {
-    let store = &**archive.home.repository.store();
+    let store = &**archive.home.store();
     let listing = Repository::wal_listing(store, &archive.place).await?;
     let segments = listing.objects().iter().filter_map(WalObject::segment);
     let newest = segments.max();
@@ -176,19 +144,96 @@ fn history_draft(timeline: Timeline) -> WalDraft {
 }
 
 /// A log on its way from the server into the regions.
-struct Reception {
+struct Reception<'a> {
+    session: &'a Session,
+    environment: &'a Environment,
     clock: Arc<dyn Clock>,
     archive: Archive,
+    conninfo: Conninfo,
+    /// How the log is received.
+    from: ReceiverOptions,
+    /// The segment that the server was at when this began.
+    now: Segment,
     receiver: WalReceiver,
     incoming: Incoming,
     /// How long a byte waits before it is kept.
     wait: Duration,
     /// When the oldest byte came that is not kept yet, on the clock.
     oldest: Option<Duration>,
-    behind: Vec<(RegionName, String)>,
+    /// Replicas that failed, in their order.
+    resting: Vec<Option<Rest>>,
 }
 
-impl Reception {
+/// A replica that failed is left alone for a while: neither the home nor the others wait for it.
+struct Rest {
+    why: String,
+    /// When it is tried again, on the clock.
+    until: Duration,
+    /// The first segment that it may lack.
+    since: Segment,
+}
+
+impl<'a> Reception<'a> {
+    /// Asks the server who it is and where its log is, and finds where the home's ends.
+    async fn prepare(
+        session: &'a Session,
+        environment: &'a Environment,
+        source: &Source,
+        options: &ReceiveOptions,
+    ) -> Result<Self, OperationError> {
+        let cluster = source.cluster().expect("the source is a cluster");
+        let conninfo = conninfo(session, cluster)?;
+        let mut sender = WalSender::connect(&conninfo).await?;
+        let identity = sender.identify_system().await?;
+        let size = sender.segment_size().await?;
+        let system = identity.system_id;
+        refuse_foreign(session, environment, source, system).await?;
+        let archive = Archive::open(session, environment, source, system).await?;
+        let now = Segment::holding(identity.timeline, identity.end, size);
+        let first = next_segment(&archive, size).await?.unwrap_or(now);
+        keep_history(&archive, &mut sender, identity.timeline).await?;
+        let mut from = receiver_options(cluster, system, &mut sender).await?;
+        (from.timeline, from.start) = (first.timeline, first.start(size));
+        sender.close().await;
+        Ok(Self {
+            session,
+            environment,
+            clock: session.world.clock.clone(),
+            incoming: Incoming::new(first, size, &archive),
+            receiver: WalReceiver::new(conninfo.clone(), from.clone()),
+            wait: options.within - options.within / SHARE_OF_WAIT,
+            oldest: None,
+            resting: archive.replicas.iter().map(|_| None).collect(),
+            archive,
+            conninfo,
+            from,
+            now,
+        })
+    }
+
+    /// Receives; goes on behind a hole, which must not become the end of the log.
+    async fn run_over_gaps(
+        &mut self,
+        tell: &(dyn Fn(&Received) + Sync),
+    ) -> Result<(), OperationError> {
+        let ended = self.run(tell).await;
+        let Err(OperationError::Replication(ReplicationError::SegmentRemoved { segment, .. })) =
+            &ended
+        else {
+            return ended;
+        };
+        let now = self.now;
+        tracing::error!(
+            "the server has removed segment {segment} before it was received, so the log has a gap from \
+             there to {now}: take a backup now, only what follows it can be recovered"
+        );
+        let size = self.incoming.size();
+        (self.from.timeline, self.from.start) = (now.timeline, now.start(size));
+        self.receiver = WalReceiver::new(self.conninfo.clone(), self.from.clone());
+        self.incoming = Incoming::new(now, size, &self.archive);
+        self.run(tell).await
+    }
+
     async fn run(&mut self, tell: &(dyn Fn(&Received) + Sync)) -> Result<(), OperationError> {
         let mut told = Duration::ZERO;
         loop {
@@ -261,12 +306,13 @@ impl Reception {
         if !self.incoming.is_behind() {
             return Ok(());
         }
+        let tried = self.wake().await?;
         let end = self.clock.elapsed() + HOME_PATIENCE;
         let mut pause = Duration::from_millis(100);
         loop {
-            match self.incoming.keep(&self.archive).await {
-                Ok(missed) => {
-                    self.note(missed);
+            match self.incoming.keep(&self.archive, &tried).await {
+                Ok(failed) => {
+                    self.note(&tried, failed);
                     break;
                 }
                 Err(error) if may_pass(&error) && self.clock.elapsed() < end => {
@@ -281,16 +327,76 @@ impl Reception {
         Ok(())
     }
 
-    fn note(&mut self, missed: Vec<Missed>) {
-        for Missed { region, why } in &missed {
-            if !self.behind.iter().any(|(behind, _)| behind == region) {
-                tracing::warn!("region `{region}` is behind: {why}");
+    /// Says which replicas are tried now; one that could not be opened is opened again.
+    async fn wake(&mut self) -> Result<Vec<bool>, OperationError> {
+        let now = self.clock.elapsed();
+        let rested = |rest: &Option<Rest>| rest.as_ref().is_none_or(|rest| rest.until <= now);
+        let tried: Vec<bool> = self.resting.iter().map(rested).collect();
+        for (replica, tried) in self.archive.replicas.iter_mut().zip(&tried) {
+            if *tried && replica.repository.is_err() {
+                let region = replica.region.clone();
+                *replica = Replica::open(self.session, self.environment, &region).await?;
             }
         }
-        self.behind = missed
-            .into_iter()
-            .map(|one| (one.region, one.why))
-            .collect();
+        Ok(tried)
+    }
+
+    /// Lets replicas rest that failed, and brings those up to date that are back.
+    fn note(&mut self, tried: &[bool], failed: Vec<Option<String>>) {
+        let until = self.clock.elapsed() + REST;
+        let segment = self.incoming.segment();
+        for (at, failed) in failed.into_iter().enumerate().filter(|(at, _)| tried[*at]) {
+            let region = &self.archive.replicas[at].region;
+            let rest = &mut self.resting[at];
+            let since = rest.as_ref().map_or(segment, |rest| rest.since);
+            match failed {
+                Some(why) => {
+                    if rest.is_none() {
+                        tracing::warn!("region `{region}` is behind: {why}");
+                    }
+                    *rest = Some(Rest { why, until, since });
+                }
+                None if rest.take().is_some() => self.catch_up(at, since),
+                None => {}
+            }
+        }
+    }
+
+    /// Copies what a replica missed, while the log goes on.
+    fn catch_up(&self, at: usize, since: Segment) {
+        let replica = &self.archive.replicas[at];
+        let Ok(repository) = &replica.repository else {
+            return;
+        };
+        let (from, to) = (
+            self.archive.home.store().clone(),
+            repository.store().clone(),
+        );
+        let (place, region) = (self.archive.place.clone(), replica.region.clone());
+        let runtime = tokio::runtime::Handle::current();
+        tokio::task::spawn_blocking(move || {
+            let wanted = |object: &WalObject| object.segment().is_none_or(|one| one >= since);
+            match runtime.block_on(Repository::copy_wal(&*from, &*to, &place, wanted)) {
+                Ok(copied) => tracing::warn!(
+                    "region `{region}` is back, and got the {} objects that it missed",
+                    copied.objects
+                ),
+                Err(error) => tracing::warn!(
+                    "region `{region}` is back and lacks a part of the log: {}; `lifeboat replicate` \
+                     brings it",
+                    error_chain(&error)
+                ),
+            }
+        });
+    }
+
+    fn behind(&self) -> Vec<(RegionName, String)> {
+        let replicas = self.archive.replicas.iter().zip(&self.resting);
+        let behind = replicas.filter_map(|(replica, rest)| {
+            let rest = rest.as_ref()?;
+            Some((replica.region.clone(), rest.why.clone()))
+        });
+        behind.collect()
     }
 
     fn received(&self) -> Received {
@@ -298,7 +404,7 @@ impl Reception {
             timeline: self.incoming.segment().timeline,
             durable: self.incoming.durable(),
             server: self.receiver.server_end(),
-            behind: self.behind.clone(),
+            behind: self.behind(),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! `wal status`: what of a cluster can be recovered, what is missing, and what would be lost now.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use lifeboat_config::{Environment, Source};
 use lifeboat_model::{
@@ -10,6 +12,7 @@ use lifeboat_policy::{Gap, Interval, SnapshotWal, WalArchive, coverage};
 use lifeboat_repository::{Repository, Role, Snapshot, WalListing, WalPlace};
 use lifeboat_source_postgres::connect::SqlSession;
 use lifeboat_source_postgres::{ServerFacts, log_end};
+use lifeboat_storage::ObjectStore;
 use serde::Serialize;
 
 use crate::cluster::connect;
@@ -230,6 +233,51 @@ impl Session {
     }
 }
 
+/// Returns the newest moment to which a source can be recovered from a store by its log. Needs no key
+/// besides the snapshots that the store holds.
+pub(crate) async fn newest_recoverable(
+    store: &dyn ObjectStore,
+    environment: &EnvironmentName,
+    source: &SourceName,
+    held: &[&Snapshot],
+) -> Result<Option<Timestamp>, OperationError> {
+    let of_source = held.iter().filter(|snapshot| snapshot.source == *source);
+    let of_source: Vec<Snapshot> = of_source.map(|snapshot| (*snapshot).clone()).collect();
+    let systems: BTreeSet<SystemId> = of_source
+        .iter()
+        .filter_map(|s| Some(s.wal?.system))
+        .collect();
+    let mut newest = None;
+    for system in systems {
+        let place = WalPlace {
+            environment: environment.clone(),
+            source: source.clone(),
+            system,
+        };
+        let listing = Repository::wal_listing(store, &place).await?;
+        let of_system = of_system(&of_source, system);
+        let archive = WalArchive::new(size_of(&of_system), listing.objects());
+        let covered = coverage(&of_system, &archive);
+        newest = newest.max(covered.intervals.iter().map(|one| one.to_time).max());
+    }
+    Ok(newest)
+}
+
+fn of_system(snapshots: &[Snapshot], system: SystemId) -> Vec<SnapshotWal> {
+    let with_log = snapshots.iter().filter_map(|snapshot| {
+        let wal = snapshot.wal.filter(|wal| wal.system == system)?;
+        let (id, instant) = (snapshot.id, snapshot.instant);
+        Some(SnapshotWal { id, instant, wal })
+    });
+    with_log.collect()
+}
+
+/// Without a snapshot nothing can be recovered, and the length of segments does not matter.
+fn size_of(snapshots: &[SnapshotWal]) -> SegmentSize {
+    let first = snapshots.first().map(|snapshot| snapshot.wal.segment_size);
+    first.unwrap_or(SegmentSize::DEFAULT)
+}
+
 fn told(error: &OperationError) -> String {
     let hint = error
         .hint()
@@ -253,17 +301,8 @@ fn cluster_log(
     server: Option<&ServerPosition>,
     now: Timestamp,
 ) -> ClusterLog {
-    let of_system: Vec<SnapshotWal> = snapshots
-        .iter()
-        .filter_map(|snapshot| {
-            let wal = snapshot.wal.filter(|wal| wal.system == place.system)?;
-            let (id, instant) = (snapshot.id, snapshot.instant);
-            Some(SnapshotWal { id, instant, wal })
-        })
-        .collect();
-    // Without a snapshot nothing can be recovered, and the length of segments does not matter.
-    let size = of_system.first().map(|snapshot| snapshot.wal.segment_size);
-    let archive = WalArchive::new(size.unwrap_or(SegmentSize::DEFAULT), listing.objects());
+    let of_system = of_system(snapshots, place.system);
+    let archive = WalArchive::new(size_of(&of_system), listing.objects());
     let covered = coverage(&of_system, &archive);
     let end = covered.newest.map(|(_, end, _)| end);
     let newest_commit = covered.newest.and_then(|(_, _, commit)| commit);
