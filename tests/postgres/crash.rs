@@ -44,7 +44,9 @@ fn a_backup_that_is_killed_leaves_no_half_a_snapshot() {
         assert!(found == whole || found == whole + 1, "{snapshots}");
         whole = found;
         let waiting = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'lifeboat'";
-        history::wait_until("the server ended the backup", || cluster.psql(waiting) == "0");
+        history::wait_until("the server ended the backup", || {
+            cluster.psql(waiting) == "0"
+        });
     }
     history::commit(cluster, 5);
     let expected = cluster.psql(ALL);
@@ -84,7 +86,10 @@ fn a_receiver_that_is_killed_goes_on_without_a_gap() {
     // Byte for byte what the server wrote.
     let last = cluster.psql("SELECT pg_walfile_name(pg_current_wal_lsn())");
     let log = cluster.data_dir().join("pg_wal");
-    let names = log.read_dir().unwrap().map(|entry| entry.unwrap().file_name());
+    let names = log
+        .read_dir()
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name());
     let names = names.map(|name| name.into_string().unwrap());
     let mut compared = 0;
     for name in names.filter(|name| name.len() == 24 && *name >= first && *name < last) {
@@ -108,7 +113,11 @@ fn newest_commit(status: &Value, region: usize) -> f64 {
 
 fn spread(mut losses: Vec<f64>) -> (f64, f64, f64) {
     losses.sort_by(f64::total_cmp);
-    (losses[0], losses[losses.len() / 2], losses[losses.len() - 1])
+    (
+        losses[0],
+        losses[losses.len() / 2],
+        losses[losses.len() - 1],
+    )
 }
 
 #[test]
@@ -136,7 +145,8 @@ fn a_lost_host_costs_a_second_at_home_and_five_away() {
         cluster.start();
         cluster.wait_until_open();
         // The truth: what the host itself had, before anything else is committed.
-        let last = cluster.psql("SELECT extract(epoch FROM timestamp) FROM pg_last_committed_xact()");
+        let last =
+            cluster.psql("SELECT extract(epoch FROM timestamp) FROM pg_last_committed_xact()");
         let last: f64 = last.parse().unwrap();
         let status = project.run(&["wal", "status", "prod", "--json"]).stdout;
         let status: Value = serde_json::from_slice(&status).unwrap();

@@ -47,7 +47,10 @@ fn a_missing_segment_is_named_and_another_region_serves() {
     let to = project.place("refused");
     let restore = ["restore", "prod", "main", "--to", to.to_str().unwrap()];
     let said = project.must_fail(&restore, 1);
-    assert!(said.contains(&format!("WAL segment `{lost}` is missing")), "{said}");
+    assert!(
+        said.contains(&format!("WAL segment `{lost}` is missing")),
+        "{said}"
+    );
     assert!(said.contains("can be recovered"), "{said}");
     assert!(!to.exists());
     project.restore("restored", &["--region", "away"]);
@@ -80,14 +83,26 @@ fn only_a_file_that_is_nowhere_ends_a_recovery() {
     assert_eq!(code(&["0000000100000FFF00000001", to]), Some(1), "nowhere");
     assert_eq!(code(&["00000009.history", to]), Some(1), "nowhere");
     assert_eq!(code(&[good]), Some(255), "no target");
-    assert_eq!(code(&[good, to, "--sistem", "1"]), Some(255), "a typing error");
+    assert_eq!(
+        code(&[good, to, "--sistem", "1"]),
+        Some(255),
+        "a typing error"
+    );
     let elsewhere = ["wal", "fetch", "prod", "other", good, to];
-    assert_eq!(project.run(&elsewhere).status.code(), Some(255), "no such source");
+    assert_eq!(
+        project.run(&elsewhere).status.code(),
+        Some(255),
+        "no such source"
+    );
     // What the home has not, nobody can deny while the home cannot be asked.
     fs::remove_file(object(&project, "away", good)).unwrap();
     fs::rename(project.place("regions/home"), project.place("regions/lost")).unwrap();
     fs::write(project.place("regions/home"), "").unwrap();
     assert_eq!(code(&[good, to]), Some(255), "the home cannot be asked");
     assert_eq!(code(&[bad, to]), Some(0), "the other region has it still");
-    assert_eq!(code(&[good, to, "--region", "away"]), Some(1), "that region alone");
+    assert_eq!(
+        code(&[good, to, "--region", "away"]),
+        Some(1),
+        "that region alone"
+    );
 }

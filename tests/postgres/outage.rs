@@ -123,7 +123,10 @@ fn a_push_needs_the_home_alone_and_replication_heals_the_rest() {
     let output = project.run(&push);
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
-    assert!(said.contains("away") && said.contains("replicate"), "{said}");
+    assert!(
+        said.contains("away") && said.contains("replicate"),
+        "{said}"
+    );
     let pushed = project.json(&push);
     assert_eq!(pushed["missed"][0][0], "away", "{pushed}");
     bring_away_back(&project);

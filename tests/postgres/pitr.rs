@@ -63,7 +63,11 @@ fn any_moment_between_backups_comes_back_exactly() {
         ];
         project.must(&restore);
         let expected = history::committed_until(cluster, moment);
-        assert_eq!(restored::ask(&project, &place, ALL), expected, "at {moment}");
+        assert_eq!(
+            restored::ask(&project, &place, ALL),
+            expected,
+            "at {moment}"
+        );
     }
 }
 

@@ -68,7 +68,9 @@ fn a_tablespace_is_never_restored_over_the_original() {
     let space = project.cluster.make_folder("space");
     let create = format!("CREATE TABLESPACE other LOCATION '{}'", space.display());
     project.cluster.psql(&create);
-    project.cluster.psql("CREATE TABLE away (id int) TABLESPACE other");
+    project
+        .cluster
+        .psql("CREATE TABLE away (id int) TABLESPACE other");
     project.must(&["backup", "prod", "main"]);
     let to = project.place("restored");
     let restore = ["restore", "prod", "main", "--to", to.to_str().unwrap()];

@@ -8,7 +8,10 @@ use crate::project::{Log, Project};
 use crate::restored;
 
 #[test]
-#[expect(clippy::print_stderr, reason = "which versions were there must be seen")]
+#[expect(
+    clippy::print_stderr,
+    reason = "which versions were there must be seen"
+)]
 fn every_installed_version_is_backed_up_and_comes_back() {
     for installation in PgInstallation::all_or_skip("every version") {
         let verdict = whole_way(installation);
@@ -42,8 +45,13 @@ fn whole_way(installation: &PgInstallation) -> String {
     let report: Value = serde_json::from_slice(&output.stdout).expect(&said);
     let verdict = report["verdict"].as_str().unwrap().to_owned();
     // A package may lack amcheck: then a drill must say that it could not verify.
-    let amcheck = cluster.psql("SELECT count(*) FROM pg_available_extensions WHERE name = 'amcheck'");
-    let expected = if amcheck == "1" { ("pass", 0) } else { ("not_verified", 6) };
+    let amcheck =
+        cluster.psql("SELECT count(*) FROM pg_available_extensions WHERE name = 'amcheck'");
+    let expected = if amcheck == "1" {
+        ("pass", 0)
+    } else {
+        ("not_verified", 6)
+    };
     let found = (verdict.as_str(), output.status.code().unwrap());
     assert_eq!(found, expected, "PostgreSQL {version}: {report}");
     verdict

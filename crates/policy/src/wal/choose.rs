@@ -1,5 +1,6 @@
 //! Choosing the snapshot that a recovery begins with, or refusing it with what there is instead.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use jiff::Timestamp;
@@ -94,10 +95,14 @@ pub struct NotRecoverable {
     pub why: Unreachable,
     /// What can be recovered on this timeline.
     pub intervals: Vec<Interval>,
+    /// What can be recovered on the others, newest timeline first.
+    pub elsewhere: Vec<Interval>,
 }
 
 /// A hint names at most so many intervals: the newest.
 const INTERVALS_NAMED: usize = 4;
+/// It names so many timelines besides.
+const TIMELINES_NAMED: usize = 2;
 
 impl Diagnose for NotRecoverable {
     fn kind(&self) -> ErrorKind {
@@ -105,27 +110,57 @@ impl Diagnose for NotRecoverable {
     }
 
     fn hint(&self) -> Option<String> {
-        if self.intervals.is_empty() {
-            return Some("nothing can be recovered on this timeline; take a backup".to_owned());
+        let here = match self.intervals.as_slice() {
+            [] => "nothing can be recovered on this timeline; take a backup".to_owned(),
+            some => format!("can be recovered, newest first: {}", named(some)),
+        };
+        if let Some(other) = self.elsewhere.iter().find(|other| self.lies_in(other)) {
+            let timeline = other.timeline;
+            return Some(format!(
+                "timeline {timeline} has it: add `--timeline {timeline}`; on timeline {} {here}",
+                self.timeline
+            ));
         }
-        let newest = self.intervals.iter().rev().take(INTERVALS_NAMED);
-        let named: Vec<String> = newest
-            .map(|interval| {
-                let Interval {
-                    from_time,
-                    to_time,
-                    from,
-                    to,
-                    ..
-                } = interval;
-                format!("{from_time} to {to_time} (LSN {from} to {to})")
-            })
-            .collect();
-        Some(format!(
-            "can be recovered, newest first: {}",
-            named.join("; ")
-        ))
+        let mut hint = here;
+        // Where a transaction or a restore point lies, nobody can say without reading.
+        let others = self
+            .elsewhere
+            .chunk_by(|one, other| one.timeline == other.timeline);
+        for other in others.take(TIMELINES_NAMED) {
+            let timeline = other[0].timeline;
+            hint.push_str(&format!("; with `--timeline {timeline}`: {}", named(other)));
+        }
+        Some(hint)
     }
+}
+
+impl NotRecoverable {
+    /// Reports whether the target is a state in an interval.
+    fn lies_in(&self, interval: &Interval) -> bool {
+        match &self.target {
+            RecoveryTarget::Time(at) => interval.from_time <= *at && *at < interval.to_time,
+            RecoveryTarget::Lsn(lsn) => interval.from <= *lsn && *lsn < interval.to,
+            _ => false,
+        }
+    }
+}
+
+/// Names the newest of some intervals, newest first.
+fn named(intervals: &[Interval]) -> String {
+    let newest = intervals.iter().rev().take(INTERVALS_NAMED);
+    let named: Vec<String> = newest
+        .map(|interval| {
+            let Interval {
+                from_time,
+                to_time,
+                from,
+                to,
+                ..
+            } = interval;
+            format!("{from_time} to {to_time} (LSN {from} to {to})")
+        })
+        .collect();
+    named.join("; ")
 }
 
 /// Chooses the snapshot to begin with.
@@ -172,7 +207,18 @@ pub fn choose(
         timeline,
         why,
         intervals,
+        elsewhere: elsewhere(timeline, snapshots, archive),
     })
+}
+
+/// Finds what can be recovered on other timelines, newest timeline first.
+fn elsewhere(than: Timeline, snapshots: &[SnapshotWal], archive: &WalArchive) -> Vec<Interval> {
+    let of_snapshots = snapshots.iter().map(|snapshot| snapshot.wal.timeline);
+    let timelines: BTreeSet<Timeline> = archive.timelines().chain(of_snapshots).collect();
+    let others = timelines.into_iter().rev().filter(|other| *other != than);
+    others
+        .flat_map(|other| along(other, snapshots, archive).0)
+        .collect()
 }
 
 /// A search along one timeline.
