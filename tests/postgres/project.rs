@@ -284,19 +284,6 @@ impl Background {
         self.0.wait().unwrap();
     }
 
-    /// Sends it a signal, such as `STOP`.
-    pub(crate) fn signal(&self, name: &str) {
-        let signal = format!("-{name}");
-        let mut kill = Command::new("kill");
-        let status = kill.args([signal, self.0.id().to_string()]).status();
-        assert!(status.unwrap().success());
-    }
-
-    /// Waits for its end and returns its exit code.
-    pub(crate) fn wait(mut self) -> Option<i32> {
-        self.0.wait().unwrap().code()
-    }
-
     /// Reports whether it still runs.
     pub(crate) fn is_alive(&mut self) -> bool {
         self.0.try_wait().unwrap().is_none()
