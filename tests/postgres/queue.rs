@@ -49,7 +49,7 @@ fn a_queue_drains_in_batches_and_no_changed_file_passes_for_a_pushed_one() {
     let report = project.json(&first);
     assert_eq!(report["already"], false, "{report}");
     assert_eq!(report["along"].as_array().unwrap().len(), 3, "{report}");
-    // One of those is not what it was: another length of time, another byte.
+    // One of those is not what it was, by a byte.
     let second = push(&files[1]);
     let second: Vec<&str> = second.iter().map(String::as_str).collect();
     let file = fs::File::options().read(true).write(true).open(&files[1]);
