@@ -1,6 +1,5 @@
 //! Choosing the snapshot that a recovery begins with, or refusing it with what there is instead.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use jiff::Timestamp;
@@ -9,7 +8,7 @@ use lifeboat_model::{
 };
 
 use crate::wal::archive::{Served, SnapshotWal, WalArchive, served};
-use crate::wal::coverage::{Gap, Interval, along, on_path};
+use crate::wal::coverage::{Gap, Interval, along, coverage, on_path};
 
 /// What is to be recovered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,10 +92,8 @@ pub struct NotRecoverable {
     pub timeline: Timeline,
     /// Why not.
     pub why: Unreachable,
-    /// What can be recovered on this timeline.
+    /// What can be recovered, on this timeline and on others; by timeline, oldest first.
     pub intervals: Vec<Interval>,
-    /// What can be recovered on the others, newest timeline first.
-    pub elsewhere: Vec<Interval>,
 }
 
 /// A hint names at most so many intervals: the newest.
@@ -110,11 +107,14 @@ impl Diagnose for NotRecoverable {
     }
 
     fn hint(&self) -> Option<String> {
-        let here = match self.intervals.as_slice() {
+        let on_this = |interval: &&Interval| interval.timeline == self.timeline;
+        let (here, elsewhere): (Vec<&Interval>, Vec<&Interval>) =
+            self.intervals.iter().partition(on_this);
+        let here = match here.as_slice() {
             [] => "nothing can be recovered on this timeline; take a backup".to_owned(),
             some => format!("can be recovered, newest first: {}", named(some)),
         };
-        if let Some(other) = self.elsewhere.iter().find(|other| self.lies_in(other)) {
+        if let Some(other) = elsewhere.iter().rfind(|other| self.lies_in(other)) {
             let timeline = other.timeline;
             return Some(format!(
                 "timeline {timeline} has it: add `--timeline {timeline}`; on timeline {} {here}",
@@ -123,10 +123,9 @@ impl Diagnose for NotRecoverable {
         }
         let mut hint = here;
         // Where a transaction or a restore point lies, nobody can say without reading.
-        let others = self
-            .elsewhere
-            .chunk_by(|one, other| one.timeline == other.timeline);
-        for other in others.take(TIMELINES_NAMED) {
+        let others = elsewhere.chunk_by(|one, other| one.timeline == other.timeline);
+        let others: Vec<_> = others.collect();
+        for other in others.into_iter().rev().take(TIMELINES_NAMED) {
             let timeline = other[0].timeline;
             hint.push_str(&format!("; with `--timeline {timeline}`: {}", named(other)));
         }
@@ -146,7 +145,7 @@ impl NotRecoverable {
 }
 
 /// Names the newest of some intervals, newest first.
-fn named(intervals: &[Interval]) -> String {
+fn named(intervals: &[&Interval]) -> String {
     let newest = intervals.iter().rev().take(INTERVALS_NAMED);
     let named: Vec<String> = newest
         .map(|interval| {
@@ -195,7 +194,7 @@ pub fn choose(
     };
     let timeline = request.timeline.or_else(wanted_timeline).or_else(newest);
     let timeline = timeline.unwrap_or(Timeline::new(1));
-    let (intervals, gaps) = along(timeline, snapshots, archive);
+    let (_, gaps) = along(timeline, snapshots, archive);
     let search = Search {
         request,
         archive,
@@ -206,19 +205,8 @@ pub fn choose(
         target: request.target.clone(),
         timeline,
         why,
-        intervals,
-        elsewhere: elsewhere(timeline, snapshots, archive),
+        intervals: coverage(snapshots, archive).intervals,
     })
-}
-
-/// Finds what can be recovered on other timelines, newest timeline first.
-fn elsewhere(than: Timeline, snapshots: &[SnapshotWal], archive: &WalArchive) -> Vec<Interval> {
-    let of_snapshots = snapshots.iter().map(|snapshot| snapshot.wal.timeline);
-    let timelines: BTreeSet<Timeline> = archive.timelines().chain(of_snapshots).collect();
-    let others = timelines.into_iter().rev().filter(|other| *other != than);
-    others
-        .flat_map(|other| along(other, snapshots, archive).0)
-        .collect()
 }
 
 /// A search along one timeline.
