@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use crate::history::{self, ALL};
 use crate::project::{Log, Project};
+use crate::restored;
 
 /// Targets in the everyday run; `LIFEBOAT_PITR_TARGETS` asks for more.
 const TARGETS: usize = 3;
@@ -17,17 +18,6 @@ fn targets() -> usize {
     std::env::var("LIFEBOAT_PITR_TARGETS").map_or(TARGETS, |targets| {
         targets.parse().expect("LIFEBOAT_PITR_TARGETS is a number")
     })
-}
-
-/// Starts what was restored beside the original, waits for the end of the recovery, and asks it.
-fn ask_restored(project: &Project, place: &str, sql: &str) -> String {
-    let folder = project.place(place);
-    let mut restored = PgCluster::adopt(project.cluster.installation(), &folder);
-    restored.start();
-    restored.wait_until_open();
-    let answer = restored.psql(sql);
-    restored.stop(StopMode::Immediate);
-    answer
 }
 
 #[test]
@@ -73,7 +63,11 @@ fn any_moment_between_backups_comes_back_exactly() {
         ];
         project.must(&restore);
         let expected = history::committed_until(cluster, moment);
-        assert_eq!(ask_restored(&project, &place, ALL), expected, "at {moment}");
+        assert_eq!(
+            restored::ask(&project, &place, ALL),
+            expected,
+            "at {moment}"
+        );
     }
 }
 
@@ -91,7 +85,7 @@ fn the_latest_state_comes_back_with_every_commit_that_was_archived() {
     let to = project.place("latest");
     project.must(&["restore", "prod", "main", "--to", to.to_str().unwrap()]);
     let expected = cluster.psql(ALL);
-    assert_eq!(ask_restored(&project, "latest", ALL), expected);
+    assert_eq!(restored::ask(&project, "latest", ALL), expected);
 }
 
 #[test]
@@ -116,7 +110,7 @@ fn a_snapshot_that_carries_its_log_needs_no_archive() {
         "--to",
         to.to_str().unwrap(),
     ]);
-    assert_eq!(ask_restored(&project, "alone", ALL), expected);
+    assert_eq!(restored::ask(&project, "alone", ALL), expected);
     let later = history::now(cluster);
     let said = project.must_fail(
         &["restore", "prod", "main", "--at", &later, "--to", "nowhere"],
@@ -147,7 +141,7 @@ fn a_delta_restore_brings_a_cluster_back_over_itself() {
         to.to_str().unwrap(),
     ];
     project.must(&restore);
-    assert_eq!(ask_restored(&project, "again", ALL), expected);
+    assert_eq!(restored::ask(&project, "again", ALL), expected);
     // It has lived on: other pages, another log, another timeline.
     let changed = "DELETE FROM history; VACUUM; SELECT count(*) FROM history";
     let mut alive = PgCluster::adopt(project.cluster.installation(), &to);
@@ -162,5 +156,5 @@ fn a_delta_restore_brings_a_cluster_back_over_itself() {
     drop(alive);
     let report: Value = project.json(&[restore.as_slice(), &["--delta"]].concat());
     assert!(report["delta"]["kept"].as_u64().unwrap() > 500, "{report}");
-    assert_eq!(ask_restored(&project, "again", ALL), expected);
+    assert_eq!(restored::ask(&project, "again", ALL), expected);
 }

@@ -119,6 +119,29 @@ wal = "{wal}"
         self.write("schedules/production.toml", schedule);
     }
 
+    /// Adds lines to what the configuration says of the cluster.
+    pub(crate) fn configure(&self, lines: &str) {
+        let path = "environments/prod.toml";
+        let before = fs::read_to_string(self.root.join(path)).unwrap();
+        self.write(path, &format!("{before}{lines}\n"));
+    }
+
+    /// Replaces words in a file of the project, which must be there.
+    pub(crate) fn replace(&self, path: &str, old: &str, new: &str) {
+        let before = fs::read_to_string(self.root.join(path)).unwrap();
+        assert!(before.contains(old), "{path} has no `{old}`");
+        self.write(path, &before.replace(old, new));
+    }
+
+    /// Takes the data directory out of the configuration, as on a host that has none.
+    pub(crate) fn forget_data_directory(&self) {
+        let line = format!(
+            "data_directory = \"{}\"\n",
+            self.cluster.data_dir().display()
+        );
+        self.replace("environments/prod.toml", &line, "");
+    }
+
     /// Writes a file of the project.
     pub(crate) fn write(&self, path: &str, text: &str) {
         let path = self.root.join(path);
@@ -138,12 +161,18 @@ wal = "{wal}"
     }
 
     pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = self.command_as_caller(args);
+        ServerAccount::apply(ServerAccount::unprivileged(), &mut command);
+        command
+    }
+
+    /// Prepares to run the program as whoever runs the tests: root, most likely.
+    pub(crate) fn command_as_caller(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command
             .args(args)
             .current_dir(&self.root)
             .stdin(Stdio::null());
-        ServerAccount::apply(ServerAccount::unprivileged(), &mut command);
         command
     }
 
@@ -179,12 +208,28 @@ wal = "{wal}"
 
     /// Starts the program in the background.
     pub(crate) fn start(&self, args: &[&str]) -> Background {
-        let log = self
-            .root
-            .join(format!("{}.log", args.join("-").replace('/', "_")));
-        let log = fs::File::create(log).unwrap();
+        let log = fs::File::create(self.log_of(args)).unwrap();
         let child = self.command(args).stdout(Stdio::null()).stderr(log).spawn();
         Background(child.unwrap())
+    }
+
+    fn log_of(&self, args: &[&str]) -> PathBuf {
+        self.root
+            .join(format!("{}.log", args.join("-").replace('/', "_")))
+    }
+
+    /// Returns what a program in the background said.
+    pub(crate) fn said(&self, args: &[&str]) -> String {
+        fs::read_to_string(self.log_of(args)).unwrap()
+    }
+
+    /// Waits until a region holds all of the server's log.
+    pub(crate) fn wait_until_received(&self, region: &str) {
+        crate::history::wait_until("the log was received", || {
+            let output = self.run(&["wal", "status", "prod", "--region", region, "--json"]);
+            let status: Value = serde_json::from_slice(&output.stdout).unwrap();
+            status[0]["regions"][0]["clusters"][0]["pending_bytes"] == 0
+        });
     }
 
     /// Waits until the server has handed over every finished segment.
@@ -195,6 +240,32 @@ wal = "{wal}"
                 |entry: fs::DirEntry| entry.path().extension().is_some_and(|e| e == "ready");
             !fs::read_dir(queue).unwrap().flatten().any(ready)
         });
+    }
+
+    /// Restores, which must succeed, into a place of its own, whose path is returned.
+    pub(crate) fn restore(&self, place: &str, args: &[&str]) -> PathBuf {
+        let to = self.place(place);
+        let restore = ["restore", "prod", "main", "--to", to.to_str().unwrap()];
+        self.must(&[&restore, args].concat());
+        to
+    }
+
+    /// Finds the objects of a region whose names contain a word.
+    pub(crate) fn objects(&self, region: &str, word: &str) -> Vec<PathBuf> {
+        let mut folders = vec![self.root.join("regions").join(region)];
+        let mut found = Vec::new();
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                match path.is_dir() {
+                    true => folders.push(path),
+                    false if path.to_string_lossy().contains(word) => found.push(path),
+                    false => {}
+                }
+            }
+        }
+        found.sort();
+        found
     }
 
     /// Returns a folder's path beside the project, which does not exist yet.

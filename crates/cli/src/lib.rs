@@ -30,7 +30,10 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => {
             fail::print_line(&format!("error: failed to start: {error}"));
-            return Exit::FAILED.into();
+            return match asked_by_recovery() {
+                true => Exit::STOP_RECOVERY.into(),
+                false => Exit::FAILED.into(),
+            };
         }
     };
     // The command has a thread of its own, which may block: reading sources and masking do. This one
@@ -46,6 +49,8 @@ pub fn main() -> ExitCode {
         tokio::select! {
             exit = &mut ended => match exit {
                 Ok(exit) => exit.into(),
+                // A panic was told already; its own exit code would mean "no such file".
+                Err(_) if asked_by_recovery() => Exit::STOP_RECOVERY.into(),
                 Err(_) => std::panic::resume_unwind(command.join().expect_err("it sent no exit")),
             },
             () = stopped() => {
@@ -93,15 +98,18 @@ fn refused(error: &clap::Error) -> ExitCode {
     }
     // If nobody can be told, the exit code still says what happened.
     error.print().ok();
-    let words: Vec<_> = std::env::args_os().skip(1).collect();
-    let by_recovery = words.windows(2).any(|pair| pair == ["wal", "fetch"]);
-    ExitCode::from(if error.use_stderr() && by_recovery {
-        Exit::STOP_RECOVERY
-    } else if error.use_stderr() {
-        Exit::USAGE
-    } else {
-        Exit::DONE
+    ExitCode::from(match error.use_stderr() {
+        true if asked_by_recovery() => Exit::STOP_RECOVERY,
+        true => Exit::USAGE,
+        false => Exit::DONE,
     })
+}
+
+/// Reports whether this is `wal fetch`, whose exit code must never end a recovery by accident. The
+/// arguments may not have been understood, so the words themselves are looked for.
+fn asked_by_recovery() -> bool {
+    let words: Vec<_> = std::env::args_os().skip(1).collect();
+    words.windows(2).any(|pair| pair == ["wal", "fetch"])
 }
 
 /// Returns when somebody asks the program to stop: Ctrl-C, SIGTERM, or a terminal that closes.

@@ -114,9 +114,12 @@ impl Recovered {
                 (None, Check::new(name, Verdict::NotVerified, why))
             }
             Some(at) => {
-                let by = match Some(at) == beat {
-                    true => "by the heartbeat",
-                    false => "by the last transaction replayed",
+                let by = match beat {
+                    Some(beat) if beat == at => "by the heartbeat".to_owned(),
+                    Some(beat) => {
+                        format!("by the last transaction replayed; the last heartbeat is of {beat}")
+                    }
+                    None => "by the last transaction replayed".to_owned(),
                 };
                 let detail = format!("committed at {at}, {by}");
                 (Some(at), Check::new(name, Verdict::Pass, detail))

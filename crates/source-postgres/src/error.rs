@@ -279,7 +279,9 @@ impl Diagnose for PostgresError {
             }
             Self::TablespaceGone { .. } => "run where the server's tablespaces are mounted",
             Self::Running { .. } => "stop the server, or restore into another folder",
-            Self::NotEmpty { .. } => "name an empty folder, or map the tablespace to another one",
+            Self::NotEmpty { .. } => {
+                "name an empty folder; a tablespace goes elsewhere with `--tablespace OLD=NEW`"
+            }
             Self::BadRecoveryFile { .. } => "verify the snapshot, and restore another if it fails",
             Self::BadSetting { hint, .. } => hint,
             Self::NotInstalled { looked, .. } => return Some(where_to_install(looked)),

@@ -314,8 +314,17 @@ impl PgCluster {
     pub fn wait_until_open(&mut self) {
         for _ in 0..POLLS_MAX {
             assert!(self.is_running(), "postgres ended: {}", self.log_tail());
-            // The lock file says `ready` of a server that still recovers, too.
-            if self.psql("SELECT pg_is_in_recovery()") == "f" {
+            // The lock file says `ready` of a server that still recovers, too. One that ends while it
+            // is asked does not answer: the next look tells why.
+            let mut ask = self.client("psql");
+            ask.args([
+                "-XqAt",
+                "-d",
+                "postgres",
+                "-c",
+                "SELECT pg_is_in_recovery()",
+            ]);
+            if ask.output().is_ok_and(|output| output.stdout == b"f\n") {
                 return;
             }
             thread::sleep(POLL);

@@ -1,6 +1,6 @@
 //! `lifeboat prune`.
 
-use lifeboat_operations::{OperationError, PruneDecision, PrunePlan, PruneRun};
+use lifeboat_operations::{OperationError, PruneDecision, PrunePlan, PruneRun, WalPruneDecision};
 
 use crate::args::{Args, Command};
 use crate::exit::Exit;
@@ -72,6 +72,7 @@ fn show_plan(plan: &PrunePlan) {
         "snapshot", "source", "state of", "tier", "decision", "reason",
     ];
     table::print(&header, plan.decisions.iter().map(row));
+    plan.logs.iter().for_each(show_log);
     let report = &plan.foreseen;
     table::line(&format!(
         "would delete {} and {} ({}); {} would be rewritten, writing {}",
@@ -85,6 +86,24 @@ fn show_plan(plan: &PrunePlan) {
         table::bytes(report.bytes_repacked),
     ));
     table::line("nothing was changed");
+}
+
+/// Says what becomes of a cluster's log.
+fn show_log(log: &WalPruneDecision) {
+    let count = |reasons: &std::collections::BTreeMap<String, u64>| reasons.values().sum::<u64>();
+    table::line(&format!(
+        "log of {} (cluster {}): {} kept, {} ({}) would be deleted",
+        log.source,
+        log.system,
+        table::counted(count(&log.kept), "object"),
+        table::counted(count(&log.going), "object"),
+        table::bytes(log.going_bytes),
+    ));
+    for (verb, reasons) in [("keep", &log.kept), ("DELETE", &log.going)] {
+        for (reason, objects) in reasons {
+            table::line(&format!("  {verb} {objects}: {reason}"));
+        }
+    }
 }
 
 fn show(run: &PruneRun) {

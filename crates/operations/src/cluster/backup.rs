@@ -15,7 +15,7 @@ use lifeboat_source_postgres::{
 };
 
 use super::facts::{CLUSTER_FACT, ClusterFacts};
-use super::server::connect;
+use super::server::{beat_once, connect};
 use crate::error::OperationError;
 use crate::session::Session;
 
@@ -58,6 +58,7 @@ pub(crate) async fn read_cluster(
         .phase(&format!("starting a backup of {}", source.name), 0);
     let backup = BaseBackup::start(&server, &options).await?;
     let facts = backup.facts().clone();
+    beat_once(cluster, &server, facts.in_recovery).await;
     let log = Kept {
         session,
         repository: writer.repository().clone(),

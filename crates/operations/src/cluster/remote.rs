@@ -17,7 +17,7 @@ use lifeboat_source_postgres::{CheckpointPace, ServerFacts};
 
 use super::backup::Kept;
 use super::facts::{CLUSTER_FACT, ClusterFacts, Span};
-use super::server::{connect, conninfo};
+use super::server::{beat_once, connect, conninfo};
 use crate::error::OperationError;
 use crate::session::Session;
 
@@ -84,6 +84,7 @@ pub(super) async fn read_cluster(
         },
     )
     .await?;
+    beat_once(cluster, &server, facts.in_recovery).await;
     log.expect_start(&server, start.timeline, start.lsn, facts.in_recovery)
         .await?;
     let mut arrived = receive(&mut stream, scratch.path(), session).await?;

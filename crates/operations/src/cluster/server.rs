@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lifeboat_config::Cluster;
+use lifeboat_model::error_chain;
 use lifeboat_runtime::{SecretBytes, SecretRef};
 use lifeboat_source_postgres::connect::SqlSession;
 use lifeboat_source_postgres::conninfo::{Conninfo, Surroundings};
-
+use lifeboat_source_postgres::heartbeat;
 use lifeboat_source_postgres::{DataDirectory, ServerPrograms, StartedWhen, start_server};
 
 use super::recovery::{Recovery, ThenDo};
@@ -26,6 +27,22 @@ pub(crate) async fn connect(
     cluster: &Cluster,
 ) -> Result<SqlSession, OperationError> {
     Ok(SqlSession::connect(&conninfo(session, cluster)?).await?)
+}
+
+/// Writes the heartbeat into what is being backed up, so that whoever restores it can tell how old it
+/// is. Where it cannot be written, that is told, and the backup goes on.
+pub(crate) async fn beat_once(cluster: &Cluster, server: &SqlSession, standby: bool) {
+    // A standby gets the heartbeat of its primary.
+    if !cluster.heartbeat || standby {
+        return;
+    }
+    let beaten = match heartbeat::create(server).await {
+        Ok(()) => heartbeat::beat(server).await.map(drop),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = beaten.map_err(OperationError::from) {
+        tracing::warn!("no heartbeat is written: {}", error_chain(&error));
+    }
 }
 
 /// Reads how to connect, with the password if the configuration says where it is.

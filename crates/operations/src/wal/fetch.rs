@@ -120,8 +120,8 @@ impl Session {
             Some(name) => vec![&self.config.region(name)?.name],
             None => environment.regions().collect(),
         };
-        let (mut logs, mut failed) = (Vec::new(), None);
-        for region in regions {
+        let (mut logs, mut unasked, mut failed) = (Vec::new(), None, None);
+        for (order, region) in regions.into_iter().enumerate() {
             let open = async {
                 let opened = self.open_region(region).await?;
                 let repository = self
@@ -133,13 +133,16 @@ impl Session {
                 Ok(log) => logs.push(log),
                 Err(error) => {
                     tracing::info!("region `{region}` cannot serve: {}", error_chain(&error));
-                    failed = failed.or(Some(error));
+                    match order {
+                        0 => unasked = Some(error),
+                        _ => failed = failed.or(Some(error)),
+                    }
                 }
             }
         }
-        match failed {
+        match unasked.take_if(|_| logs.is_empty()).or(failed) {
             Some(error) if logs.is_empty() => Err(error),
-            _ => Ok(WalSource { logs }),
+            _ => Ok(WalSource { logs, unasked }),
         }
     }
 }
@@ -159,7 +162,10 @@ impl Rescue {
             from.system,
         )
         .await?;
-        Ok(WalSource { logs: vec![log] })
+        Ok(WalSource {
+            logs: vec![log],
+            unasked: None,
+        })
     }
 }
 
@@ -174,6 +180,9 @@ fn parse_name<T: FromStr<Err = InvalidName>>(text: &str) -> Result<T, OperationE
 /// The log of one cluster, in every region that can serve it, the preferred one first.
 pub struct WalSource {
     logs: Vec<Log>,
+    /// Why the preferred region cannot be opened. A replica may lack the newest part of the log, so
+    /// without the home nobody can say that a file is nowhere.
+    unasked: Option<OperationError>,
 }
 
 impl WalSource {
@@ -181,9 +190,10 @@ impl WalSource {
     ///
     /// # Errors
     /// Fails if no region has the file and one of them cannot be read for two minutes, or holds what
-    /// is damaged, contradictory or has a gap: the recovery must stop then, not end.
+    /// is damaged, contradictory or has a gap, or if the preferred one cannot be opened: the recovery
+    /// must stop then, not end.
     pub async fn fetch(
-        &self,
+        self,
         session: &Session,
         request: &WalFetchRequest<'_>,
     ) -> Result<WalFetch, OperationError> {
@@ -205,7 +215,10 @@ impl WalSource {
                 }
             }
         }
-        failed.map_or(Ok(WalFetch::NotThere), Err)
+        match failed.or(self.unasked) {
+            Some(error) => Err(error),
+            None => Ok(WalFetch::NotThere),
+        }
     }
 
     /// Fetches the segments after `segment` into the spool, as long as they are there whole. Ends at

@@ -10,7 +10,7 @@ use lifeboat_config::{Cluster, Environment, Source};
 use lifeboat_model::{
     Lsn, RegionName, Segment, SegmentSize, SystemId, Timeline, WalFileName, WalObject, error_chain,
 };
-use lifeboat_repository::{Repository, WalDraft};
+use lifeboat_repository::{Repository, WalDraft, WalPlace};
 use lifeboat_runtime::Clock;
 use lifeboat_source_postgres::connect::SqlSession;
 use lifeboat_source_postgres::conninfo::Conninfo;
@@ -18,6 +18,7 @@ use lifeboat_source_postgres::heartbeat;
 use lifeboat_source_postgres::replication::{
     ReceiverOptions, ReplicationError, SlotGuard, SlotKind, WalEvent, WalReceiver, WalSender,
 };
+use lifeboat_storage::ObjectStore;
 use serde::Serialize;
 
 use super::archive::{Archive, Replica, refuse_foreign};
@@ -69,6 +70,7 @@ impl Session {
         tell: &(dyn Fn(&Received) + Sync),
     ) -> Result<(), OperationError> {
         let mut reception = Reception::prepare(self, environment, source, options).await?;
+        reception.catch_up_all().await;
         let cluster = source.cluster().expect("the source is a cluster");
         let heart = cluster.heartbeat.then(|| {
             let beating = beat(self.clone(), cluster.clone(), options.within);
@@ -118,6 +120,19 @@ async fn next_segment(
         Some(_) => newest.next(size),
         None => newest,
     }))
+}
+
+/// Returns the newest segment of which a region holds anything.
+async fn newest_segment(
+    store: &dyn ObjectStore,
+    place: &WalPlace,
+) -> Result<Option<Segment>, OperationError> {
+    let listing = Repository::wal_listing(store, place).await?;
+    Ok(listing
+        .objects()
+        .iter()
+        .filter_map(WalObject::segment)
+        .max())
 }
 
 /// Keeps the history of the server's timeline, which recoveries along it need.
@@ -362,6 +377,25 @@ impl<'a> Reception<'a> {
         }
     }
 
+    /// Brings replicas what the receiver before this one kept at home alone: it may have been killed.
+    async fn catch_up_all(&self) {
+        for (at, replica) in self.archive.replicas.iter().enumerate() {
+            let Ok(repository) = &replica.repository else {
+                continue;
+            };
+            match newest_segment(&**repository.store(), &self.archive.place).await {
+                Ok(Some(newest)) => self.catch_up(at, newest),
+                // All of it is for `replicate`, which knows what the region keeps.
+                Ok(None) => {}
+                Err(error) => tracing::info!(
+                    "region `{}` cannot be listed: {}",
+                    replica.region,
+                    error_chain(&error)
+                ),
+            }
+        }
+    }
+
     /// Copies what a replica missed, while the log goes on.
     fn catch_up(&self, at: usize, since: Segment) {
         let replica = &self.archive.replicas[at];
@@ -377,6 +411,7 @@ impl<'a> Reception<'a> {
         tokio::task::spawn_blocking(move || {
             let wanted = |object: &WalObject| object.segment().is_none_or(|one| one >= since);
             match runtime.block_on(Repository::copy_wal(&*from, &*to, &place, wanted)) {
+                Ok(copied) if copied.objects == 0 => {}
                 Ok(copied) => tracing::warn!(
                     "region `{region}` is back, and got the {} objects that it missed",
                     copied.objects

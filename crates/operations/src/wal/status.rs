@@ -1,6 +1,7 @@
 //! `wal status`: what of a cluster can be recovered, what is missing, and what would be lost now.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use lifeboat_config::{Environment, Source};
@@ -8,7 +9,7 @@ use lifeboat_model::{
     Diagnose as _, EnvironmentName, Lsn, RegionName, Segment, SegmentSize, SnapshotId, SourceName,
     SystemId, Timeline, error_chain,
 };
-use lifeboat_policy::{Gap, Interval, SnapshotWal, WalArchive, coverage};
+use lifeboat_policy::{Gap, Interval, SnapshotWal, WalArchive, coverage, window_bases};
 use lifeboat_repository::{Repository, Role, Snapshot, WalListing, WalPlace};
 use lifeboat_source_postgres::connect::SqlSession;
 use lifeboat_source_postgres::{ServerFacts, log_end};
@@ -63,7 +64,8 @@ pub struct ClusterLog {
     pub system: SystemId,
     /// What can be recovered, by timeline, oldest first.
     pub recoverable: Vec<Recoverable>,
-    /// What is missing behind the oldest snapshot.
+    /// What is missing of what point-in-time recovery promises: behind the snapshot that its window
+    /// begins with.
     pub gaps: Vec<MissingLog>,
     /// Snapshots that lack a part of the log and cannot be made consistent.
     pub lost: Vec<SnapshotId>,
@@ -221,13 +223,9 @@ impl Session {
             };
             let listing = Repository::wal_listing(store, &place).await?;
             let server = server.filter(|server| server.system == system);
-            clusters.push(cluster_log(
-                &place,
-                &snapshots,
-                &listing,
-                server,
-                self.world.clock.now(),
-            ));
+            let cluster = source.cluster().expect("the source is a cluster");
+            let window = (cluster.point_in_time, self.world.clock.now());
+            clusters.push(cluster_log(&place, &snapshots, &listing, server, window));
         }
         Ok(clusters)
     }
@@ -294,23 +292,44 @@ async fn position(session: &SqlSession) -> Result<ServerPosition, OperationError
     })
 }
 
+/// Returns the position from which on every part of the log must be there. Before it, of what a prune
+/// has left, snapshots alone are promised, with holes between them.
+fn promised_from(
+    snapshots: &[SnapshotWal],
+    archive: &WalArchive,
+    point_in_time: Duration,
+    now: Timestamp,
+) -> Lsn {
+    let bases = window_bases(snapshots, archive, Some(point_in_time), now);
+    let of_bases = snapshots.iter().filter(|one| bases.contains(&one.id));
+    let starts = of_bases.map(|snapshot| snapshot.wal.start);
+    starts.min().unwrap_or_default()
+}
+
 fn cluster_log(
     place: &WalPlace,
     snapshots: &[Snapshot],
     listing: &WalListing,
     server: Option<&ServerPosition>,
-    now: Timestamp,
+    (point_in_time, now): (Duration, Timestamp),
 ) -> ClusterLog {
     let of_system = of_system(snapshots, place.system);
     let archive = WalArchive::new(size_of(&of_system), listing.objects());
     let covered = coverage(&of_system, &archive);
+    let promised = promised_from(&of_system, &archive, point_in_time, now);
+    let missed = |gap: &&Gap| gap.last.end(archive.segment_size()) > promised;
     let end = covered.newest.map(|(_, end, _)| end);
     let newest_commit = covered.newest.and_then(|(_, _, commit)| commit);
     let exposure = newest_commit.map(|at| now.duration_since(at).as_secs_f64().max(0.0));
     ClusterLog {
         system: place.system,
         recoverable: covered.intervals.iter().map(Recoverable::from).collect(),
-        gaps: covered.gaps.iter().map(MissingLog::from).collect(),
+        gaps: covered
+            .gaps
+            .iter()
+            .filter(missed)
+            .map(MissingLog::from)
+            .collect(),
         lost: covered.lost,
         conflicts: listing
             .conflicts()

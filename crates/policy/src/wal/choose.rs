@@ -8,7 +8,7 @@ use lifeboat_model::{
 };
 
 use crate::wal::archive::{Served, SnapshotWal, WalArchive, served};
-use crate::wal::coverage::{Gap, Interval, along, on_path};
+use crate::wal::coverage::{Gap, Interval, along, coverage, on_path};
 
 /// What is to be recovered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,12 +92,14 @@ pub struct NotRecoverable {
     pub timeline: Timeline,
     /// Why not.
     pub why: Unreachable,
-    /// What can be recovered on this timeline.
+    /// What can be recovered, on this timeline and on others; by timeline, oldest first.
     pub intervals: Vec<Interval>,
 }
 
 /// A hint names at most so many intervals: the newest.
 const INTERVALS_NAMED: usize = 4;
+/// It names so many timelines besides.
+const TIMELINES_NAMED: usize = 2;
 
 impl Diagnose for NotRecoverable {
     fn kind(&self) -> ErrorKind {
@@ -105,27 +107,59 @@ impl Diagnose for NotRecoverable {
     }
 
     fn hint(&self) -> Option<String> {
-        if self.intervals.is_empty() {
-            return Some("nothing can be recovered on this timeline; take a backup".to_owned());
+        let on_this = |interval: &&Interval| interval.timeline == self.timeline;
+        let (here, elsewhere): (Vec<&Interval>, Vec<&Interval>) =
+            self.intervals.iter().partition(on_this);
+        let here = match here.as_slice() {
+            [] => "nothing can be recovered on this timeline; take a backup".to_owned(),
+            some => format!("can be recovered, newest first: {}", named(some)),
+        };
+        if let Some(other) = elsewhere.iter().rfind(|other| self.lies_in(other)) {
+            let timeline = other.timeline;
+            return Some(format!(
+                "timeline {timeline} has it: add `--timeline {timeline}`; on timeline {} {here}",
+                self.timeline
+            ));
         }
-        let newest = self.intervals.iter().rev().take(INTERVALS_NAMED);
-        let named: Vec<String> = newest
-            .map(|interval| {
-                let Interval {
-                    from_time,
-                    to_time,
-                    from,
-                    to,
-                    ..
-                } = interval;
-                format!("{from_time} to {to_time} (LSN {from} to {to})")
-            })
-            .collect();
-        Some(format!(
-            "can be recovered, newest first: {}",
-            named.join("; ")
-        ))
+        let mut hint = here;
+        // Where a transaction or a restore point lies, nobody can say without reading.
+        let others = elsewhere.chunk_by(|one, other| one.timeline == other.timeline);
+        let others: Vec<_> = others.collect();
+        for other in others.into_iter().rev().take(TIMELINES_NAMED) {
+            let timeline = other[0].timeline;
+            hint.push_str(&format!("; with `--timeline {timeline}`: {}", named(other)));
+        }
+        Some(hint)
     }
+}
+
+impl NotRecoverable {
+    /// Reports whether the target is a state in an interval.
+    fn lies_in(&self, interval: &Interval) -> bool {
+        match &self.target {
+            RecoveryTarget::Time(at) => interval.from_time <= *at && *at < interval.to_time,
+            RecoveryTarget::Lsn(lsn) => interval.from <= *lsn && *lsn < interval.to,
+            _ => false,
+        }
+    }
+}
+
+/// Names the newest of some intervals, newest first.
+fn named(intervals: &[&Interval]) -> String {
+    let newest = intervals.iter().rev().take(INTERVALS_NAMED);
+    let named: Vec<String> = newest
+        .map(|interval| {
+            let Interval {
+                from_time,
+                to_time,
+                from,
+                to,
+                ..
+            } = interval;
+            format!("{from_time} to {to_time} (LSN {from} to {to})")
+        })
+        .collect();
+    named.join("; ")
 }
 
 /// Chooses the snapshot to begin with.
@@ -160,7 +194,7 @@ pub fn choose(
     };
     let timeline = request.timeline.or_else(wanted_timeline).or_else(newest);
     let timeline = timeline.unwrap_or(Timeline::new(1));
-    let (intervals, gaps) = along(timeline, snapshots, archive);
+    let (_, gaps) = along(timeline, snapshots, archive);
     let search = Search {
         request,
         archive,
@@ -171,7 +205,7 @@ pub fn choose(
         target: request.target.clone(),
         timeline,
         why,
-        intervals,
+        intervals: coverage(snapshots, archive).intervals,
     })
 }
 

@@ -240,6 +240,24 @@ fn a_choice_says_which_segments_it_replays() {
 }
 
 #[test]
+fn a_moment_that_another_timeline_has_is_refused_with_its_number() {
+    // Timeline 1 went on after timeline 2 had left it, and on that nothing was committed yet.
+    let mut objects = branched();
+    objects.retain(|object| object.file.timeline().get() == 1 || object.segment().is_none());
+    let archive = archive(objects);
+    let snapshots = [snapshot(1, 1, 3, 4)];
+    let on = |timeline| RecoveryRequest {
+        timeline: Some(Timeline::new(timeline)),
+        ..request(RecoveryTarget::Lsn(lsn(6.5)))
+    };
+    let chosen = choose(&on(1), &snapshots, &archive).unwrap();
+    assert_eq!(chosen.timeline.get(), 1);
+    let refused = choose(&on(2), &snapshots, &archive).unwrap_err();
+    let hint = refused.hint().unwrap();
+    assert!(hint.contains("add `--timeline 1`"), "{hint}");
+}
+
+#[test]
 fn a_target_in_or_behind_a_gap_is_refused_and_what_is_recoverable_is_told() {
     let snapshots = [snapshot(1, 1, 2, 2)];
     let archive = archive(whole(1, [2, 3, 6, 7]));

@@ -1,0 +1,108 @@
+//! A log with a hole, and objects that are damaged: told apart, and never taken for the end.
+
+use std::fs;
+
+use crate::history::{self, ALL};
+use crate::project::{Log, Project};
+use crate::restored;
+
+/// Archives some segments and returns their names.
+fn some_segments(project: &Project) -> Vec<String> {
+    let cluster = &project.cluster;
+    let names = (0..4).map(|_| {
+        history::commit(cluster, 3);
+        let name = cluster.psql("SELECT pg_walfile_name(pg_current_wal_lsn())");
+        cluster.psql("SELECT pg_switch_wal()");
+        name
+    });
+    let names = names.collect();
+    project.wait_for_archive();
+    names
+}
+
+/// Returns the one object of a segment in a region.
+fn object(project: &Project, region: &str, segment: &str) -> std::path::PathBuf {
+    let word = format!("/{segment}_");
+    let mut found = project.objects(region, &word);
+    assert_eq!(found.len(), 1, "{found:?}");
+    found.remove(0)
+}
+
+#[test]
+fn a_missing_segment_is_named_and_another_region_serves() {
+    let Some(project) = Project::or_skip("a missing segment", Log::Pushed) else {
+        return;
+    };
+    history::prepare(&project.cluster, 1);
+    project.must(&["backup", "prod", "main"]);
+    project.must(&["replicate", "prod"]);
+    let segments = some_segments(&project);
+    let lost = &segments[1];
+    fs::remove_file(object(&project, "home", lost)).unwrap();
+    let output = project.run(&["wal", "status", "prod"]);
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{told}");
+    let missing = format!("MISSING: 1 segment from {lost} to {lost}");
+    assert!(told.contains(&missing), "{told}");
+    let to = project.place("refused");
+    let restore = ["restore", "prod", "main", "--to", to.to_str().unwrap()];
+    let said = project.must_fail(&restore, 1);
+    assert!(
+        said.contains(&format!("WAL segment `{lost}` is missing")),
+        "{said}"
+    );
+    assert!(said.contains("can be recovered"), "{said}");
+    assert!(!to.exists());
+    project.restore("restored", &["--region", "away"]);
+    let expected = project.cluster.psql(ALL);
+    assert_eq!(restored::ask(&project, "restored", ALL), expected);
+}
+
+#[test]
+fn only_a_file_that_is_nowhere_ends_a_recovery() {
+    let Some(project) = Project::or_skip("the contract of wal fetch", Log::Pushed) else {
+        return;
+    };
+    history::prepare(&project.cluster, 1);
+    project.must(&["backup", "prod", "main"]);
+    project.must(&["replicate", "prod"]);
+    let segments = some_segments(&project);
+    let (good, bad) = (&segments[0], &segments[1]);
+    let damaged = object(&project, "home", bad);
+    let mut bytes = fs::read(&damaged).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&damaged, bytes).unwrap();
+    let to = project.place("fetched");
+    let to = to.to_str().unwrap();
+    let fetch = ["wal", "fetch", "prod", "main"];
+    let code = |args: &[&str]| project.run(&[&fetch, args].concat()).status.code();
+    assert_eq!(code(&[good, to]), Some(0));
+    assert_eq!(code(&[bad, to, "--region", "home"]), Some(255), "damaged");
+    assert_eq!(code(&[bad, to]), Some(0), "the other region has it");
+    assert_eq!(code(&["0000000100000FFF00000001", to]), Some(1), "nowhere");
+    assert_eq!(code(&["00000009.history", to]), Some(1), "nowhere");
+    assert_eq!(code(&[good]), Some(255), "no target");
+    assert_eq!(
+        code(&[good, to, "--sistem", "1"]),
+        Some(255),
+        "a typing error"
+    );
+    let elsewhere = ["wal", "fetch", "prod", "other", good, to];
+    assert_eq!(
+        project.run(&elsewhere).status.code(),
+        Some(255),
+        "no such source"
+    );
+    // What the home has not, nobody can deny while the home cannot be asked.
+    fs::remove_file(object(&project, "away", good)).unwrap();
+    fs::rename(project.place("regions/home"), project.place("regions/lost")).unwrap();
+    fs::write(project.place("regions/home"), "").unwrap();
+    assert_eq!(code(&[good, to]), Some(255), "the home cannot be asked");
+    assert_eq!(code(&[bad, to]), Some(0), "the other region has it still");
+    assert_eq!(
+        code(&[good, to, "--region", "away"]),
+        Some(1),
+        "that region alone"
+    );
+}
