@@ -77,6 +77,7 @@ fn replication() -> ReplicateReport {
         present: 17,
         receipts: 14,
         receipts_new: vec![snapshot(0x31), snapshot(0x52)],
+        lag_secs: Some(42.0),
         secs: 8.25,
     }
 }
