@@ -246,15 +246,23 @@ mod tests {
 
     #[test]
     fn blocks_that_are_mostly_new_grown_or_in_shreds_are_stored_whole() {
-        let before = vec![1; 64 * PAGE];
-        let whole = [chunk(0, 0, 64 * PAGE as u64)];
+        let before = vec![1; 256 * PAGE];
+        let whole = [chunk(0, 0, 256 * PAGE as u64)];
         let mut mostly = before.clone();
-        mostly[..20 * PAGE].fill(2);
+        mostly[..129 * PAGE].fill(2);
         assert_eq!(plan(&before, &mostly, &whole), BlockPlan::Whole);
         let mut shreds = before.clone();
-        (0..10).for_each(|n| shreds[n * 6 * PAGE] = 2);
+        (0..50).for_each(|n| shreds[n * 5 * PAGE] = 2);
         assert_eq!(plan(&before, &shreds, &whole), BlockPlan::Whole);
-        assert_eq!(plan(&before, &vec![1; 65 * PAGE], &whole), BlockPlan::Whole);
+        let longer = vec![1; 257 * PAGE];
+        assert_eq!(plan(&before, &longer, &whole), BlockPlan::Whole);
+        let mut one = before.clone();
+        one[0] = 2;
+        let scattered: Vec<_> = (0..8)
+            .map(|number| chunk(number, 0, 32 * PAGE as u64))
+            .collect();
+        assert_eq!(plan(&before, &one, &scattered), BlockPlan::Whole);
+        assert_ne!(plan(&before, &one, &whole), BlockPlan::Whole);
     }
 
     #[test]

@@ -87,7 +87,7 @@ async fn a_file_is_compared_by_the_ids_of_its_chunks_without_fetching_any() {
             same += bytes.len();
             Ok(())
         };
-        let differing = check.differing(&stored, &mut Vec::new(), read, count);
+        let differing = check.differing(&stored, None, &mut Vec::new(), read, count);
         (differing.unwrap(), same)
     };
     let (differing, same) = compare(&content);
@@ -99,6 +99,52 @@ async fn a_file_is_compared_by_the_ids_of_its_chunks_without_fetching_any() {
     assert!(same > 0 && same < content.len());
     let (differing, same) = compare(b"short");
     assert!(differing.is_everything() && same == 0);
+}
+
+#[tokio::test]
+async fn a_database_is_compared_page_by_page_however_many_increments_made_it() {
+    let bench = Bench::in_memory().await;
+    let mut files = Tree::from([("shop.db".to_owned(), noise(4, 1024 * PAGE))]);
+    bench.backup(&files, BackupKind::Full).await.unwrap();
+    for page in [3, 500, 900] {
+        files.get_mut("shop.db").unwrap()[page * PAGE] ^= 1;
+        bench.backup(&files, BackupKind::Incremental).await.unwrap();
+    }
+    let content = files["shop.db"].clone();
+    let repository = bench.open(Role::Writer).await.unwrap();
+    let snapshots = repository.snapshots(None, None).await.unwrap();
+    let reader = repository
+        .snapshot_reader(snapshots.last().unwrap())
+        .await
+        .unwrap();
+    let mut entries = reader.entries();
+    entries.next().await.unwrap();
+    let stored = entries.next().await.unwrap().unwrap();
+    let pages = reader.page_maps().unwrap().of(&stored).await.unwrap();
+    let check = reader.content_check().unwrap();
+    let compare = |content: &[u8]| {
+        let mut same = 0;
+        let read = |offset: u64, buffer: &mut [u8]| {
+            let rest = &content[content.len().min(offset as usize)..];
+            let len = rest.len().min(buffer.len());
+            buffer[..len].copy_from_slice(&rest[..len]);
+            Ok::<_, ()>(len)
+        };
+        let count = |_, bytes: &[u8]| {
+            same += bytes.len();
+            Ok(())
+        };
+        let differing = check.differing(&stored, pages.as_ref(), &mut Vec::new(), read, count);
+        (differing.unwrap(), same)
+    };
+    // Blocks that are made of parts of several chunks are recognized, too.
+    let (differing, same) = compare(&content);
+    assert!(differing.is_empty() && same == content.len());
+    let mut changed = content.clone();
+    changed[500 * PAGE + 1] ^= 1;
+    let (differing, same) = compare(&changed);
+    assert!(!differing.is_empty());
+    assert_eq!(same, content.len() - PAGE, "only that page differs");
 }
 
 #[tokio::test]

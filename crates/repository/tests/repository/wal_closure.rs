@@ -10,8 +10,8 @@ use lifeboat_model::{
 };
 use lifeboat_repository::layout::{SNAPSHOTS, TOMBSTONES, WAL};
 use lifeboat_repository::{
-    ObjectClass, PruneOptions, Receipt, Replication, Repository, Role, RunKind, Snapshot,
-    VerifyLevel, WalCopied,
+    CopyLimits, ObjectClass, PruneOptions, Receipt, Replication, Repository, Role, RunKind,
+    Snapshot, VerifyLevel, WalCopied,
 };
 use lifeboat_storage::{
     Call, Calls, Fault, FaultPlan, FaultyStore, MemoryStore, ObjectKey, ObjectStore, RecordedStore,
@@ -121,7 +121,9 @@ async fn a_snapshot_keeps_the_stretch_of_the_log_that_it_was_given() {
 
 async fn copy_all(from: &MemoryStore, to: &MemoryStore) -> Replication {
     let plan = Replication::plan(from, to).await.unwrap();
-    plan.copy_objects(from, to, |_| {}).await.unwrap();
+    plan.copy_objects(from, to, &CopyLimits::default(), |_| {})
+        .await
+        .unwrap();
     for meta in from.list(SNAPSHOTS).await.unwrap() {
         to.put(&meta.key, from.get(&meta.key).await.unwrap())
             .await
@@ -225,7 +227,7 @@ async fn the_log_is_copied_before_the_records_that_need_it_and_no_piece_that_is_
     }
     let recorded = RecordedStore::new(target);
     let plan = Replication::plan(&*memory, &recorded).await.unwrap();
-    plan.copy_objects(&*memory, &recorded, |_| {})
+    plan.copy_objects(&*memory, &recorded, &CopyLimits::default(), |_| {})
         .await
         .unwrap();
     let classes: Vec<ObjectClass> = recorded.writes().iter().map(class_of).collect();
