@@ -136,6 +136,15 @@ pub enum OperationError {
         source: std::io::Error,
     },
 
+    /// A rule forbids what was asked.
+    #[error("{message}")]
+    Refused {
+        /// What is refused, and why.
+        message: String,
+        /// What to do.
+        hint: String,
+    },
+
     /// What was asked makes no sense here.
     #[error("{message}")]
     Usage {
@@ -193,9 +202,10 @@ impl Diagnose for OperationError {
             Self::Unknown(error) => error.kind(),
             Self::Problems { kind, .. } | Self::Target { kind, .. } => *kind,
             Self::NotConfigured { .. } | Self::Usage { .. } => ErrorKind::Usage,
-            Self::Residency { .. } | Self::RegionMismatch { .. } | Self::NotMasked(_) => {
-                ErrorKind::Refused
-            }
+            Self::Residency { .. }
+            | Self::RegionMismatch { .. }
+            | Self::NotMasked(_)
+            | Self::Refused { .. } => ErrorKind::Refused,
             Self::RawData(error) => error.kind(),
             Self::Mask(error) => error.kind(),
             Self::MaskKey(error) => error.kind(),
@@ -226,6 +236,7 @@ impl Diagnose for OperationError {
             Self::RegionMismatch { hint, .. }
             | Self::NotConfigured { hint, .. }
             | Self::Usage { hint, .. }
+            | Self::Refused { hint, .. }
             | Self::Target { hint, .. } => Some(hint.clone()),
             Self::NotMasked(_) => {
                 Some("the leak report names the columns; mend the masking rules".to_owned())

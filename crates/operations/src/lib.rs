@@ -6,6 +6,7 @@
 mod backup;
 mod browse;
 mod delta;
+mod discover;
 mod error;
 mod files;
 mod init;
@@ -16,6 +17,7 @@ mod lease;
 mod ledger;
 mod mask;
 mod place;
+mod preview;
 mod prune;
 mod refresh;
 mod region;
@@ -25,6 +27,7 @@ mod rescue;
 mod restore;
 mod restore_database;
 mod restore_target;
+mod sampled;
 mod scratch;
 mod select;
 mod selection;
@@ -32,6 +35,7 @@ mod session;
 mod sqlite;
 mod staging;
 mod status;
+mod synth;
 mod tree;
 mod verify;
 
@@ -42,6 +46,7 @@ pub use browse::{
     list_entries, show, stats, table_changes,
 };
 pub use delta::{Changes, Delta, DeltaReport};
+pub use discover::{discover, write_rules};
 pub use error::OperationError;
 pub use init::{InitPlan, InitReport};
 pub use job::OpenJob;
@@ -53,6 +58,7 @@ pub use lease::HeldLease;
 pub use ledger::{Facts, Run};
 pub use mask::{MaskReport, MaskTask, MaskedDatabase};
 pub use place::{Opened, StoreOpener};
+pub use preview::{PreviewTable, preview};
 pub use prune::{PruneDecision, PrunePlan, PruneRun};
 pub use refresh::{RefreshPlan, RefreshReport};
 pub use region::{KeyCheck, RegionCheck, SourceCheck, check_keys, check_regions, check_sources};
@@ -67,4 +73,5 @@ pub use sqlite::{FINGERPRINT_FACT, NEWEST_COMMIT_FACT};
 pub use status::{
     DamagedStatus, EnvironmentStatus, RegionStatus, SourceStatus, TierStatus, status,
 };
+pub use synth::{SynthReport, SynthRequest, synth};
 pub use verify::{VerifyPlan, VerifyRun};

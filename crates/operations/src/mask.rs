@@ -287,7 +287,7 @@ impl MaskTask {
     }
 }
 
-fn masking_key(
+pub(crate) fn masking_key(
     session: &Session,
     rules: &RuleSet,
     scope_id: &str,
@@ -312,8 +312,19 @@ fn masking_key(
     )?)
 }
 
+/// Tells the masking engine what it must know of a schema, row counts included.
+pub(crate) fn describe(
+    schema: &DatabaseSchema,
+    reader: &RowReader,
+) -> Result<Schema, OperationError> {
+    describe_tables(schema, |table| Ok(Some(reader.count(table)?)))
+}
+
 /// Tells the masking engine what it must know of a schema.
-fn describe(schema: &DatabaseSchema, reader: &RowReader) -> Result<Schema, OperationError> {
+pub(crate) fn describe_tables(
+    schema: &DatabaseSchema,
+    rows: impl Fn(&TableInfo) -> Result<Option<u64>, OperationError>,
+) -> Result<Schema, OperationError> {
     let mut tables = Vec::new();
     for table in schema.tables.iter().filter(|table| table.holds_rows()) {
         let keys = table
@@ -325,15 +336,15 @@ fn describe(schema: &DatabaseSchema, reader: &RowReader) -> Result<Schema, Opera
         tables.push(TableSchema {
             name: table.name.clone(),
             columns: columns
-                .map(|column| describe_column(column, keys == 1))
+                .map(|column| describe_column(table, column, keys == 1))
                 .collect(),
-            rows: Some(reader.count(table)?),
+            rows: rows(table)?,
         });
     }
     Ok(Schema { tables })
 }
 
-fn describe_column(column: &ColumnInfo, single_key: bool) -> ColumnSchema {
+fn describe_column(table: &TableInfo, column: &ColumnInfo, single_key: bool) -> ColumnSchema {
     let primary_key = single_key && column.primary_key > 0;
     ColumnSchema {
         not_null: column.not_null,
@@ -342,6 +353,9 @@ fn describe_column(column: &ColumnInfo, single_key: bool) -> ColumnSchema {
         references: column.references.clone(),
         generated: column.generated,
         max_len: column.max_len.and_then(|len| usize::try_from(len).ok()),
+        declared: column.declared_type.clone(),
+        key_part: column.key_part,
+        checks: table.checks_of(&column.name),
         ..ColumnSchema::new(&column.name, affinity(&column.declared_type))
     }
 }
@@ -425,7 +439,7 @@ fn load(
     Ok(())
 }
 
-fn to_cell<'a>(value: &ValueRef<'a>) -> Cell<'a> {
+pub(crate) fn to_cell<'a>(value: &ValueRef<'a>) -> Cell<'a> {
     match *value {
         ValueRef::Null => Cell::Null,
         ValueRef::Integer(number) => Cell::Integer(number),
@@ -435,7 +449,7 @@ fn to_cell<'a>(value: &ValueRef<'a>) -> Cell<'a> {
     }
 }
 
-fn to_value(cell: Cell<'_>) -> ValueRef<'_> {
+pub(crate) fn to_value(cell: Cell<'_>) -> ValueRef<'_> {
     match cell {
         Cell::Null => ValueRef::Null,
         Cell::Integer(number) => ValueRef::Integer(number),

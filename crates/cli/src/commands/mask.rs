@@ -65,7 +65,7 @@ pub(super) fn check(args: &Args, rules: &Path, input: &Path) -> Result<Exit, Ope
     Ok(Exit::DONE)
 }
 
-fn rooted(path: &Path) -> Result<std::path::PathBuf, OperationError> {
+pub(super) fn rooted(path: &Path) -> Result<std::path::PathBuf, OperationError> {
     std::path::absolute(path).map_err(|source| OperationError::Io {
         op: "find",
         path: path.to_owned(),

@@ -11,6 +11,7 @@ mod init;
 mod key;
 mod ls;
 mod mask;
+mod mask_tools;
 #[cfg(all(feature = "mount", target_os = "linux"))]
 pub(crate) mod mount;
 mod prune;
@@ -81,6 +82,12 @@ async fn dispatch(args: &Args) -> Result<Exit, OperationError> {
                 report,
             } => mask::run(args, rules, input, output, report.as_deref()),
             MaskCommand::Check { rules, input } => mask::check(args, rules, input),
+            MaskCommand::Discover { input, out } => {
+                mask_tools::discover(args, input, out.as_deref())
+            }
+            MaskCommand::Preview { .. } => mask_tools::preview(args, command),
+            MaskCommand::Synth { .. } => mask_tools::synth(args, command),
+            MaskCommand::Schema => mask_tools::schema(),
         },
         Command::Refresh {
             environment,

@@ -5,6 +5,7 @@
 //! that stands in such a range is invisible here; the value reuse gate finds those.
 
 mod finance;
+mod name;
 mod network;
 mod number;
 mod phone;
@@ -16,6 +17,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use finance::{TEST_BINS, iban_check_digits, luhn_check_digit, synthetic_bank};
+pub(crate) use name::{NameLike, name_like};
 pub(crate) use phone::country_code_len;
 
 /// What a detector found.
@@ -38,11 +40,15 @@ pub enum HitKind {
     Jwt,
     /// A key or token of a cloud or code service, or a private key.
     CloudKey,
+    /// A number that a state gives to a person, with right check digits.
+    NationalId,
+    /// Names of people, judged over a whole column and never found in a single text.
+    Name,
 }
 
 impl HitKind {
     /// All kinds with their names.
-    const NAMES: [(HitKind, &'static str); 8] = [
+    const NAMES: [(HitKind, &'static str); 10] = [
         (HitKind::Email, "email"),
         (HitKind::Card, "card"),
         (HitKind::Iban, "iban"),
@@ -51,6 +57,8 @@ impl HitKind {
         (HitKind::Ssn, "ssn"),
         (HitKind::Jwt, "jwt"),
         (HitKind::CloudKey, "cloud_key"),
+        (HitKind::NationalId, "national_id"),
+        (HitKind::Name, "name"),
     ];
 
     /// Returns the name used in rules and reports.

@@ -114,7 +114,9 @@ pub(super) fn misfits(
             found.push((message, hint));
         }
     }
-    if let (Some(made), Some(taken)) = (traits.max_len, column.max_len)
+    // Masks make ASCII of a length known beforehand: a byte is a character.
+    let taken = column.max_len.into_iter().chain(column.max_chars).min();
+    if let (Some(made), Some(taken)) = (traits.max_len, taken)
         && made > taken
     {
         let message =

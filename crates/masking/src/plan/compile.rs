@@ -6,7 +6,7 @@ use lifeboat_document::{Origin, suggest};
 use lifeboat_model::{Problem, Problems};
 
 use super::missing::Missing;
-use super::{ArmPlan, ColumnClass, ColumnPlan, TablePlan, check};
+use super::{ArmPlan, ColumnClass, ColumnPlan, TablePlan, check, constraint};
 use crate::key::MaskKey;
 use crate::mask::{Binder, Bound};
 use crate::rules::{Arm, Choice, ColumnRule, RuleSet};
@@ -35,10 +35,17 @@ pub(super) fn tables(
         problems: RefCell::default(),
     };
     compiler.check_names();
+    compiler.check_risk();
     let tables = schema.tables.iter().enumerate();
-    let tables = tables
+    let tables: Vec<TablePlan> = tables
         .map(|(index, table)| compiler.table(index, table))
         .collect();
+    for (table, plan) in schema.tables.iter().zip(&tables) {
+        // A column without a rule has nothing that could be tried.
+        if plan.columns.iter().all(|column| !column.arms.is_empty()) {
+            constraint::check(&compiler, table, plan);
+        }
+    }
     (tables, compiler.problems.into_inner())
 }
 
@@ -75,12 +82,34 @@ impl<'a> Compiler<'a> {
                 self.error(&rules.origin, message, near(&rules.name, names));
                 continue;
             };
-            for column in &rules.columns {
-                if table.column(&column.name).is_none() {
+            let ruled = rules.columns.iter().map(|rule| (&rule.name, &rule.origin));
+            let undecided = rules.undecided.iter().map(|key| (&key.name, &key.origin));
+            for (name, origin) in ruled.chain(undecided) {
+                if table.column(name).is_none() {
                     let names = table.columns.iter().map(|column| column.name.as_str());
-                    let message = format!("there is no column `{}.{}`", table.name, column.name);
-                    self.error(&column.origin, message, near(&column.name, names));
+                    let message = format!("there is no column `{}.{name}`", table.name);
+                    self.error(origin, message, near(name, names));
                 }
+            }
+        }
+    }
+
+    /// Reports columns of `[risk]` that do not exist.
+    fn check_risk(&self) {
+        for (name, column, origin) in self.rules.risk.iter().flat_map(|risk| &risk.quasi) {
+            let Some(table) = self.schema.table(name) else {
+                let names = self.schema.tables.iter().map(|table| table.name.as_str());
+                let message = format!("`quasi` names no table `{name}`");
+                self.error(origin, message, near(name, names));
+                continue;
+            };
+            if table
+                .column(column)
+                .is_none_or(|(_, column)| column.generated)
+            {
+                let names = table.columns.iter().map(|column| column.name.as_str());
+                let message = format!("`quasi` names no stored column `{name}.{column}`");
+                self.error(origin, message, near(column, names));
             }
         }
     }
@@ -218,6 +247,7 @@ impl<'a> Compiler<'a> {
                         });
                     }
                 },
+                None if self.undecided(&at_table.name, &at_column.name).is_some() => return None,
                 None => {
                     let (table, column) = at_column.references.as_ref()?;
                     (table, column)
@@ -239,6 +269,14 @@ impl<'a> Compiler<'a> {
     pub(super) fn rule(&self, table: &str, column: &str) -> Option<&'a ColumnRule> {
         let rules = self.rules.tables.iter().find(|rules| rules.name == table)?;
         rules.columns.iter().find(|rule| rule.name == column)
+    }
+
+    /// Returns where a rule says that somebody has still to decide about a column.
+    pub(super) fn undecided(&self, table: &str, column: &str) -> Option<&'a Origin> {
+        let rules = self.rules.tables.iter().find(|rules| rules.name == table)?;
+        let mut undecided = rules.undecided.iter();
+        let key = undecided.find(|key| key.name == column)?;
+        Some(&key.origin)
     }
 
     /// Reports whether a rule masks a column in at least some rows.

@@ -3,6 +3,7 @@
 
 mod check;
 mod compile;
+mod constraint;
 mod dangling;
 mod engine;
 mod missing;
@@ -11,7 +12,10 @@ mod propose;
 
 use lifeboat_model::Problems;
 
+pub(crate) use dangling::looks_like as looks_like_key;
 pub use engine::MaskError;
+pub(crate) use names::words as name_words;
+pub(crate) use propose::rule_fits;
 
 use crate::detect::HitKind;
 use crate::key::MaskKey;
@@ -26,7 +30,34 @@ use crate::words::WORD_LIST_VERSION;
 pub struct Plan {
     pub(crate) tables: Vec<TablePlan>,
     pub(crate) originals_key: SipKey,
+    pub(crate) risk: Option<RiskPlan>,
     manifest: PlanManifest,
+}
+
+/// Columns that together may point at a person.
+#[derive(Debug, Clone)]
+pub(crate) struct RiskPlan {
+    /// By table: positions of the columns; none where the table has no such column.
+    pub(crate) columns: Vec<Vec<usize>>,
+    /// How many rows must share each combination.
+    pub(crate) k: u64,
+}
+
+impl RiskPlan {
+    fn of(rules: &RuleSet, tables: &[TablePlan]) -> Option<Self> {
+        let risk = rules.risk.as_ref()?;
+        let columns = tables.iter().map(|table| {
+            let mut quasi = risk.quasi.iter();
+            let of_table = quasi.by_ref().filter(|(name, ..)| *name == table.name);
+            of_table
+                .filter_map(|(_, name, _)| table.columns.iter().position(|c| c.name == *name))
+                .collect()
+        });
+        Some(Self {
+            columns: columns.collect(),
+            k: risk.k,
+        })
+    }
 }
 
 /// What a masked copy must be able to say about how it was made.
@@ -92,8 +123,9 @@ impl Plan {
     /// # Errors
     /// Returns all problems if one of them is an error: a column without a rule, a rule without a
     /// column, a foreign key that would not join, a unique column whose mask may collide, a mask
-    /// that does not fit its column's type, length or NOT NULL, a column that looks personal and is
-    /// kept without a reason. A kept column that looks like a masked key is a warning.
+    /// that does not fit its column's type, length, NOT NULL, enumeration or CHECK, a column that looks
+    /// personal and is kept without a reason, a column that nobody has decided about. A kept column that
+    /// looks like a masked key is a warning; a CHECK that cannot be read is told.
     pub fn compile(
         rules: &RuleSet,
         schema: &Schema,
@@ -101,6 +133,7 @@ impl Plan {
     ) -> Result<(Plan, Problems), Problems> {
         let (tables, problems) = compile::tables(rules, schema, key);
         problems.into_result(Plan {
+            risk: RiskPlan::of(rules, &tables),
             tables,
             originals_key: key.originals(),
             manifest: PlanManifest {

@@ -43,8 +43,9 @@ pub fn verify(
         row_accounting(plan, originals, scan, evidence),
         same_row_identity(plan, originals),
         value_reuse(originals, scan),
-        detectors(scan),
+        detectors(plan, scan),
         integrity(evidence),
+        scan.risk.gate(plan, &scan.rows),
         canaries(scan),
         manifest(evidence),
     ];
@@ -222,10 +223,13 @@ fn value_reuse(originals: &Originals, scan: &OutputScan<'_>) -> Gate {
     }
 }
 
-fn detectors(scan: &OutputScan<'_>) -> Gate {
+fn detectors(plan: &Plan, scan: &OutputScan<'_>) -> Gate {
+    let (names, allowed_names) = scan.names.found(plan);
     let mut findings = findings(&scan.detected);
+    findings.extend(self::findings(&names));
     let failed = !findings.is_empty();
-    for mut allowed in self::findings(&scan.allowed) {
+    let allowed = self::findings(&scan.allowed).into_iter();
+    for mut allowed in allowed.chain(self::findings(&allowed_names)) {
         allowed.kind.push_str(", allowed with a reason");
         findings.push(allowed);
     }

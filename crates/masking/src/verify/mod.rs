@@ -5,8 +5,10 @@
 //! Only [`LeakReport::release`] makes a [`Masked`] value, and only if every gate passed.
 
 mod gates;
+mod names;
 mod originals;
 mod report;
+mod risk;
 mod scan;
 mod tokens;
 

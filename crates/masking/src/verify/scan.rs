@@ -6,7 +6,9 @@ use aho_corasick::AhoCorasick;
 use rayon::prelude::*;
 use serde_json::Value;
 
+use super::names::NameCounts;
 use super::originals::Originals;
+use super::risk::RiskCounts;
 use super::tokens::{WORDS_MAX, Words, digits_of};
 use crate::batch::{Cell, RowBatch};
 use crate::detect::{HitKind, detect};
@@ -79,6 +81,8 @@ pub struct OutputScan<'a> {
     /// Finds that a kept column's reason covers.
     pub(super) allowed: Counts,
     pub(super) planted: Counts,
+    pub(super) risk: RiskCounts,
+    pub(super) names: NameCounts,
 }
 
 /// Where a text stands and what made it.
@@ -104,12 +108,16 @@ impl<'a> OutputScan<'a> {
             detected: Counts::new(),
             allowed: Counts::new(),
             planted: Counts::new(),
+            risk: RiskCounts::new(plan),
+            names: NameCounts::new(plan),
         }
     }
 
     /// Looks through rows read back from the output of `table`.
     pub fn scan(&mut self, table: &TablePlan, batch: &RowBatch) {
         self.rows[table.index] += batch.len() as u64;
+        self.risk.observe(self.plan, table, batch);
+        self.names.observe(table, batch);
         let mut words = Words::default();
         for row in batch.rows() {
             for (cell, column) in row.cells().zip(&table.columns) {
@@ -156,6 +164,8 @@ impl<'a> OutputScan<'a> {
             *ours += theirs;
         }
         self.cells += other.cells;
+        self.risk.merge(other.risk);
+        self.names.merge(other.names);
         for (ours, theirs) in [
             (&mut self.reused, other.reused),
             (&mut self.coincidences, other.coincidences),

@@ -77,6 +77,24 @@ pub(crate) fn push_sentences(digest: &Digest, len: usize, out: &mut Vec<u8>) {
     }
 }
 
+/// Appends harmless words by 64 random bits, at most `len` bytes of them and never none.
+pub(crate) fn push_words(mut word: u64, len: usize, out: &mut Vec<u8>) {
+    let start = out.len();
+    loop {
+        let next = pick(v1::TEXT_WORDS, word);
+        let first = out.len() == start;
+        if !first && out.len() - start + next.len() + 1 > len {
+            break;
+        }
+        if !first {
+            out.push(b' ');
+        }
+        push(next, out);
+        word = word.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29) ^ 0x94d0_49bb_1331_11eb;
+    }
+    out.truncate(start + len.max(1));
+}
+
 /// Reports whether every word of `text` comes from these lists.
 ///
 /// House numbers and postcodes may stand among words; numbers alone are on no list.
