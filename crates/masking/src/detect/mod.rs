@@ -6,6 +6,7 @@
 
 mod finance;
 mod name;
+mod national;
 mod network;
 mod number;
 mod phone;
@@ -99,6 +100,7 @@ pub fn detect(text: &[u8]) -> Vec<Hit> {
     secret::find(text, &mut hits);
     finance::find_ibans(text, &mut hits);
     network::find_ipv6(text, &mut hits);
+    national::find(text, &mut hits);
     number::find(text, &mut hits);
     if hits.len() > 1 {
         // Where finds overlap, the one that starts first and reaches farthest is the real one.
