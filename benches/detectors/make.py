@@ -176,9 +176,9 @@ COLUMNS = {
     "jobs": lambda f: f.job(), "phrases": lambda f: f.catch_phrase(), "streets": lambda f: f.street_name(),
     "words": lambda f: f.word(), "countries": lambda f: f.country(), "sentences": lambda f: f.sentence(5),
 }
-for locale in NAMES:
+for locale in NAMES * max(PER_KIND // 90, 1):
     names = [fakers[locale].name() for _ in range(30)]
     print(json.dumps({"k": "name", "v": names, "t": "", "l": locale}, ensure_ascii=False))
-for what, make in COLUMNS.items():
+for what, make in list(COLUMNS.items()) * max(PER_KIND // 90, 1):
     texts = [make(english) for _ in range(30)]
     print(json.dumps({"k": "none", "v": texts, "t": "", "l": what}, ensure_ascii=False))

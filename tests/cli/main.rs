@@ -7,6 +7,7 @@ mod demo;
 mod json;
 mod keys;
 mod masking;
+mod masking_tools;
 mod mount;
 mod project;
 mod prune;

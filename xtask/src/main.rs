@@ -9,6 +9,7 @@
 )]
 
 mod bench_peers;
+mod detectors;
 mod fuzz;
 mod install;
 mod steps;
@@ -22,6 +23,7 @@ Usage: cargo xtask test [--only <step>] [--skip-install]
        cargo xtask fuzz [--seconds <n>] [<target>...] | --write-seeds
        cargo xtask bench-peers [--tree <folder>] [--only <tool>,...] [--runs <n>] [--out <file>]
                                [--lifeboat <program>] [--peers <folder>]
+       cargo xtask score-detectors [--seed <n>] [--per-kind <n>]
 
 test: installs the servers that the tests need, then runs fmt, clippy, test, doc and fuzz.
 
@@ -41,6 +43,11 @@ bench-peers: installs other backup tools and measures the same work with each.
   --out <file>      where to write the page (benches/results/<date>-peers.md)
   --lifeboat <program>  measure this one instead of building a release
   --peers <folder>  where to look for tools first (target/peers/bin)
+
+score-detectors: makes labelled values with PyPI's Faker and scores the masking detectors on them.
+
+  --seed <n>        make other values (77)
+  --per-kind <n>    so many of each kind (2000)
 
 With REQUIRE_SERVERS=1 in the environment a missing server is a failure, with REQUIRE_FUZZ=1 a
 missing nightly toolchain or cargo-fuzz.";
@@ -81,6 +88,7 @@ fn main() -> ExitCode {
         Task::Test(request) => run(request),
         Task::Fuzz(request) => fuzz::run(request),
         Task::BenchPeers(request) => bench_peers::run(request),
+        Task::ScoreDetectors(request) => detectors::run(request),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -96,6 +104,7 @@ enum Task {
     Test(Request),
     Fuzz(fuzz::Request),
     BenchPeers(bench_peers::Request),
+    ScoreDetectors(detectors::Request),
 }
 
 fn parse_task(args: &[String]) -> Result<Task, String> {
@@ -103,6 +112,9 @@ fn parse_task(args: &[String]) -> Result<Task, String> {
         Some((task, rest)) if task == "fuzz" => fuzz::parse(rest).map(Task::Fuzz),
         Some((task, rest)) if task == "bench-peers" => {
             bench_peers::parse(rest).map(Task::BenchPeers)
+        }
+        Some((task, rest)) if task == "score-detectors" => {
+            detectors::parse(rest).map(Task::ScoreDetectors)
         }
         _ => parse(args).map(Task::Test),
     }

@@ -351,7 +351,7 @@ pub(crate) enum MaskCommand {
         /// The database to make; it must not exist.
         #[arg(long, value_name = "DB")]
         output: PathBuf,
-        /// Where the leak report goes, as JSON.
+        /// Where the leak report goes: a page if it ends in `.html`, otherwise JSON.
         #[arg(long, value_name = "FILE")]
         report: Option<PathBuf>,
     },

@@ -37,6 +37,7 @@ pub struct MaskTask {
     input: PathBuf,
     schema: DatabaseSchema,
     plan: Plan,
+    canaries: PlantedValues,
     /// What is worth telling about the rules, no errors among it.
     pub warnings: Problems,
 }
@@ -88,6 +89,7 @@ impl MaskTask {
         let name = rules.strip_prefix(&session.config.root).unwrap_or(rules);
         let (rules, mut warnings) = RuleSet::parse(&name.display().to_string(), &text)?;
         let key = masking_key(session, &rules, scope_id)?;
+        let canaries = PlantedValues::fetch(session, &rules)?;
         let schema = read_schema(input)?;
         let known = describe(&schema, &RowReader::open(input)?)?;
         let (plan, more) = Plan::compile(&rules, &known, &key).map_err(|mut problems| {
@@ -102,6 +104,7 @@ impl MaskTask {
             input: input.to_owned(),
             schema,
             plan,
+            canaries,
             warnings,
         })
     }
@@ -261,7 +264,7 @@ impl MaskTask {
         originals: &Originals,
         evidence: &Evidence,
     ) -> Result<LeakReport, OperationError> {
-        let canaries = Canaries::new::<&str>(&[]);
+        let canaries = Canaries::new(&self.canaries.0);
         let mut scan = OutputScan::new(&self.plan, originals, &canaries);
         let written = read_schema(output)?;
         for table in &written.tables {
@@ -310,6 +313,38 @@ pub(crate) fn masking_key(
         secret.expose(),
         &policy.scope.for_snapshot(scope_id),
     )?)
+}
+
+/// Values that were planted in the source. They are real to whoever looks for them: never printed.
+struct PlantedValues(Vec<Vec<u8>>);
+
+impl std::fmt::Debug for PlantedValues {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} planted values", self.0.len())
+    }
+}
+
+impl PlantedValues {
+    fn fetch(session: &Session, rules: &RuleSet) -> Result<Self, OperationError> {
+        let Some(written) = &rules.policy().canaries else {
+            return Ok(Self(Vec::new()));
+        };
+        let reference: SecretRef = written.parse().map_err(|message| OperationError::Usage {
+            message,
+            hint: format!("see `canaries` in `{}`", rules.file()),
+        })?;
+        let text = reference
+            .fetch(&session.config.root, &session.variables)
+            .map_err(|source| OperationError::Secret {
+                role: "canary",
+                source,
+            })?;
+        let lines = text.expose().split(|byte| *byte == b'\n');
+        let planted = lines
+            .map(<[u8]>::trim_ascii)
+            .filter(|line| !line.is_empty());
+        Ok(Self(planted.map(<[u8]>::to_vec).collect()))
+    }
 }
 
 /// Tells the masking engine what it must know of a schema, row counts included.

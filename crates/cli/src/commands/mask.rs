@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use lifeboat_masking::{Gate, LeakReport};
+use lifeboat_masking::Gate;
 use lifeboat_model::Verdict;
 use lifeboat_operations::{MaskReport, MaskTask, OperationError};
 
+use super::leak_report;
 use crate::args::Args;
 use crate::exit::Exit;
 use crate::{fail, setup, table};
@@ -23,7 +24,9 @@ pub(super) fn run(
     show_warnings(&task);
     let (report, written) = task.run_into(&session, output)?;
     if let Some(file) = report_file {
-        write_report(&report.leak_report, file)?;
+        let place = |path: &Path| path.display().to_string();
+        let view = leak_report::view(&place(input), &place(output), &report);
+        leak_report::write(&session, &report.leak_report, &view, file)?;
     }
     let verdict = report.leak_report.verdict();
     if args.json {
@@ -77,15 +80,6 @@ fn show_warnings(task: &MaskTask) {
     if !task.warnings.is_empty() {
         fail::print_problems(&task.warnings);
     }
-}
-
-fn write_report(report: &LeakReport, file: &Path) -> Result<(), OperationError> {
-    let json = serde_json::to_string_pretty(report).expect("reports are plain values");
-    std::fs::write(file, json + "\n").map_err(|source| OperationError::Io {
-        op: "write",
-        path: file.to_owned(),
-        source,
-    })
 }
 
 /// Prints the gates of a masked copy, and what they cannot speak of.

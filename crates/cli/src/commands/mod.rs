@@ -9,6 +9,7 @@ mod drill;
 mod find;
 mod init;
 mod key;
+mod leak_report;
 mod ls;
 mod mask;
 mod mask_tools;

@@ -12,7 +12,7 @@ pub(super) fn judge(phrase: &Phrase<'_>) -> Option<bool> {
     let valid = match (digits.len(), &phrase.groups[..]) {
         (13 | 14, [3, 4, 4, 2] | [13]) => is_swiss(digits),
         (15, [15] | [1, 2, 2, 2, 3, 3, 2] | [13, 2]) => is_french(digits),
-        (11, [3, 3, 3, 2]) => phrase.separated_by(b".-") && is_brazilian(digits),
+        (11, [3, 3, 3, 2]) => phrase.text[11] == b'-' && is_brazilian(digits),
         (11, [11]) => is_german(digits) || is_norwegian(digits) || is_belgian(digits),
         (11, [2, 2, 2, 3, 2]) => is_belgian(digits),
         (11, [2, 3, 3, 3]) => is_german(digits),
@@ -260,25 +260,24 @@ fn british(word: &[u8]) -> Option<bool> {
     .then_some(letters == b"ZZ")
 }
 
-/// `AB 12 34 56 C`
+/// `AB 12 34 56 C` or `AB 123456 C`
 fn spaced_british(text: &[u8], at: usize) -> Option<(usize, bool)> {
-    let written = text.get(at..at + 13)?;
-    let mut joined = [0; 9];
-    let mut len = 0;
-    for (n, byte) in written.iter().enumerate() {
-        if matches!(n, 2 | 5 | 8 | 11) {
-            if *byte != b' ' {
+    [&[2, 5, 8, 11][..], &[2, 9]]
+        .into_iter()
+        .find_map(|blanks| {
+            let end = at + 9 + blanks.len();
+            let written = text.get(at..end)?;
+            let in_place = |(n, byte): (usize, &u8)| blanks.contains(&n) == (*byte == b' ');
+            if !written.iter().enumerate().all(in_place) || !stands_alone(text, &(at..end)) {
                 return None;
             }
-        } else {
-            joined[len] = *byte;
-            len += 1;
-        }
-    }
-    let alone = stands_alone(text, &(at..at + 13));
-    british(&joined)
-        .filter(|_| alone)
-        .map(|synthetic| (at + 13, synthetic))
+            let joined: Vec<u8> = written
+                .iter()
+                .copied()
+                .filter(|byte| *byte != b' ')
+                .collect();
+            Some((end, british(&joined)?))
+        })
 }
 
 /// Henkilötunnus: a day, a sign for the century, a number, and a sign by the rest of 31.

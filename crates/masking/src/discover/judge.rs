@@ -202,7 +202,7 @@ fn harmless(
         meaning = meaning.or(Some(Meaning::Category));
     }
     if fits_type(column, named) {
-        case.add(0.3, Clue::Type);
+        case.add(0.4, Clue::Type);
     }
     if stats.has_few_values() {
         case.add(0.5, Clue::FewValues);

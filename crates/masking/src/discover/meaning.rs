@@ -236,6 +236,10 @@ const PHRASES: &[(Meaning, &[&str])] = &[
             "death date",
             "admission date",
             "discharge date",
+            "admitted at",
+            "discharged at",
+            "admitted",
+            "discharged",
         ],
     ),
     (
@@ -263,6 +267,13 @@ const PHRASES: &[(Meaning, &[&str])] = &[
             "nino",
             "pesel",
             "insurance number",
+            "plan number",
+            "health plan number",
+            "serial",
+            "device serial",
+            "license",
+            "licence",
+            "drivers license",
             "mrn",
             "record number",
             "license plate",
@@ -306,6 +317,13 @@ const PHRASES: &[(Meaning, &[&str])] = &[
             "signature",
             "fingerprint",
             "password hash",
+            "track",
+            "pin block",
+            "auth code",
+            "user agent",
+            "cookie",
+            "otp secret",
+            "biometric",
         ],
     ),
     (
@@ -320,6 +338,8 @@ const PHRASES: &[(Meaning, &[&str])] = &[
             "bio",
             "remark",
             "remarks",
+            "detail",
+            "details",
             "feedback",
             "bemerkung",
             "subject",
@@ -343,6 +363,13 @@ const PHRASES: &[(Meaning, &[&str])] = &[
             "blood type",
             "marital status",
             "disability",
+            "union",
+            "union member",
+            "health",
+            "health note",
+            "caste",
+            "politics",
+            "sexual orientation",
             "medication",
         ],
     ),
@@ -517,6 +544,11 @@ const PHRASES: &[(Meaning, &[&str])] = &[
         &["id", "key", "ref", "reference", "no", "number", "nr"],
     ),
 ];
+
+/// Reports whether a column's name says that its values belong to people.
+pub(crate) fn speaks_of_people(name: &str) -> bool {
+    of_name(name).is_some_and(Meaning::is_personal)
+}
 
 /// Returns what a name says: of several phrases in it the one that ends last, then the longest.
 pub(super) fn of_name(name: &str) -> Option<Meaning> {

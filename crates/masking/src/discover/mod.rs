@@ -16,6 +16,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+pub(crate) use meaning::speaks_of_people;
 pub use sample::Sample;
 
 use crate::detect::HitKind;
