@@ -208,6 +208,8 @@ fn harmless(
         case.add(0.5, Clue::FewValues);
     } else if stats.share_of(Form::Date) >= 0.9 && named == Some(Meaning::Moment) {
         case.add(0.6, Clue::Form { of: "dates" });
+    } else if stats.share_of(Form::Number) >= 0.9 && named == Some(Meaning::Amount) {
+        case.add(0.5, Clue::Form { of: "numbers" });
     }
     let anything = stats.share(stats.prose) >= 0.3;
     if anything {

@@ -41,10 +41,7 @@ pub(super) fn tables(
         .map(|(index, table)| compiler.table(index, table))
         .collect();
     for (table, plan) in schema.tables.iter().zip(&tables) {
-        // A column without a rule has nothing that could be tried.
-        if plan.columns.iter().all(|column| !column.arms.is_empty()) {
-            constraint::check(&compiler, table, plan);
-        }
+        constraint::check(&compiler, table, plan);
     }
     (tables, compiler.problems.into_inner())
 }
@@ -169,7 +166,8 @@ impl<'a> Compiler<'a> {
             inside: false,
         };
         for arm in &decision.rule.arms {
-            plan.arms.extend(self.arm(arm, &binder, decision.rule));
+            plan.arms
+                .extend(self.arm(arm, &binder, decision.rule, stored));
             if let Choice::Keep(keep) = &arm.choice {
                 plan.allow.extend(&keep.allow);
             }
@@ -179,14 +177,25 @@ impl<'a> Compiler<'a> {
         plan
     }
 
-    fn arm(&self, arm: &Arm, binder: &Binder<'_>, rule: &ColumnRule) -> Option<ArmPlan> {
+    fn arm(
+        &self,
+        arm: &Arm,
+        binder: &Binder<'_>,
+        rule: &ColumnRule,
+        stored: &[&ColumnSchema],
+    ) -> Option<ArmPlan> {
+        let names = stored.iter().map(|column| column.name.as_str());
         let when = match &arm.when {
             None => None,
             Some(condition) => match condition.compile(binder.position) {
                 Ok(condition) => Some(condition),
                 Err(column) => {
                     let message = format!("`when` names no column `{column}` of this table");
-                    self.error(&rule.origin, message, "conditions read the same row");
+                    let hint = match suggest(&column, names) {
+                        Some(near) => format!("did you mean `{near}`?"),
+                        None => "conditions read columns of the same row".to_owned(),
+                    };
+                    self.error(&rule.origin, message, hint);
                     return None;
                 }
             },
@@ -194,8 +203,9 @@ impl<'a> Compiler<'a> {
         match self.action(&arm.choice, binder) {
             Ok(action) => Some(ArmPlan { when, action }),
             Err(message) => {
+                let hint = meant(&message, names);
                 let message = format!("`{}`: {message}", binder.place);
-                self.push(rule.origin.error(message, None));
+                self.error(&rule.origin, message, hint);
                 None
             }
         }
@@ -233,7 +243,7 @@ impl<'a> Compiler<'a> {
                         if self.find(target).is_none() {
                             let message =
                                 format!("`references` names no column `{table}.{column}`");
-                            self.error(origin, message, "write `table.column` as the schema does");
+                            self.error(origin, message, self.near_column(table, column));
                             return None;
                         }
                         target
@@ -264,6 +274,20 @@ impl<'a> Compiler<'a> {
     ) -> Option<(&'a TableSchema, &'a ColumnSchema)> {
         let table = self.schema.table(table)?;
         table.column(column).map(|(_, column)| (table, column))
+    }
+
+    /// Says which column was probably meant.
+    fn near_column(&self, table: &str, column: &str) -> String {
+        match self.schema.table(table) {
+            Some(table) => near(
+                column,
+                table.columns.iter().map(|column| column.name.as_str()),
+            ),
+            None => near(
+                table,
+                self.schema.tables.iter().map(|table| table.name.as_str()),
+            ),
+        }
     }
 
     pub(super) fn rule(&self, table: &str, column: &str) -> Option<&'a ColumnRule> {
@@ -302,6 +326,16 @@ impl<'a> Compiler<'a> {
             }
             _ => false,
         })
+    }
+}
+
+/// Says which column was probably meant by the last name in a message.
+fn meant<'n>(message: &str, names: impl Iterator<Item = &'n str>) -> String {
+    let mut quoted = message.rsplit('`').skip(1);
+    match quoted.next().and_then(|name| suggest(name, names)) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => "columns are those of the same row; docs/masking.md says what each mask takes"
+            .to_owned(),
     }
 }
 

@@ -74,7 +74,7 @@ pub struct PlanManifest {
 }
 
 /// What happens to every column of one table.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct TablePlan {
     pub(crate) name: String,
     /// Position among the plan's tables.
@@ -85,7 +85,7 @@ pub struct TablePlan {
 }
 
 /// What happens to one column.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct ColumnPlan {
     pub(crate) name: String,
     pub(crate) class: ColumnClass,
@@ -110,7 +110,7 @@ pub enum ColumnClass {
     Policy,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct ArmPlan {
     pub(crate) when: Option<CompiledCondition>,
     /// `None` keeps the value.

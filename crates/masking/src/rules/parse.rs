@@ -333,7 +333,8 @@ fn arm(nested: &Nested<'_>, item: &Node, what: &str) -> Option<Arm> {
             Ok(condition) => when = Some(condition),
             Err(message) => {
                 let message = format!("`when` is not a condition: {message}");
-                reader.reject("when", message, None);
+                let hint = "for instance `kind = 'demo' and team is not null`".to_owned();
+                reader.reject("when", message, Some(hint));
                 return None;
             }
         }

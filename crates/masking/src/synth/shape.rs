@@ -27,7 +27,8 @@ pub(super) fn columns(
             let source = source(rules, schema, table, column, counts, &mut divisor);
             let keyed = column.unique || column.primary_key || column.key_part;
             let mut raw = raw(rules, table, column);
-            if column.key_part && source == Source::Own && !column.unique {
+            let listed = Limits::of(column).allowed.is_some();
+            if column.key_part && source == Source::Own && !column.unique && !listed {
                 // The rest of the row number: a combination with the digits before never repeats.
                 raw = unique_of(column);
             }

@@ -7,6 +7,8 @@ use crate::plan::{ColumnClass, Plan, TablePlan};
 
 /// Texts from which a share means something.
 const TEXTS_MIN: u64 = 20;
+/// Rows of a batch that are looked at: a share needs no more, and looking up words is slow.
+const ROWS_OF_BATCH: usize = 256;
 /// A column is about people if so many of a hundred texts look like full names.
 const PERCENT: u64 = 30;
 
@@ -31,7 +33,7 @@ impl NameCounts {
                 continue;
             }
             let (texts, names) = &mut self.tables[table.index][at];
-            for row in batch.rows() {
+            for row in batch.rows().take(ROWS_OF_BATCH) {
                 if let Cell::Text(text @ [_, ..]) = row.cell(at) {
                     *texts += 1;
                     *names += u64::from(name_like(text) == Some(NameLike::Full));
