@@ -109,8 +109,8 @@ fn constraints_hold_and_limit_the_number_of_rows() {
                     named("place", ColumnType::Integer, |column| {
                         (column.key_part, column.not_null) = (true, true);
                     }),
-                    named("age", ColumnType::Integer, |column| {
-                        column.checks.push("age BETWEEN 18 AND 21".into())
+                    named("floor", ColumnType::Integer, |column| {
+                        column.checks.push("floor BETWEEN 18 AND 21".into())
                     }),
                     named("word", ColumnType::Text, |column| {
                         column.max_chars = Some(3)
@@ -120,7 +120,7 @@ fn constraints_hold_and_limit_the_number_of_rows() {
         ],
     };
     let rules = "version = 1\n[policy]\nkey = 'env:K'\n[table.colors]\nkeep = ['code']\n\
-                 [table.links]\nkeep = ['color', 'place', 'age', 'word']\n";
+                 [table.links]\nkeep = ['color', 'place', 'floor', 'word']\n";
     let (rules, _) = RuleSet::parse("r.toml", rules).unwrap();
     let (made, _) = Synthesis::compile(&rules, &schema, 5, &counts(500))
         .unwrap_or_else(|problems| panic!("{problems}"));

@@ -4,6 +4,7 @@ use super::meaning::{self, Meaning};
 use super::stats::{ColumnStats, Form};
 use super::{Clue, Outcome};
 use crate::limits::Limits;
+use crate::plan::name_words;
 use crate::schema::{ColumnSchema, ColumnType};
 
 /// Values from which counts are trusted to say that there is nothing.
@@ -163,11 +164,13 @@ fn key(column: &ColumnSchema, stats: &ColumnStats) -> Judgement {
 fn by_name(meaning: Meaning, column: &ColumnSchema, stats: &ColumnStats) -> Judgement {
     let mut case = Case::new();
     case.add(0.7, Clue::Name);
-    let people = [Meaning::FullName, Meaning::FirstName, Meaning::LastName];
     let names = stats.first_names + stats.last_names + stats.full_names;
-    // `name` is what products, plans and countries have, too.
-    let contradicted =
-        people.contains(&meaning) && stats.values >= ENOUGH && stats.share(names) < 0.05;
+    // `name` is what products, plans and countries have, too; only people have a full one.
+    let only_people = name_words(&column.name).iter().any(|word| word == "full");
+    let contradicted = meaning == Meaning::FullName
+        && !only_people
+        && stats.values >= ENOUGH
+        && stats.share(names) < 0.05;
     if contradicted {
         case.doubt = 0.6;
         case.clues.push(Clue::Contradiction);
