@@ -49,7 +49,7 @@ pub(crate) fn run(request: &Request) -> Result<(), String> {
             score.env("LIFEBOAT_LABELLED", file);
         }
         Err(missing) => {
-            eprintln!("SKIPPED: making values, because {missing}\nscoring the committed sample")
+            eprintln!("SKIPPED: making values, because {missing}\nscoring the committed sample");
         }
     }
     done(&mut score, "the detectors cannot be scored")

@@ -5,7 +5,7 @@
 
 mod tokens;
 
-use crate::schema::ColumnSchema;
+use crate::schema::{ColumnSchema, ColumnType};
 use tokens::{Token, tokenize};
 
 /// The values that a column takes, as far as its constraints can be read.
@@ -23,7 +23,12 @@ pub(crate) struct Limits {
     pub(crate) max_chars: Option<usize>,
     /// Expressions that could not be read.
     pub(crate) unread: Vec<String>,
+    /// What lies between a bound and the next value, where the bound itself is not allowed.
+    step: f64,
 }
+
+/// The step of numbers that are not whole: people write amounts in cents.
+const CENT: f64 = 0.01;
 
 /// A value in a constraint.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,6 +44,11 @@ impl Limits {
     pub(crate) fn of(column: &ColumnSchema) -> Self {
         let mut limits = Self {
             max_chars: column.max_chars.or(column.max_len),
+            step: if column.ty == ColumnType::Real || column.ty == ColumnType::Any {
+                CENT
+            } else {
+                1.0
+            },
             ..Self::default()
         };
         if !column.labels.is_empty() {
@@ -142,10 +152,14 @@ impl Limits {
             return Some(());
         }
         let number = value.number()?;
+        let step = match subject {
+            Subject::Value => self.step,
+            Subject::Length => 1.0,
+        };
         let (min, max) = match sign {
-            ">" => (Some(number + 1.0), None),
+            ">" => (Some(number + step), None),
             ">=" => (Some(number), None),
-            "<" => (None, Some(number - 1.0)),
+            "<" => (None, Some(number - step)),
             "<=" => (None, Some(number)),
             "=" => (Some(number), Some(number)),
             _ => return None,
@@ -338,6 +352,9 @@ mod tests {
         assert!(
             length.takes_text("äöü") && !length.takes_text("x") && !length.takes_text("123456")
         );
+        let mut price = ColumnSchema::new("price", ColumnType::Real);
+        price.checks.push("price > 0".to_owned());
+        assert!(Limits::of(&price).takes_number(0.5) && !Limits::of(&price).takes_number(0.0));
         let one = limits("status = 1");
         assert!(one.takes_number(1.0) && !one.takes_number(2.0));
     }

@@ -272,10 +272,8 @@ fn kept(column: &ColumnSchema) -> Raw {
         ColumnType::Integer | ColumnType::Real => number(column, false),
         ColumnType::Blob => Raw::Blob,
         ColumnType::Any if of_type(&["num", "dec", "real", "double", "float", "money"]) => {
-            Raw::Real {
-                min: limits.min.unwrap_or(0.0),
-                max: limits.max.unwrap_or(1_000.0),
-            }
+            let (min, max) = range(&limits, 1_000.0);
+            Raw::Real { min, max }
         }
         ColumnType::Any | ColumnType::Text => {
             let short = limits.max_chars.unwrap_or(usize::MAX);
@@ -341,9 +339,7 @@ fn numbered(column: &ColumnSchema, before: &str, digits: usize) -> Raw {
 }
 
 fn number(column: &ColumnSchema, unique: bool) -> Raw {
-    let limits = Limits::of(column);
-    let min = limits.min.unwrap_or(1.0);
-    let max = limits.max.unwrap_or(min + 9_999.0);
+    let (min, max) = range(&Limits::of(column), 9_999.0);
     match column.ty {
         ColumnType::Real => Raw::Real { min, max },
         _ if unique => Raw::Count { min: min as i64 },
@@ -352,6 +348,16 @@ fn number(column: &ColumnSchema, unique: bool) -> Raw {
             max: max as i64,
         },
     }
+}
+
+/// Returns a range within the limits, `width` wide where only one end of it is given.
+fn range(limits: &Limits, width: f64) -> (f64, f64) {
+    let min = match (limits.min, limits.max) {
+        (Some(min), _) => min,
+        (None, Some(max)) => (max - width).min(1.0).min(max),
+        (None, None) => 1.0,
+    };
+    (min, limits.max.unwrap_or(min + width))
 }
 
 fn is_birth(column: &ColumnSchema) -> bool {
