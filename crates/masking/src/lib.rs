@@ -10,6 +10,7 @@
 
 mod batch;
 mod detect;
+mod face;
 mod key;
 mod mask;
 mod plan;
@@ -21,6 +22,9 @@ mod words;
 
 pub use batch::{Cell, Row, RowBatch};
 pub use detect::{Hit, HitKind, detect};
+pub use face::{
+    CopyText, Csv, JsonLines, MaskedBatch, RowTooLong, TextBatch, TextBatches, TextFormat, TextMasker,
+};
 pub use key::{KeyError, MaskKey};
 pub use plan::{ColumnClass, MaskError, Plan, PlanManifest, TablePlan};
 pub use rules::{RulePolicy, RuleScope, RuleSet, Unlisted};

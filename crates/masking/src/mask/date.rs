@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use super::{
-    Binder, Context, Distinct, Fault, Identity, Made, Mask, Options, Reuse, Traits, text_of,
+    Binder, Context, Distinct, Fault, Identity, Made, Mask, Options, Reuse, Traits, push_padded,
+    text_of,
 };
 use crate::batch::Cell;
 use crate::schema::ColumnType;
@@ -35,7 +36,7 @@ impl ShiftDate {
     /// Returns the shift in days: never zero, as far back as forth.
     fn days(&self, cx: &Context<'_>, input: Cell<'_>) -> i64 {
         let subject = self.by_index.map_or(input, |at| cx.row.original.cell(at));
-        let drawn = cx.digest(subject).below(0, 2 * self.max_days as u64) as i64;
+        let drawn = cx.digest(subject).below(2 * self.max_days as u64) as i64;
         if drawn < self.max_days {
             drawn - self.max_days
         } else {
@@ -70,7 +71,10 @@ impl Mask for ShiftDate {
         if !(0..=9999).contains(&year) {
             return Err(TOO_FAR);
         }
-        out.extend_from_slice(format!("{year:04}-{month:02}-{day:02}").as_bytes());
+        for (number, width, after) in [(year, 4, &b"-"[..]), (month, 2, b"-"), (day, 2, b"")] {
+            push_padded(number.unsigned_abs(), width, out);
+            out.extend_from_slice(after);
+        }
         out.extend_from_slice(time.as_bytes());
         Ok(Made::Text)
     }
@@ -86,6 +90,10 @@ impl Mask for ShiftDate {
             by: self.by.clone(),
             by_index: Some(by_index),
         })))
+    }
+
+    fn reads(&self) -> Option<usize> {
+        self.by_index
     }
 }
 

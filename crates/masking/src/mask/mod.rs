@@ -11,6 +11,7 @@ mod bound;
 mod constant;
 mod contact;
 mod date;
+mod decimal;
 mod feistel;
 mod finance;
 mod json;
@@ -28,8 +29,10 @@ use std::fmt;
 
 pub(crate) use bound::{Binder, Bound, Context, Made, RowContext};
 pub(crate) use constant::{null_mask, redact};
+pub(crate) use decimal::{parse_signed, push_decimal, push_padded, push_signed};
 pub(crate) use feistel::Permutation;
 pub(crate) use options::Options;
+pub(crate) use token::push_hex;
 
 use crate::batch::Cell;
 use crate::schema::ColumnType;
@@ -50,6 +53,12 @@ pub(crate) trait Mask: fmt::Debug + Send + Sync {
         Ok(None)
     }
 
+    /// Returns what its key is derived from where it is written in place, if that is not the place.
+    fn label(&self, place: &str) -> Option<String> {
+        let _unused_by_most = place;
+        None
+    }
+
     /// Reports whether every output is NULL.
     fn makes_null(&self) -> bool {
         false
@@ -68,6 +77,11 @@ pub(crate) trait Mask: fmt::Debug + Send + Sync {
     /// Reports whether the originals are prose, in which personal values stand among others.
     fn is_prose(&self) -> bool {
         false
+    }
+
+    /// Returns the original column of the row that it reads besides its own.
+    fn reads(&self) -> Option<usize> {
+        None
     }
 
     /// Reports whether it reads other masked columns, and so comes after them.

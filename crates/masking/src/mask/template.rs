@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Binder, Context, Distinct, Fault, Identity, Made, Mask, Options, Reuse, Traits};
+use super::{Binder, Context, Distinct, Fault, Identity, Made, Mask, Options, Reuse, Traits, push_signed};
 use crate::batch::{Cell, Slot};
 
 #[derive(Debug)]
@@ -65,7 +65,7 @@ impl Mask for Template {
                 Part::Text(text) => out.extend_from_slice(text.as_bytes()),
                 Part::Column { index, .. } => match cx.row.masked[*index] {
                     Slot::Null => {}
-                    Slot::Integer(number) => out.extend_from_slice(number.to_string().as_bytes()),
+                    Slot::Integer(number) => push_signed(number, out),
                     Slot::Real(number) => out.extend_from_slice(number.to_string().as_bytes()),
                     Slot::Text { start, len } | Slot::Blob { start, len } => {
                         out.extend_from_within(start..start + len);

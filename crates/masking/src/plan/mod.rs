@@ -17,7 +17,7 @@ use crate::detect::HitKind;
 use crate::key::MaskKey;
 use crate::mask::Bound;
 use crate::rules::{CompiledCondition, RuleSet};
-use crate::schema::Schema;
+use crate::schema::{ColumnType, Schema};
 use crate::sip::SipKey;
 use crate::words::WORD_LIST_VERSION;
 
@@ -49,8 +49,11 @@ pub struct TablePlan {
     /// Position among the plan's tables.
     pub(crate) index: usize,
     pub(crate) columns: Vec<ColumnPlan>,
-    /// Column positions in the order to mask them: templates last.
-    pub(crate) order: Vec<usize>,
+    /// Positions of the columns that are masked in at least some rows, in the order to mask them:
+    /// those last that read other masked ones.
+    pub(crate) masked: Vec<usize>,
+    /// Whether a column's original value is looked at: because it is masked, or another needs it.
+    pub(crate) looked_at: Vec<bool>,
 }
 
 /// What happens to one column.
@@ -58,6 +61,7 @@ pub struct TablePlan {
 pub(crate) struct ColumnPlan {
     pub(crate) name: String,
     pub(crate) class: ColumnClass,
+    pub(crate) ty: ColumnType,
     pub(crate) arms: Vec<ArmPlan>,
     /// Detector finds that the reason for keeping the column covers.
     pub(crate) allow: Vec<HitKind>,

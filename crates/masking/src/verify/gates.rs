@@ -214,10 +214,14 @@ fn value_reuse(originals: &Originals, scan: &OutputScan<'_>) -> Gate {
         checked: scan.cells,
         findings,
         note: format!(
-            "{} original values looked for in every cell, word run and document leaf; values of \
+            "{} original values{} looked for in every cell, word run and document leaf; values of \
              dates, postcodes, ids and other small spaces are not, the columns' identity gate \
              covers them",
-            originals.len()
+            originals.len(),
+            match originals.sampling() {
+                1 => String::new(),
+                each => format!(", one of every {each},"),
+            }
         ),
     }
 }
