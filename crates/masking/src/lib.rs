@@ -23,7 +23,7 @@ mod words;
 pub use batch::{Cell, Row, RowBatch};
 pub use detect::{Hit, HitKind, detect};
 pub use face::{
-    CopyText, Csv, JsonLines, MaskedBatch, RowTooLong, TextBatch, TextBatches, TextFormat, TextMasker,
+    CopyText, Csv, JsonLines, RowTooLong, TextBatch, TextBatches, TextFormat, TextMasker,
 };
 pub use key::{KeyError, MaskKey};
 pub use plan::{ColumnClass, MaskError, Plan, PlanManifest, TablePlan};
@@ -31,6 +31,6 @@ pub use rules::{RulePolicy, RuleScope, RuleSet, Unlisted};
 pub use schema::{ColumnSchema, ColumnType, Schema, TableSchema};
 pub use verify::{
     Canaries, Evidence, Finding, Gate, IntegrityCheck, LeakReport, Masked, NotMasked, Originals,
-    OutputScan, verify,
+    OutputScan, ScanFindings, verify,
 };
 pub use words::WORD_LIST_VERSION;

@@ -15,6 +15,7 @@ mod keys;
 mod lease;
 mod ledger;
 mod mask;
+mod mask_stream;
 mod place;
 mod prune;
 mod refresh;
@@ -52,6 +53,7 @@ pub use key::{
 pub use lease::HeldLease;
 pub use ledger::{Facts, Run};
 pub use mask::{MaskReport, MaskTask, MaskedDatabase};
+pub use mask_stream::{StreamFormat, StreamPlace, StreamRequest, StreamTask};
 pub use place::{Opened, StoreOpener};
 pub use prune::{PruneDecision, PrunePlan, PruneRun};
 pub use refresh::{RefreshPlan, RefreshReport};

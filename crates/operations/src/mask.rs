@@ -287,7 +287,7 @@ impl MaskTask {
     }
 }
 
-fn masking_key(
+pub(crate) fn masking_key(
     session: &Session,
     rules: &RuleSet,
     scope_id: &str,

@@ -11,6 +11,8 @@ pub struct TextBatch {
     pub bytes: Vec<u8>,
     /// The number of the first row, counted from 0 in the table.
     pub first_row: u64,
+    /// How many rows there are, counted by their ends alone.
+    pub rows: u64,
 }
 
 /// A row has no end within the bytes that fit into memory.
@@ -85,14 +87,24 @@ impl TextBatches {
         let bytes = std::mem::replace(&mut self.pending, rest);
         let first_row = self.next_row;
         self.next_row += rows;
-        Ok(Some(TextBatch { bytes, first_row }))
+        Ok(Some(TextBatch {
+            bytes,
+            first_row,
+            rows,
+        }))
     }
 
     /// Returns what is left: the last rows, the very last of which may lack the end of its line.
-    pub fn finish(self) -> Option<TextBatch> {
-        (!self.pending.is_empty()).then_some(TextBatch {
-            bytes: self.pending,
+    pub fn finish(&mut self) -> Option<TextBatch> {
+        if self.pending.is_empty() {
+            return None;
+        }
+        let (end, rows) = self.format.face().whole_rows(&self.pending);
+        let cut_off = !self.pending[end..].trim_ascii().is_empty();
+        Some(TextBatch {
+            bytes: std::mem::take(&mut self.pending),
             first_row: self.next_row,
+            rows: rows + u64::from(cut_off),
         })
     }
 }

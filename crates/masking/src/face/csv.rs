@@ -42,7 +42,11 @@ impl Csv {
     /// A byte order mark is no part of the first name.
     pub fn header(bytes: &[u8]) -> Option<(Vec<String>, usize)> {
         let mark = b"\xef\xbb\xbf";
-        let mut at = if bytes.starts_with(mark) { mark.len() } else { 0 };
+        let mut at = if bytes.starts_with(mark) {
+            mark.len()
+        } else {
+            0
+        };
         let mut names = Vec::new();
         loop {
             let field = scan(bytes, at)?;
@@ -239,11 +243,24 @@ mod tests {
     #[test]
     fn quotes_commas_and_line_ends_are_read() {
         let read = row(b"a,\"b,\"\"c\"\"\r\nd\",,\"\",e\"f\r\n", 5).unwrap();
-        assert_eq!(read, [text("a"), text("b,\"c\"\r\nd"), None, text(""), text("e\"f")]);
+        assert_eq!(
+            read,
+            [
+                text("a"),
+                text("b,\"c\"\r\nd"),
+                None,
+                text(""),
+                text("e\"f")
+            ]
+        );
         assert_eq!(row(b"\r\n", 2).unwrap(), []);
         assert_eq!(row(b"a,b", 2).unwrap(), [text("a"), text("b")]);
         assert!(row(b"\"a,b\n", 2).unwrap_err().contains("no closing quote"));
-        assert!(row(b"\"a\"x,b\n", 2).unwrap_err().contains("behind the closing"));
+        assert!(
+            row(b"\"a\"x,b\n", 2)
+                .unwrap_err()
+                .contains("behind the closing")
+        );
         let short = row(b"secret\n", 2).unwrap_err();
         assert_eq!(short, "the row has 1 fields and the header 2");
     }
@@ -251,7 +268,10 @@ mod tests {
     #[test]
     fn a_header_needs_its_line_end() {
         let (names, len) = Csv::header(b"\xef\xbb\xbfid,\"full, name\"\r\n1,x\n").unwrap();
-        assert_eq!((names, len), (vec!["id".to_owned(), "full, name".to_owned()], 20));
+        assert_eq!(
+            (names, len),
+            (vec!["id".to_owned(), "full, name".to_owned()], 20)
+        );
         assert_eq!(Csv::header(b"id,name"), None);
         assert_eq!(Csv::header(b"id,\"na"), None);
     }

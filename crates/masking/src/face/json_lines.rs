@@ -123,7 +123,9 @@ impl Face for JsonLines {
             b"null" => return Ok(Decoded::Null),
             b"true" => return Ok(Decoded::Integer(1)),
             b"false" => return Ok(Decoded::Integer(0)),
-            [b'"', inner @ .., b'"'] if !inner.iter().any(|byte| *byte == b'\\' || *byte < 0x20) => {
+            [b'"', inner @ .., b'"']
+                if !inner.iter().any(|byte| *byte == b'\\' || *byte < 0x20) =>
+            {
                 out.extend_from_slice(inner);
                 return Ok(Decoded::Text);
             }

@@ -23,15 +23,6 @@ pub struct TextMasker {
     format: TextFormat,
 }
 
-/// A masked batch.
-#[derive(Debug)]
-pub struct MaskedBatch {
-    /// The rows, in the format they came in.
-    pub batch: TextBatch,
-    /// How many there are.
-    pub rows: u64,
-}
-
 impl TextMasker {
     /// Masks the table called `table` of a plan; `None` if there is no such table.
     pub fn new(plan: Arc<Plan>, table: &str, format: TextFormat) -> Option<Self> {
@@ -58,7 +49,7 @@ impl TextMasker {
     /// # Errors
     /// Fails on the first row that is none of the format, and on the first value that its mask cannot
     /// take.
-    pub fn mask(&self, batch: &TextBatch) -> Result<MaskedBatch, MaskError> {
+    pub fn mask(&self, batch: &TextBatch) -> Result<TextBatch, MaskError> {
         self.masked(batch, None)
     }
 
@@ -72,9 +63,9 @@ impl TextMasker {
         &self,
         batches: &[TextBatch],
         originals: &mut Originals,
-    ) -> Result<Vec<MaskedBatch>, MaskError> {
+    ) -> Result<Vec<TextBatch>, MaskError> {
         let watching: &Originals = originals;
-        let done: Vec<Result<(MaskedBatch, Observed), MaskError>> = batches
+        let done: Vec<Result<(TextBatch, Observed), MaskError>> = batches
             .par_iter()
             .map(|batch| {
                 let mut observer = watching.observer(self.table());
@@ -134,7 +125,7 @@ impl TextMasker {
         &self,
         batch: &TextBatch,
         observer: Option<&mut Observer>,
-    ) -> Result<MaskedBatch, MaskError> {
+    ) -> Result<TextBatch, MaskError> {
         match &self.format {
             TextFormat::CopyText(face) => self.masked_by(face, batch, observer),
             TextFormat::Csv(face) => self.masked_by(face, batch, observer),
@@ -147,10 +138,13 @@ impl TextMasker {
         face: &F,
         batch: &TextBatch,
         observer: Option<&mut Observer>,
-    ) -> Result<MaskedBatch, MaskError> {
+    ) -> Result<TextBatch, MaskError> {
         let (bytes, rows) = Splicer::new(self.table(), face).mask(batch, observer)?;
         let first_row = batch.first_row;
-        let batch = TextBatch { bytes, first_row };
-        Ok(MaskedBatch { batch, rows })
+        Ok(TextBatch {
+            bytes,
+            first_row,
+            rows,
+        })
     }
 }

@@ -18,7 +18,7 @@ pub use batches::{RowTooLong, TextBatch, TextBatches};
 pub use copy_text::CopyText;
 pub use csv::Csv;
 pub use json_lines::JsonLines;
-pub use masker::{MaskedBatch, TextMasker};
+pub use masker::TextMasker;
 
 use crate::batch::Cell;
 
@@ -49,6 +49,8 @@ pub(crate) struct Fields {
     pub(crate) fields: Vec<Field>,
     /// Where the row ends, the end of its line included.
     pub(crate) end: usize,
+    /// Whether every field is text that stands for itself, so that none needs decoding.
+    pub(crate) plain: bool,
     /// Whether it is no row: an empty line, or the mark that ends the data.
     pub(crate) empty: bool,
     /// What policy puts in the place of members that no rule names.

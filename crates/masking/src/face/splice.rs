@@ -77,7 +77,7 @@ impl<'p, F: Face> Splicer<'p, F> {
             if row.empty {
                 out.extend_from_slice(&bytes[start..row.end]);
             } else {
-                self.read(bytes, &row.fields, number)?;
+                self.read(bytes, &row, number)?;
                 self.mask_row(number)?;
                 if let Some(observer) = observer.as_deref_mut() {
                     observer.row(self.table, only_row(&self.before), only_row(&self.after));
@@ -108,9 +108,8 @@ impl<'p, F: Face> Splicer<'p, F> {
             let first = rows.slots.len();
             rows.slots.resize(first + columns, Slot::Null);
             for field in &row.fields {
-                let raw = &batch.bytes[field.start..field.end];
                 rows.slots[first + field.column] =
-                    self.slot(field.column, raw, number, &mut rows.arena)?;
+                    self.slot(&batch.bytes, *field, row.plain, number, &mut rows.arena)?;
             }
             number += 1;
         }
@@ -131,15 +130,14 @@ impl<'p, F: Face> Splicer<'p, F> {
 
     /// Decodes the fields that a rule looks at.
     #[inline]
-    fn read(&mut self, bytes: &[u8], fields: &[Field], number: u64) -> Result<(), MaskError> {
+    fn read(&mut self, bytes: &[u8], row: &Fields, number: u64) -> Result<(), MaskError> {
         self.before.slots.fill(Slot::Null);
         let mut arena = std::mem::take(&mut self.before.arena);
         arena.clear();
-        for field in fields {
+        for field in &row.fields {
             if self.table.looked_at[field.column] {
-                let raw = &bytes[field.start..field.end];
                 self.before.slots[field.column] =
-                    self.slot(field.column, raw, number, &mut arena)?;
+                    self.slot(bytes, *field, row.plain, number, &mut arena)?;
             }
         }
         self.before.arena = arena;
@@ -149,12 +147,19 @@ impl<'p, F: Face> Splicer<'p, F> {
     #[inline]
     fn slot(
         &self,
-        column: usize,
-        raw: &[u8],
+        bytes: &[u8],
+        field: Field,
+        plain: bool,
         number: u64,
         arena: &mut Vec<u8>,
     ) -> Result<Slot, MaskError> {
+        let Field { column, .. } = field;
+        let raw = &bytes[field.start..field.end];
         let start = arena.len();
+        if plain {
+            arena.extend_from_slice(raw);
+            return Ok(typed(self.readings[column], start, arena));
+        }
         let decoded = self.face.decode(raw, arena).map_err(|reason| {
             let name = &self.table.columns[column].name;
             self.table.error(name, number, reason.into_owned())
@@ -216,7 +221,7 @@ impl<'p, F: Face> Splicer<'p, F> {
     /// Reports whether what a column's mask makes is a document, in a format that nests documents.
     fn is_document(&self, column: usize) -> bool {
         let mut actions = self.table.columns[column].actions();
-        actions.any(|bound| bound.mask.json().is_some())
+        actions.any(|bound| bound.mask.is_json())
     }
 }
 

@@ -126,13 +126,14 @@ pub(crate) struct Bound {
 impl Bound {
     /// Binds a mask that looks nothing up.
     pub(crate) fn constant(rule: &MaskRule, key: &MaskKey, label: &str) -> Self {
+        let key = key.domain(label);
         Self {
-            key: key.domain(label),
             traits: rule.mask.traits(),
             hit_kind: rule.mask.hit_kind(),
             makes_null: rule.mask.makes_null(),
-            mask: rule.mask.clone(),
+            mask: rule.mask.keyed(&key).unwrap_or_else(|| rule.mask.clone()),
             normalize: rule.normalize,
+            key,
         }
     }
 

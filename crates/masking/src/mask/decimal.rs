@@ -67,16 +67,19 @@ pub(crate) fn parse_signed(text: &[u8]) -> Option<i64> {
     if !shortest {
         return None;
     }
-    let mut number = 0_i64;
+    let mut number = 0_u64;
     for digit in digits {
-        let digit = i64::from(digit.wrapping_sub(b'0'));
+        let digit = digit.wrapping_sub(b'0');
         if digit > 9 {
             return None;
         }
-        let signed = if negative { -digit } else { digit };
-        number = number.checked_mul(10)?.checked_add(signed)?;
+        // Nineteen digits fit into 64 bits.
+        number = number * 10 + u64::from(digit);
     }
-    Some(number)
+    if negative {
+        return 0_i64.checked_sub_unsigned(number);
+    }
+    i64::try_from(number).ok()
 }
 
 #[cfg(test)]
@@ -97,7 +100,17 @@ mod tests {
 
     #[test]
     fn only_the_shortest_form_is_a_number() {
-        for text in ["", "-", "-0", "007", "+1", "1.0", " 1", "9223372036854775808", "1e3"] {
+        for text in [
+            "",
+            "-",
+            "-0",
+            "007",
+            "+1",
+            "1.0",
+            " 1",
+            "9223372036854775808",
+            "1e3",
+        ] {
             assert_eq!(parse_signed(text.as_bytes()), None, "{text}");
         }
         for number in [i64::MIN, -1, 0, i64::MAX] {

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Context, Distinct, Fault, Made, Mask, Options, Traits, push_decimal, push_padded, text_of};
+use super::{
+    Context, Distinct, Fault, Made, Mask, Options, Traits, push_decimal, push_padded, text_of,
+};
 use crate::batch::Cell;
 use crate::detect::{HitKind, TEST_BINS, iban_check_digits, luhn_check_digit, synthetic_bank};
 use crate::key::Draws;
@@ -101,6 +103,10 @@ impl Mask for Iban {
         let account = compact[4..len].iter().copied();
         let check = iban_check_digits(&compact[..2], account);
         compact[2..4].copy_from_slice(&check);
+        if len == form.len() {
+            out.extend_from_slice(&compact[..len]);
+            return Ok(Made::Text);
+        }
         let mut next = compact[..len].iter();
         out.extend(form.bytes().map(|byte| {
             if byte == b' ' {

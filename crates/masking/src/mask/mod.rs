@@ -13,8 +13,13 @@ mod contact;
 mod date;
 mod decimal;
 mod feistel;
+mod ff1;
 mod finance;
+mod fpe;
+mod geo;
 mod json;
+mod literal;
+mod national;
 mod network;
 mod number;
 mod options;
@@ -35,6 +40,7 @@ pub(crate) use options::Options;
 pub(crate) use token::push_hex;
 
 use crate::batch::Cell;
+use crate::key::DomainKey;
 use crate::schema::ColumnType;
 
 /// A transformer with its options.
@@ -89,10 +95,28 @@ pub(crate) trait Mask: fmt::Debug + Send + Sync {
         false
     }
 
-    /// Returns the paths of a JSON mask, for those who look into documents.
-    fn json(&self) -> Option<&json::JsonMask> {
+    /// Returns the mask with what its domain's key makes, if that is worth making once.
+    fn keyed(&self, key: &DomainKey) -> Option<std::sync::Arc<dyn Mask>> {
+        let _unused_by_most = key;
         None
     }
+
+    /// Returns what takes its values apart, if they hold others: for those who look into them.
+    fn parts(&self) -> Option<&dyn Parts> {
+        None
+    }
+
+    /// Reports whether its outputs are JSON documents.
+    fn is_json(&self) -> bool {
+        false
+    }
+}
+
+/// Takes apart values that hold others.
+pub(crate) trait Parts {
+    /// Calls `visit` with each value inside `value`, and with what masks it: `None` if it is kept, if
+    /// no rule names it, and for names of members.
+    fn each(&self, value: &[u8], visit: &mut dyn FnMut(Cell<'_>, Option<&Bound>));
 }
 
 /// What is true of a transformer's outputs.
@@ -179,6 +203,7 @@ static KINDS: &[Kind] = &[
     entry("random", token::random),
     entry("permute_int", permute::permute_int),
     entry("permute_id", permute::permute_id),
+    entry("fpe", fpe::fpe),
     entry("noise", number::noise),
     entry("bucket", number::bucket),
     entry("generalize", number::generalize),
@@ -193,13 +218,19 @@ static KINDS: &[Kind] = &[
     entry("card", finance::card),
     entry("iban", finance::iban),
     entry("ssn", finance::ssn),
+    entry("national_id", national::national_id),
     entry("ip", network::ip),
     entry("mac", network::mac),
     entry("url", network::url),
+    entry("geo", geo::geo),
     entry("shift_date", date::shift_date),
     entry("text", text::text),
     entry("json", json::json),
+    entry("array", literal::array),
+    entry("hstore", literal::hstore),
+    entry("composite", literal::composite),
     entry("template", template::template),
+    entry("derive", template::derive),
 ];
 
 /// Returns the transformer called `name`.

@@ -56,7 +56,9 @@ impl Mask for PermuteInt {
                 "the id is outside the range of `permute_int`; widen `min` and `max`",
             ));
         }
-        let image = self.permutation.image(cx.key.permutation(), 0, offset as u64);
+        let image = self
+            .permutation
+            .image(cx.key.permutation(), 0, offset as u64);
         Ok(Made::Integer(
             (i128::from(self.min) + i128::from(image)) as i64,
         ))

@@ -265,7 +265,11 @@ impl<'a> Compiler<'a> {
 
 /// Returns the columns to mask, those last that read others.
 fn masked_in_order(columns: &[ColumnPlan]) -> Vec<usize> {
-    let late = |at: &usize| columns[*at].actions().any(|bound| bound.mask.reads_masked());
+    let late = |at: &usize| {
+        columns[*at]
+            .actions()
+            .any(|bound| bound.mask.reads_masked())
+    };
     let mut masked: Vec<usize> = (0..columns.len())
         .filter(|at| columns[*at].actions().next().is_some())
         .collect();

@@ -127,7 +127,9 @@ impl ColumnPlan {
         into: &mut RowBatch,
     ) -> Result<Option<Slot>, Fault> {
         // The last arm has no condition, so one always holds; without arms there is no plan.
-        let arm = self.arm(row).ok_or(Fault::new("no arm of its rule holds"))?;
+        let arm = self
+            .arm(row)
+            .ok_or(Fault::new("no arm of its rule holds"))?;
         let Some(bound) = &arm.action else {
             return Ok(None);
         };

@@ -116,6 +116,14 @@ impl Plan {
         })
     }
 
+    /// Returns the plan for the table called `name` alone, if there is one: for sources of one table,
+    /// whose rules may speak of others.
+    pub fn only(mut self, name: &str) -> Option<Plan> {
+        self.tables.retain(|table| table.name == name);
+        self.tables.first_mut()?.index = 0;
+        Some(self)
+    }
+
     /// Returns the plan of the table called `name`.
     pub fn table(&self, name: &str) -> Option<&TablePlan> {
         self.tables.iter().find(|table| table.name == name)

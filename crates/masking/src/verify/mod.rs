@@ -15,4 +15,4 @@ pub use gates::{Evidence, IntegrityCheck, verify};
 pub use originals::Originals;
 pub(crate) use originals::{Observed, Observer};
 pub use report::{Finding, Gate, LeakReport, Masked, NotMasked};
-pub use scan::{Canaries, OutputScan};
+pub use scan::{Canaries, OutputScan, ScanFindings};

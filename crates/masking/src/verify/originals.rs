@@ -174,7 +174,10 @@ impl Originals {
             return None;
         }
         let code = usize::from(code);
-        let table = self.columns_before.partition_point(|before| *before <= code) - 1;
+        let table = self
+            .columns_before
+            .partition_point(|before| *before <= code)
+            - 1;
         Some((table, code - self.columns_before[table]))
     }
 
@@ -284,14 +287,14 @@ impl Observer {
         };
         let source = (self.source + at).min(usize::from(SOURCE_MAX)) as u16;
         // A value that was the mask's own constant before tells nobody anything.
-        if !(same && matches!(identity, Identity::Open)) || bound.mask.json().is_some() {
+        if !(same && matches!(identity, Identity::Open)) || bound.mask.parts().is_some() {
             self.remember(cell, bound, source);
         }
     }
 
     fn remember(&mut self, cell: Cell<'_>, bound: &Bound, source: u16) {
-        if let (Some(json), Some(document)) = (bound.mask.json(), cell.bytes()) {
-            json.leaves(document, &mut |leaf, bound| {
+        if let (Some(parts), Some(value)) = (bound.mask.parts(), cell.bytes()) {
+            parts.each(value, &mut |leaf, bound| {
                 if let Some(bound) = bound {
                     self.remember(leaf, bound, source);
                 }

@@ -74,6 +74,12 @@ pub struct OutputScan<'a> {
     plan: &'a Plan,
     originals: &'a Originals,
     pub(super) canaries: &'a Canaries,
+    pub(super) found: ScanFindings,
+}
+
+/// What a scan has found so far.
+#[derive(Debug, Clone, Default)]
+pub struct ScanFindings {
     pub(super) rows: Vec<u64>,
     pub(super) cells: u64,
     pub(super) reused: Counts,
@@ -83,6 +89,8 @@ pub struct OutputScan<'a> {
     /// Finds that a kept column's reason covers.
     pub(super) allowed: Counts,
     pub(super) planted: Counts,
+    /// Whether rows were looked at before all originals were known.
+    pub(super) in_passing: bool,
 }
 
 /// Where a text stands and what made it.
@@ -130,20 +138,40 @@ impl<'a> OutputScan<'a> {
             plan,
             originals,
             canaries,
-            rows: vec![0; plan.tables.len()],
-            cells: 0,
-            reused: Counts::new(),
-            coincidences: Counts::new(),
-            detected: Counts::new(),
-            allowed: Counts::new(),
-            planted: Counts::new(),
+            found: ScanFindings {
+                rows: vec![0; plan.tables.len()],
+                ..ScanFindings::default()
+            },
         }
+    }
+
+    /// Goes on with a scan that was put aside by [`OutputScan::pause`].
+    ///
+    /// For output that cannot be read back: what is scanned is compared with the originals of the
+    /// rows read so far, and the report says so.
+    pub fn resume(
+        plan: &'a Plan,
+        originals: &'a Originals,
+        canaries: &'a Canaries,
+        found: ScanFindings,
+    ) -> Self {
+        let mut scan = Self::new(plan, originals, canaries);
+        if !found.rows.is_empty() {
+            scan.found = found;
+        }
+        scan
+    }
+
+    /// Puts the scan aside, so that more originals can be remembered.
+    pub fn pause(mut self) -> ScanFindings {
+        self.found.in_passing = true;
+        self.found
     }
 
     /// Looks through rows read back from the output of `table`.
     pub fn scan(&mut self, table: &TablePlan, batch: &RowBatch) {
-        self.rows[table.index] += batch.len() as u64;
-        self.cells += batch.slots.len() as u64;
+        self.found.rows[table.index] += batch.len() as u64;
+        self.found.cells += batch.slots.len() as u64;
         self.walk_twice(|scan, walk| {
             for row in batch.rows() {
                 for (cell, column) in row.cells().zip(&table.columns) {
@@ -199,16 +227,17 @@ impl<'a> OutputScan<'a> {
 
     /// Takes over what another thread found in the same output.
     pub fn merge(&mut self, other: OutputScan<'_>) {
-        for (ours, theirs) in self.rows.iter_mut().zip(other.rows) {
+        let (ours, other) = (&mut self.found, other.found);
+        for (ours, theirs) in ours.rows.iter_mut().zip(other.rows) {
             *ours += theirs;
         }
-        self.cells += other.cells;
+        ours.cells += other.cells;
         for (ours, theirs) in [
-            (&mut self.reused, other.reused),
-            (&mut self.coincidences, other.coincidences),
-            (&mut self.detected, other.detected),
-            (&mut self.allowed, other.allowed),
-            (&mut self.planted, other.planted),
+            (&mut ours.reused, other.reused),
+            (&mut ours.coincidences, other.coincidences),
+            (&mut ours.detected, other.detected),
+            (&mut ours.allowed, other.allowed),
+            (&mut ours.planted, other.planted),
         ] {
             for (place, count) in theirs {
                 *ours.entry(place).or_default() += count;
@@ -246,13 +275,15 @@ impl<'a> OutputScan<'a> {
         match cell {
             Cell::Null | Cell::Real(_) => {}
             Cell::Integer(number) => self.scan_number(origin, number, walk),
-            Cell::Text(text) | Cell::Blob(text) => match mask.and_then(|bound| bound.mask.json()) {
-                Some(json) => json.leaves(text, &mut |leaf, mask| {
-                    let origin = Origin { mask, ..origin };
-                    self.scan_value(origin, leaf.bytes().unwrap_or_default(), walk);
-                }),
-                None => self.scan_value(origin, text, walk),
-            },
+            Cell::Text(text) | Cell::Blob(text) => {
+                match mask.and_then(|bound| bound.mask.parts()) {
+                    Some(parts) => parts.each(text, &mut |leaf, mask| {
+                        let origin = Origin { mask, ..origin };
+                        self.scan_value(origin, leaf.bytes().unwrap_or_default(), walk);
+                    }),
+                    None => self.scan_value(origin, text, walk),
+                }
+            }
         }
     }
 
@@ -359,12 +390,10 @@ impl<'a> OutputScan<'a> {
     }
 
     fn reuse(&mut self, origin: Origin<'_>, value: &[u8], source: Source) {
-        let listed = origin
-            .mask
-            .is_some_and(|bound| match bound.traits().reuse {
-                Reuse::Listed(is_listed) => is_listed(value),
-                Reuse::Leak | Reuse::Overlaps => false,
-            });
+        let listed = origin.mask.is_some_and(|bound| match bound.traits().reuse {
+            Reuse::Listed(is_listed) => is_listed(value),
+            Reuse::Leak | Reuse::Overlaps => false,
+        });
         let kind = match source {
             Some((table, column)) => {
                 let table = &self.plan.tables[table];
@@ -373,18 +402,18 @@ impl<'a> OutputScan<'a> {
             None => "value of a masked column".to_owned(),
         };
         let counts = if listed {
-            &mut self.coincidences
+            &mut self.found.coincidences
         } else {
-            &mut self.reused
+            &mut self.found.reused
         };
         count(counts, origin, kind);
     }
 
     fn detect(&mut self, origin: Origin<'_>, kind: HitKind) {
         let counts = if origin.allow.contains(&kind) {
-            &mut self.allowed
+            &mut self.found.allowed
         } else {
-            &mut self.detected
+            &mut self.found.detected
         };
         count(counts, origin, kind.name().to_owned());
     }
@@ -395,7 +424,7 @@ impl<'a> OutputScan<'a> {
         };
         for found in search.find_iter(text) {
             let kind = format!("canary {}", found.pattern().as_usize() + 1);
-            count(&mut self.planted, origin, kind);
+            count(&mut self.found.planted, origin, kind);
         }
     }
 }
