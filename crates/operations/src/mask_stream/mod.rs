@@ -255,7 +255,7 @@ impl StreamTask {
                     .map_err(|error| OperationError::io("write", &output, error))
             });
             let mut rows = 0;
-            let mut masking = Ok(());
+            let mut masking: Result<(), OperationError> = Ok(());
             for group in to_mask {
                 rows += group.iter().map(|batch| batch.rows).sum::<u64>();
                 let done = pool.install(|| {
@@ -266,9 +266,12 @@ impl StreamTask {
                     Ok(masked)
                 });
                 match done {
-                    Ok(group) if masked.send(group).is_ok() => {}
-                    // Whoever no longer writes has an error of its own to tell.
-                    Ok(_) => break,
+                    Ok(group) => {
+                        // Whoever no longer writes has an error of its own to tell.
+                        if masked.send(group).is_err() {
+                            break;
+                        }
+                    }
                     Err(error) => {
                         masking = Err(error);
                         break;
