@@ -211,7 +211,8 @@ fn the_number_of_threads_and_the_size_of_chunks_do_not_matter() {
         let mut originals = Originals::new(&plan);
         let masked = pool.install(|| masker.mask_all(batches, &mut originals).unwrap());
         let remembered = originals.len();
-        assert!(remembered > 80_000, "{remembered}");
+        // Addresses and notes; what templates replaced is not looked for.
+        assert_eq!(remembered, 80_000);
         let canaries = Canaries::default();
         let mut scan = OutputScan::new(&plan, &originals, &canaries);
         pool.install(|| masker.scan_all(&masked, &mut scan).unwrap());
