@@ -190,14 +190,19 @@ const VALUES: &[(&str, Make)] = &[
     }),
     ("'permute_id'", |n| Value::Text(format!("ORD-{n:08}"))),
     ("'fpe'", |n| Value::Text(format!("4711-{n:08}"))),
-    ("{ mask = 'national_id', country = 'de' }", |n| Value::Text(format!("860957{n:05}"))),
-    ("{ mask = 'geo', radius_km = 20 }", |n| Value::Real(n as f64 / 1000.0 + 40.0)),
+    ("{ mask = 'national_id', country = 'de' }", |n| {
+        Value::Text(format!("860957{n:05}"))
+    }),
+    ("{ mask = 'geo', radius_km = 20 }", |n| {
+        Value::Real(n as f64 / 1000.0 + 40.0)
+    }),
     ("{ mask = 'array', items = 'email' }", |n| {
         Value::Text(format!("{{maria{n}@web.de,jo{n}@web.de}}"))
     }),
-    ("{ mask = 'hstore', keys = { mail = 'email', size = 'keep' } }", |n| {
-        Value::Text(format!("\"mail\"=>\"maria{n}@web.de\", \"size\"=>\"7\""))
-    }),
+    (
+        "{ mask = 'hstore', keys = { mail = 'email', size = 'keep' } }",
+        |n| Value::Text(format!("\"mail\"=>\"maria{n}@web.de\", \"size\"=>\"7\"")),
+    ),
     ("{ mask = 'composite', fields = ['name', 'keep'] }", |n| {
         Value::Text(format!("(\"Maria Schmidt {n}\",7)"))
     }),

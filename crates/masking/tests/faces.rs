@@ -129,6 +129,8 @@ fn json_line(cells: &[Option<String>; 6]) -> Vec<u8> {
     line.into_bytes()
 }
 
+type WriteLine = fn(&[Option<String>; 6]) -> Vec<u8>;
+
 fn any_row() -> impl Strategy<Value = [Option<String>; 6]> {
     let text = || proptest::option::of(any::<String>());
     let plan = prop_oneof![Just(Some("demo".to_owned())), Just(None)];
@@ -145,7 +147,7 @@ proptest! {
         table in proptest::collection::vec(any_row(), 1..8),
         chunk in 1_usize..64,
     ) {
-        let formats: [(&str, fn(&[Option<String>; 6]) -> Vec<u8>); 3] =
+        let formats: [(&str, WriteLine); 3] =
             [("copy", copy_line), ("csv", csv_line), ("json", json_line)];
         let mut first: Option<Vec<_>> = None;
         for (name, line) in formats {

@@ -278,11 +278,7 @@ impl<'a> Cursor<'a> {
                 }
                 b'{' => open.push(b'}'),
                 b'[' => open.push(b']'),
-                close @ (b'}' | b']') => {
-                    if open.pop() != Some(close) {
-                        return Err(NOT_AN_OBJECT);
-                    }
-                }
+                close @ (b'}' | b']') if open.pop() != Some(close) => return Err(NOT_AN_OBJECT),
                 _ => {}
             }
             self.at += 1;

@@ -138,7 +138,7 @@ impl Originals {
     }
 
     /// Takes over what another thread remembers of the same plan.
-    pub fn merge(&mut self, other: Originals) {
+    pub fn merge(&mut self, other: &Originals) {
         self.hashes.extend(&[&other.hashes.sorted()]);
         self.words.merge(&other.words);
         for (ours, theirs) in self.tables.iter_mut().zip(&other.tables) {
