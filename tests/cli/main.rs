@@ -6,6 +6,7 @@ mod browse;
 mod demo;
 mod json;
 mod keys;
+mod mask_streams;
 mod masking;
 mod masking_tools;
 mod mount;

@@ -337,20 +337,40 @@ impl RescueArgs {
     }
 }
 
+/// What rows to mask stand in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MaskFormat {
+    /// A SQLite database.
+    Sqlite,
+    /// Comma-separated values with a header.
+    Csv,
+    /// One JSON object a line.
+    Jsonl,
+}
+
 /// What to do with masking rules.
 #[derive(Debug, Subcommand)]
 pub(crate) enum MaskCommand {
-    /// Mask a SQLite database into a new file, and prove that nothing leaked.
+    /// Mask a SQLite database, CSV or JSON Lines, and prove that nothing leaked.
     Run {
         /// The masking rules.
         #[arg(long, value_name = "FILE")]
         rules: PathBuf,
-        /// The database to read; nobody may write to it meanwhile.
-        #[arg(long, value_name = "DB")]
+        /// The database or file to read, or `-` for standard input; nobody may write to it meanwhile.
+        #[arg(long, value_name = "FILE", default_value = "-")]
         input: PathBuf,
-        /// The database to make; it must not exist.
-        #[arg(long, value_name = "DB")]
+        /// The database or file to make, which must not exist, or `-` for standard output.
+        #[arg(long, value_name = "FILE", default_value = "-")]
         output: PathBuf,
+        /// What input and output are; by default what their names end in.
+        #[arg(long, value_name = "FORMAT")]
+        format: Option<MaskFormat>,
+        /// The table whose rules are meant, for CSV and JSON Lines.
+        #[arg(long, value_name = "NAME")]
+        table: Option<String>,
+        /// What stands for NULL in CSV where it has no quotes; by default nothing at all.
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        null: String,
         /// Where the leak report goes: a page if it ends in `.html`, otherwise JSON.
         #[arg(long, value_name = "FILE")]
         report: Option<PathBuf>,

@@ -99,6 +99,10 @@ pub enum OperationError {
     #[error(transparent)]
     Mask(#[from] lifeboat_masking::MaskError),
 
+    /// A stream to mask holds a row without an end.
+    #[error(transparent)]
+    RowTooLong(#[from] lifeboat_masking::RowTooLong),
+
     /// The masking key cannot be used.
     #[error(transparent)]
     MaskKey(#[from] lifeboat_masking::KeyError),
@@ -208,6 +212,7 @@ impl Diagnose for OperationError {
             | Self::Refused { .. } => ErrorKind::Refused,
             Self::RawData(error) => error.kind(),
             Self::Mask(error) => error.kind(),
+            Self::RowTooLong(error) => error.kind(),
             Self::MaskKey(error) => error.kind(),
             Self::NotSound { .. } => ErrorKind::Corrupt,
             Self::Io { source, .. } => ErrorKind::of_io(source),
@@ -242,6 +247,7 @@ impl Diagnose for OperationError {
                 Some("the leak report names the columns; mend the masking rules".to_owned())
             }
             Self::Mask(error) => error.hint(),
+            Self::RowTooLong(error) => error.hint(),
             Self::MaskKey(error) => error.hint(),
             Self::NotSound { .. } => Some("restore another snapshot; `lifeboat snapshots` lists them".to_owned()),
             Self::Io { source, .. } if ErrorKind::of_io(source) == ErrorKind::NoSpace => {

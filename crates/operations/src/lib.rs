@@ -16,6 +16,7 @@ mod keys;
 mod lease;
 mod ledger;
 mod mask;
+mod mask_stream;
 mod place;
 mod preview;
 mod prune;
@@ -57,6 +58,7 @@ pub use key::{
 pub use lease::HeldLease;
 pub use ledger::{Facts, Run};
 pub use mask::{MaskReport, MaskTask, MaskedDatabase};
+pub use mask_stream::{StreamFormat, StreamPlace, StreamRequest, StreamTask};
 pub use place::{Opened, StoreOpener};
 pub use preview::{PreviewTable, preview};
 pub use prune::{PruneDecision, PrunePlan, PruneRun};

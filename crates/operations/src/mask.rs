@@ -264,7 +264,7 @@ impl MaskTask {
         originals: &Originals,
         evidence: &Evidence,
     ) -> Result<LeakReport, OperationError> {
-        let canaries = Canaries::new(&self.canaries.0);
+        let canaries = self.canaries.search();
         let mut scan = OutputScan::new(&self.plan, originals, &canaries);
         let written = read_schema(output)?;
         for table in &written.tables {
@@ -316,7 +316,7 @@ pub(crate) fn masking_key(
 }
 
 /// Values that were planted in the source. They are real to whoever looks for them: never printed.
-struct PlantedValues(Vec<Vec<u8>>);
+pub(crate) struct PlantedValues(Vec<Vec<u8>>);
 
 impl std::fmt::Debug for PlantedValues {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -325,7 +325,8 @@ impl std::fmt::Debug for PlantedValues {
 }
 
 impl PlantedValues {
-    fn fetch(session: &Session, rules: &RuleSet) -> Result<Self, OperationError> {
+    /// Fetches them from where the rules say they are; none if the rules say nothing.
+    pub(crate) fn fetch(session: &Session, rules: &RuleSet) -> Result<Self, OperationError> {
         let Some(written) = &rules.policy().canaries else {
             return Ok(Self(Vec::new()));
         };
@@ -344,6 +345,11 @@ impl PlantedValues {
             .map(<[u8]>::trim_ascii)
             .filter(|line| !line.is_empty());
         Ok(Self(planted.map(<[u8]>::to_vec).collect()))
+    }
+
+    /// Prepares to look for them.
+    pub(crate) fn search(&self) -> Canaries {
+        Canaries::new(&self.0)
     }
 }
 

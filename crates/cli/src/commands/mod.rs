@@ -76,12 +76,7 @@ async fn dispatch(args: &Args) -> Result<Exit, OperationError> {
         Command::Prune { .. } => prune::run(args).await,
         Command::Repair { .. } => repair::run(args).await,
         Command::Mask { command } => match command {
-            MaskCommand::Run {
-                rules,
-                input,
-                output,
-                report,
-            } => mask::run(args, rules, input, output, report.as_deref()),
+            MaskCommand::Run { .. } => mask::run(args, command),
             MaskCommand::Check { rules, input } => mask::check(args, rules, input),
             MaskCommand::Discover { input, out } => {
                 mask_tools::discover(args, input, out.as_deref())

@@ -31,10 +31,6 @@ pub(super) fn judge(phrase: &Phrase<'_>) -> Option<bool> {
 
 /// Finds numbers with letters in them.
 pub(super) fn find(text: &[u8], hits: &mut Vec<Hit>) {
-    // Most texts hold too few digits to be looked at word by word.
-    if text.iter().filter(|byte| byte.is_ascii_digit()).count() < 5 {
-        return;
-    }
     let mut at = 0;
     while at < text.len() {
         if !text[at].is_ascii_alphanumeric() {

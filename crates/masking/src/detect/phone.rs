@@ -16,11 +16,27 @@ const TWO_DIGITS: &[&[u8; 2]] = &[
     b"92", b"93", b"94", b"95", b"98",
 ];
 
+/// Whether two digits are a country code, by the number they make.
+const IS_TWO_DIGITS: [bool; 100] = {
+    let mut is_code = [false; 100];
+    let mut n = 0;
+    while n < TWO_DIGITS.len() {
+        let [first, second] = *TWO_DIGITS[n];
+        is_code[((first - b'0') * 10 + second - b'0') as usize] = true;
+        n += 1;
+    }
+    is_code
+};
+
 /// Returns how many of the digits after `+` are the country code.
 pub(crate) fn country_code_len(digits: &[u8]) -> usize {
     match digits {
         [first, ..] if ONE_DIGIT.contains(first) => 1,
-        [first, second, ..] if TWO_DIGITS.contains(&&[*first, *second]) => 2,
+        [first @ b'0'..=b'9', second @ b'0'..=b'9', ..]
+            if IS_TWO_DIGITS[usize::from((first - b'0') * 10 + second - b'0')] =>
+        {
+            2
+        }
         _ => 3.min(digits.len()),
     }
 }

@@ -9,7 +9,7 @@ use super::missing::Missing;
 use super::{ArmPlan, ColumnClass, ColumnPlan, TablePlan, check, constraint};
 use crate::key::MaskKey;
 use crate::mask::{Binder, Bound};
-use crate::rules::{Arm, Choice, ColumnRule, RuleSet};
+use crate::rules::{Arm, Choice, ColumnRule, CompiledCondition, RuleSet};
 use crate::schema::{ColumnSchema, Schema, TableSchema};
 
 /// How deep foreign keys are followed to the column that decides.
@@ -123,17 +123,12 @@ impl<'a> Compiler<'a> {
             .map(|column| self.column(table, &stored, column, &mut missing))
             .collect();
         missing.report();
-        let late = |column: &ColumnPlan| {
-            let mut actions = column.arms.iter().filter_map(|arm| arm.action.as_ref());
-            actions.any(|bound| bound.mask.reads_masked())
-        };
-        let mut order: Vec<usize> = (0..columns.len()).collect();
-        order.sort_by_key(|at| late(&columns[*at]));
         TablePlan {
             name: table.name.clone(),
             index,
+            masked: masked_in_order(&columns),
+            looked_at: looked_at(&columns),
             columns,
-            order,
         }
     }
 
@@ -147,6 +142,7 @@ impl<'a> Compiler<'a> {
         let mut plan = ColumnPlan {
             name: column.name.clone(),
             class: ColumnClass::Policy,
+            ty: column.ty,
             arms: Vec::new(),
             allow: Vec::new(),
         };
@@ -337,6 +333,34 @@ fn meant<'n>(message: &str, names: impl Iterator<Item = &'n str>) -> String {
         None => "columns are those of the same row; docs/masking.md says what each mask takes"
             .to_owned(),
     }
+}
+
+/// Returns the columns to mask, those last that read others.
+fn masked_in_order(columns: &[ColumnPlan]) -> Vec<usize> {
+    let late = |at: &usize| {
+        columns[*at]
+            .actions()
+            .any(|bound| bound.mask.reads_masked())
+    };
+    let mut masked: Vec<usize> = (0..columns.len())
+        .filter(|at| columns[*at].actions().next().is_some())
+        .collect();
+    masked.sort_by_key(late);
+    masked
+}
+
+/// Marks the columns whose original value decides about a masked one.
+fn looked_at(columns: &[ColumnPlan]) -> Vec<bool> {
+    let mut looked_at = vec![false; columns.len()];
+    for (at, column) in columns.iter().enumerate() {
+        for arm in &column.arms {
+            let tested = arm.when.iter().flat_map(CompiledCondition::columns);
+            let read = arm.action.iter().filter_map(|bound| bound.mask.reads());
+            tested.chain(read).for_each(|other| looked_at[other] = true);
+            looked_at[at] |= arm.action.is_some();
+        }
+    }
+    looked_at
 }
 
 fn near<'n>(name: &str, names: impl Iterator<Item = &'n str> + Clone) -> String {

@@ -21,7 +21,7 @@ use crate::detect::HitKind;
 use crate::key::MaskKey;
 use crate::mask::Bound;
 use crate::rules::{CompiledCondition, RuleSet};
-use crate::schema::Schema;
+use crate::schema::{ColumnType, Schema};
 use crate::sip::SipKey;
 use crate::words::WORD_LIST_VERSION;
 
@@ -80,8 +80,11 @@ pub struct TablePlan {
     /// Position among the plan's tables.
     pub(crate) index: usize,
     pub(crate) columns: Vec<ColumnPlan>,
-    /// Column positions in the order to mask them: templates last.
-    pub(crate) order: Vec<usize>,
+    /// Positions of the columns that are masked in at least some rows, in the order to mask them:
+    /// those last that read other masked ones.
+    pub(crate) masked: Vec<usize>,
+    /// Whether a column's original value is looked at: because it is masked, or another needs it.
+    pub(crate) looked_at: Vec<bool>,
 }
 
 /// What happens to one column.
@@ -89,6 +92,7 @@ pub struct TablePlan {
 pub(crate) struct ColumnPlan {
     pub(crate) name: String,
     pub(crate) class: ColumnClass,
+    pub(crate) ty: ColumnType,
     pub(crate) arms: Vec<ArmPlan>,
     /// Detector finds that the reason for keeping the column covers.
     pub(crate) allow: Vec<HitKind>,
@@ -143,6 +147,18 @@ impl Plan {
                 schema_fingerprint: schema.fingerprint(),
             },
         })
+    }
+
+    /// Returns the plan for the table called `name` alone, if there is one: for sources of one table,
+    /// whose rules may speak of others.
+    pub fn only(mut self, name: &str) -> Option<Plan> {
+        self.tables.retain(|table| table.name == name);
+        let table = self.tables.first_mut()?;
+        if let Some(risk) = &mut self.risk {
+            risk.columns = vec![risk.columns.swap_remove(table.index)];
+        }
+        table.index = 0;
+        Some(self)
     }
 
     /// Returns the plan of the table called `name`.

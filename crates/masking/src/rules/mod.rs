@@ -154,6 +154,12 @@ impl RuleSet {
         self.tables.iter().map(|table| table.name.as_str())
     }
 
+    /// Returns the names of the columns of `table` that have rules, in the order written.
+    pub fn columns<'r>(&'r self, table: &'r str) -> impl Iterator<Item = &'r str> {
+        let rules = self.tables.iter().filter(move |rules| rules.name == table);
+        rules.flat_map(|rules| rules.columns.iter().map(|column| column.name.as_str()))
+    }
+
     /// Returns the rule of a column as it is written; `None` if the column is kept or has none.
     pub(crate) fn written(&self, table: &str, column: &str) -> Option<&Node> {
         let table = member(member(&self.document, "table")?, table)?;

@@ -149,6 +149,8 @@ fn of_table(rules: &RuleSet, table: &Table, column: &ColumnSchema) -> Raw {
 
 fn of_mask(rules: &RuleSet, word: &str, options: Option<&Table>, column: &ColumnSchema) -> Raw {
     let unique = column.unique || column.primary_key;
+    let numeric = matches!(column.ty, ColumnType::Integer | ColumnType::Real);
+    let text = |text: String| Raw::OneOf(vec![OwnedCell::Text(text)]);
     let pattern = |pattern: &str| Raw::Pattern {
         pattern: pattern.to_owned(),
         unique,
@@ -162,7 +164,7 @@ fn of_mask(rules: &RuleSet, word: &str, options: Option<&Table>, column: &Column
                 min: min.unwrap_or(0).max(1),
             }
         }
-        "permute_id" => numbered(column, "ID-", 9),
+        "permute_id" | "fpe" => numbered(column, "ID-", 9),
         "phone" => pattern("+49 30 ########"),
         "card" => pattern("4000 #### #### ####"),
         "iban" => pattern("DE00 #### #### #### #### ##"),
@@ -172,17 +174,52 @@ fn of_mask(rules: &RuleSet, word: &str, options: Option<&Table>, column: &Column
         "mac" => Raw::Mac,
         "uuid" => Raw::Uuid,
         "noise" | "bucket" => number(column, unique),
-        "shift_date" => moment(column, is_birth(column)),
+        "geo" if numeric => degrees(column),
+        "geo" => pattern("4#.#####, 1#.#####"),
+        // Empty ones suit whatever their items' masks take.
+        "array" => text("{}".to_owned()),
+        "hstore" => text(String::new()),
+        "composite" => text(empty_row(options)),
+        "shift_date" => match options.and_then(|table| text_option(table, "format")) {
+            // Days and months that every calendar has.
+            Some(form) => pattern(
+                &form
+                    .replace("YYYY", "19##")
+                    .replace("MM", "10")
+                    .replace("DD", "1#"),
+            ),
+            None => moment(column, is_birth(column)),
+        },
         "text" => Raw::Sentences {
             max: column.max_chars.or(column.max_len).unwrap_or(400),
         },
         "json" => document(rules, options),
-        _ if matches!(column.ty, ColumnType::Integer | ColumnType::Real) => number(column, unique),
+        _ if numeric => number(column, unique),
         _ => Raw::Numbered {
             before: "synthetic ".to_owned(),
             digits: 1,
             after: "",
         },
+    }
+}
+
+/// A row literal whose fields are all NULL.
+fn empty_row(options: Option<&Table>) -> String {
+    let fields = options.and_then(|table| table.get("fields"));
+    let count = match fields.map(|(_, node)| &node.value) {
+        Some(Value::Array(fields)) => fields.len(),
+        _ => 1,
+    };
+    format!("({})", ",".repeat(count.saturating_sub(1)))
+}
+
+/// Latitudes and longitudes alike: where most people live.
+fn degrees(column: &ColumnSchema) -> Raw {
+    let limits = Limits::of(column);
+    let min = limits.min.unwrap_or(-50.0).max(-180.0);
+    Raw::Real {
+        min,
+        max: limits.max.unwrap_or(min + 100.0).min(180.0),
     }
 }
 
