@@ -155,7 +155,7 @@ pub(crate) fn is_required(switch: &str) -> bool {
     std::env::var_os(switch).is_some_and(|value| value == "1")
 }
 
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     Command::new("id")
         .arg("-u")
         .output()

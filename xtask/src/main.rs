@@ -8,7 +8,9 @@
     reason = "a program for a terminal"
 )]
 
+mod bench;
 mod bench_peers;
+mod bench_postgres;
 mod detectors;
 mod fuzz;
 mod install;
@@ -23,6 +25,9 @@ Usage: cargo xtask test [--only <step>] [--skip-install]
        cargo xtask fuzz [--seconds <n>] [<target>...] | --write-seeds
        cargo xtask bench-peers [--tree <folder>] [--only <tool>,...] [--runs <n>] [--out <file>]
                                [--lifeboat <program>] [--peers <folder>]
+       cargo xtask bench-postgres [--scale <n>] [--runs <n>] [--seconds <n>] [--segments <n>]
+                               [--only <tool>,...] [--pgbackrest <program>] [--lifeboat <program>]
+                               [--bin <folder>] [--out <file>]
        cargo xtask score-detectors [--seed <n>] [--per-kind <n>]
 
 test: installs the servers that the tests need, then runs fmt, clippy, test, doc and fuzz.
@@ -43,6 +48,18 @@ bench-peers: installs other backup tools and measures the same work with each.
   --out <file>      where to write the page (benches/results/<date>-peers.md)
   --lifeboat <program>  measure this one instead of building a release
   --peers <folder>  where to look for tools first (target/peers/bin)
+
+bench-postgres: measures Lifeboat and pgBackRest on one PostgreSQL cluster.
+
+  --scale <n>       size of the cluster, in units of 15 MB (300)
+  --runs <n>        medians of so many rounds (3)
+  --seconds <n>     how long pgbench writes between full and incremental backup (60)
+  --segments <n>    how many WAL segments are pushed and fetched (61)
+  --only <tool>,... only these of: lifeboat, pgbackrest
+  --pgbackrest <program>  measure this one instead of what is installed
+  --lifeboat <program>  measure this one instead of building a release
+  --bin <folder>    the server's programs (the newest in /usr/lib/postgresql, else in the path)
+  --out <file>      where to write the page (benches/results/<date>-postgres.md)
 
 score-detectors: makes labelled values with PyPI's Faker and scores the masking detectors on them.
 
@@ -74,8 +91,11 @@ fn main() -> ExitCode {
         println!("{USAGE}");
         return ExitCode::SUCCESS;
     }
-    if args[0] == bench_peers::MEASURED {
-        return bench_peers::measured(&args[1..]);
+    if args[0] == bench::measure::TASK {
+        return bench::measure::measured(&args[1..]);
+    }
+    if args[0] == bench_postgres::ARCHIVER {
+        return bench_postgres::play(&args[1..]);
     }
     let task = match parse_task(&args) {
         Ok(task) => task,
@@ -89,6 +109,7 @@ fn main() -> ExitCode {
         Task::Fuzz(request) => fuzz::run(request),
         Task::BenchPeers(request) => bench_peers::run(request),
         Task::ScoreDetectors(request) => detectors::run(request),
+        Task::BenchPostgres(request) => bench_postgres::run(request),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -105,6 +126,7 @@ enum Task {
     Fuzz(fuzz::Request),
     BenchPeers(bench_peers::Request),
     ScoreDetectors(detectors::Request),
+    BenchPostgres(bench_postgres::Request),
 }
 
 fn parse_task(args: &[String]) -> Result<Task, String> {
@@ -115,6 +137,9 @@ fn parse_task(args: &[String]) -> Result<Task, String> {
         }
         Some((task, rest)) if task == "score-detectors" => {
             detectors::parse(rest).map(Task::ScoreDetectors)
+        }
+        Some((task, rest)) if task == "bench-postgres" => {
+            bench_postgres::parse(rest).map(Task::BenchPostgres)
         }
         _ => parse(args).map(Task::Test),
     }

@@ -6,7 +6,7 @@ use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use lifeboat_drill::Scenario;
-use lifeboat_model::{EnvironmentClass, SessionId, Tier};
+use lifeboat_model::{EnvironmentClass, SessionId, SystemId, Tier};
 use lifeboat_operations::{Delta, RestorePoint, SnapshotRef};
 use lifeboat_policy::Action;
 
@@ -169,11 +169,12 @@ pub(crate) enum Command {
         environment: String,
         /// The source.
         source: String,
-        /// Where to: a file for a database, an empty or missing folder for a folder.
+        /// Where to: a file for a SQLite database, an empty or missing folder for a folder or a cluster.
         #[arg(long, value_name = "PLACE")]
         to: PathBuf,
         /// Which state: `latest`, "2h ago", an instant such as 2026-11-21T03:04:05Z or
-        /// "2026-11-21 03:04" (this host's time), a date, or a snapshot's id.
+        /// "2026-11-21 03:04" (this host's time), a date, or a snapshot's id. Of a cluster also
+        /// `immediate`, an LSN, `xid:NUMBER` or `name:RESTORE-POINT`.
         #[arg(long, default_value = "latest", value_name = "POINT")]
         at: RestorePoint,
         /// Only what matches this glob; may be given several times. Folders only.
@@ -181,6 +182,8 @@ pub(crate) enum Command {
         path: Vec<String>,
         #[command(flatten)]
         delta: DeltaArgs,
+        #[command(flatten)]
+        cluster: ClusterArgs,
         /// Read another region than the home.
         #[arg(long)]
         region: Option<String>,
@@ -238,6 +241,11 @@ pub(crate) enum Command {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Keep, fetch and watch the write-ahead log of a PostgreSQL cluster.
+    Wal {
+        #[command(subcommand)]
+        command: WalCommand,
+    },
     /// Mask data.
     Mask {
         #[command(subcommand)]
@@ -258,6 +266,13 @@ pub(crate) enum Command {
         /// One region; by default every replica.
         #[arg(long, value_name = "REGION")]
         to: Option<String>,
+        /// Bytes a second at most, such as `20MiB`.
+        #[arg(long, value_name = "RATE", value_parser = byte_count)]
+        bandwidth: Option<u64>,
+        /// Objects on their way at the same time.
+        #[arg(long, value_name = "COUNT", default_value_t = 32,
+              value_parser = clap::value_parser!(u16).range(1..=256))]
+        transfers: u16,
         /// Show what would be done.
         #[arg(long)]
         dry_run: bool,
@@ -282,6 +297,33 @@ pub(crate) enum Command {
         /// The environment; by default all of them.
         environment: Option<String>,
     },
+}
+
+/// Restoring a PostgreSQL cluster.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ClusterArgs {
+    /// Put a tablespace into another folder than it was in; may be given several times.
+    #[arg(long, value_name = "OLD=NEW", value_parser = folder_pair)]
+    pub(crate) tablespace: Vec<(PathBuf, PathBuf)>,
+    /// Follow this timeline instead of the newest.
+    #[arg(long, value_name = "N")]
+    pub(crate) timeline: Option<u32>,
+    /// Stop just before the point, not just after it.
+    #[arg(long)]
+    pub(crate) exclusive: bool,
+    /// Stop at the point, and let whoever looks decide: neither promote nor shut down.
+    #[arg(long)]
+    pub(crate) pause: bool,
+    /// Let it archive as the original did: it takes the original's place, somewhere else. One that is
+    /// restored over its own data directory does so anyway.
+    #[arg(long)]
+    pub(crate) archive: bool,
+    /// Bring the log along that is replayed, so that the server needs neither regions nor keys.
+    #[arg(long)]
+    pub(crate) with_log: bool,
+    /// Start the server, wait until it has recovered, and leave it running.
+    #[arg(long)]
+    pub(crate) start: bool,
 }
 
 /// Restoring over what is there.
@@ -317,10 +359,10 @@ pub(crate) struct LookArgs {
 /// Working without a project: when a region and a key are all that is left.
 #[derive(Debug, clap::Args)]
 pub(crate) struct RescueArgs {
-    /// Without a project: read the repository in this folder.
+    /// Without a project: read the repository in this folder or bucket.
     #[arg(
         long,
-        value_name = "FOLDER",
+        value_name = "FOLDER|s3://BUCKET/PREFIX",
         requires = "key",
         conflicts_with = "region"
     )]
@@ -346,6 +388,76 @@ pub(crate) enum MaskFormat {
     Csv,
     /// One JSON object a line.
     Jsonl,
+}
+
+/// What to do with a cluster's log.
+#[derive(Debug, Subcommand)]
+pub(crate) enum WalCommand {
+    /// Keep one file of the log: `archive_command = 'lifeboat -C PROJECT wal push ENV SOURCE %p'`.
+    /// Exit code 0 means that it is durable in the home region.
+    Push {
+        /// The environment.
+        environment: String,
+        /// The source.
+        source: String,
+        /// The file: `%p`.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// How many files that wait beside it are pushed along.
+        #[arg(long, default_value_t = 16, value_name = "N")]
+        along: usize,
+    },
+    /// Fetch one file of the log: what `restore_command` runs. Exit code 0: found; 1: there is no such
+    /// file; 255: it cannot be had, and the recovery must stop.
+    Fetch {
+        /// The environment.
+        environment: String,
+        /// The source.
+        source: String,
+        /// The file's name: `%f`.
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// Where it goes: `%p`.
+        #[arg(value_name = "PATH")]
+        target: PathBuf,
+        /// The cluster; by default that of the newest snapshot.
+        #[arg(long, value_name = "ID")]
+        system: Option<SystemId>,
+        /// A folder for segments that are fetched ahead; of this recovery alone.
+        #[arg(long, value_name = "DIR")]
+        spool: Option<PathBuf>,
+        /// How many segments are fetched ahead.
+        #[arg(long, default_value_t = 16, value_name = "N")]
+        ahead: u32,
+        /// Fetch those ahead, and nothing else: what `wal fetch` starts beside itself.
+        #[arg(long, hide = true, requires = "spool")]
+        only_ahead: bool,
+        /// Remove the spool: what `recovery_end_command` runs.
+        #[arg(long, hide = true, requires = "spool")]
+        end: bool,
+        #[command(flatten)]
+        look: LookArgs,
+    },
+    /// Receive the log as it is written, and keep it within the second, until Ctrl-C.
+    Receive {
+        /// The environment.
+        environment: String,
+        /// The source; by default the environment's first cluster.
+        source: Option<String>,
+        /// How long a byte may wait before it is kept.
+        #[arg(long, default_value = "1s", value_name = "DURATION", value_parser = duration)]
+        within: std::time::Duration,
+    },
+    /// Show what can be recovered, what is missing, and what would be lost now.
+    Status {
+        /// The environment.
+        environment: String,
+        /// The source; by default all clusters of the environment.
+        source: Option<String>,
+        /// One region; by default all of the environment.
+        #[arg(long)]
+        region: Option<String>,
+    },
 }
 
 /// What to do with masking rules.
@@ -571,6 +683,30 @@ pub(crate) enum ScheduleCommand {
     },
 }
 
+/// Reads a number of bytes with a unit: `500kB`, `20MiB`.
+fn byte_count(text: &str) -> Result<u64, String> {
+    let wrong = || format!("`{text}` is no number of bytes: write it like `500kB` or `20MiB`");
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let factor: u64 = match unit.trim_start() {
+        "" | "B" => 1,
+        "kB" | "KB" => 1000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    number
+        .checked_mul(factor)
+        .filter(|bytes| *bytes > 0)
+        .ok_or_else(wrong)
+}
+
 /// Where a preview begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum From {
@@ -603,6 +739,20 @@ pub(crate) enum Level {
     Sample,
     /// And every byte is read.
     Full,
+}
+
+fn duration(text: &str) -> Result<std::time::Duration, String> {
+    lifeboat_operations::parse_duration(text)
+        .map_err(|_| "write a duration with its unit, such as `1s` or `500ms`".to_owned())
+}
+
+fn folder_pair(text: &str) -> Result<(PathBuf, PathBuf), String> {
+    match text.split_once('=') {
+        Some((old, new)) if old.starts_with('/') && new.starts_with('/') => {
+            Ok((old.into(), new.into()))
+        }
+        _ => Err("write OLD=NEW, two absolute folders".to_owned()),
+    }
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {

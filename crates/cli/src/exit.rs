@@ -34,6 +34,11 @@ impl Exit {
     pub(crate) const WRONG_KEY: Exit = Exit(12);
     /// Nothing was done because something due is running already, or a blackout holds it.
     pub(crate) const SKIPPED: Exit = Exit(75);
+    /// Of `wal fetch`: there is no such file, and the log ends before it.
+    pub(crate) const NO_SUCH_WAL: Exit = Exit(1);
+    /// Of `wal fetch`: anything else that went wrong. PostgreSQL takes codes up to 125 for "no such
+    /// file", ends the recovery and opens the database; it must stop instead.
+    pub(crate) const STOP_RECOVERY: Exit = Exit(255);
     /// Stopped by Ctrl-C, or by SIGTERM as service managers send it.
     pub(crate) const INTERRUPTED: Exit = Exit(130);
 

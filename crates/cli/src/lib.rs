@@ -93,7 +93,11 @@ fn refused(error: &clap::Error) -> ExitCode {
     }
     // If nobody can be told, the exit code still says what happened.
     error.print().ok();
-    ExitCode::from(if error.use_stderr() {
+    let words: Vec<_> = std::env::args_os().skip(1).collect();
+    let by_recovery = words.windows(2).any(|pair| pair == ["wal", "fetch"]);
+    ExitCode::from(if error.use_stderr() && by_recovery {
+        Exit::STOP_RECOVERY
+    } else if error.use_stderr() {
         Exit::USAGE
     } else {
         Exit::DONE

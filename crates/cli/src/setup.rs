@@ -14,7 +14,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::args::Args;
 use crate::fail;
-use crate::place::LocalRegions;
+use crate::place::Regions;
 use crate::progress::Bars;
 
 /// Starts the log on stderr: warnings by default, more on request or by `LIFEBOAT_LOG`.
@@ -97,12 +97,19 @@ pub(crate) fn session_for(config: Config, quiet: bool) -> Session {
         true => Arc::new(NoProgress),
         false => Arc::new(Bars::default()),
     };
+    let operator = user.unwrap_or("unknown").to_owned();
+    let (world, variables) = (world(), Arc::new(variables));
+    let stores = Regions {
+        root: config.root.clone(),
+        variables: variables.clone(),
+        world: world.clone(),
+    };
     Session {
-        operator: user.unwrap_or("unknown").to_owned(),
+        operator,
         config: Arc::new(config),
-        world: world(),
-        variables: Arc::new(variables),
-        stores: Arc::new(LocalRegions),
+        world,
+        variables,
+        stores: Arc::new(stores),
         progress,
         host: host(),
         program: concat!("lifeboat ", env!("CARGO_PKG_VERSION")).to_owned(),

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use lifeboat_document::{Origin, Table};
@@ -14,6 +15,7 @@ use lifeboat_policy::{Keep, Residency, Schedule};
 
 use crate::keys::KeyRefs;
 use crate::lookup::UnknownName;
+use crate::place::Place;
 
 /// A project's whole configuration, checked.
 #[derive(Debug, Clone)]
@@ -39,10 +41,38 @@ pub struct Region {
     pub name: RegionName,
     /// Its address as written.
     pub url: String,
-    /// The folder that the address means, absolute.
-    pub path: PathBuf,
+    /// What the address means.
+    pub place: Place,
     /// The jurisdiction it is declared to lie in.
     pub location: Location,
+    /// The fewest snapshots of each source that a prune leaves here, whatever schedules say.
+    pub min_keep: u32,
+}
+
+impl Region {
+    /// Makes a region for an address alone, for work without a project.
+    ///
+    /// # Errors
+    /// Fails with what is wrong with the address.
+    pub fn of_url(url: &str, root: &Path) -> Result<Self, String> {
+        Ok(Self {
+            name: "unnamed".parse().expect("it is a name"),
+            place: Place::of_url(url, root)?,
+            url: url.to_owned(),
+            location: "unknown".parse().expect("it is a name"),
+            min_keep: 0,
+        })
+    }
+
+    /// Returns the region's folder, if it is one.
+    pub fn folder(&self) -> Option<&Path> {
+        self.place.folder()
+    }
+
+    /// Tells whether a path is the region's folder or lies in it.
+    pub fn holds(&self, path: &Path) -> bool {
+        self.folder().is_some_and(|folder| path.starts_with(folder))
+    }
 }
 
 /// One environment.
@@ -84,8 +114,8 @@ pub struct NamedSchedule {
 pub struct Source {
     /// Its name.
     pub name: SourceName,
-    /// The file or folder, absolute.
-    pub path: PathBuf,
+    /// The file or folder, absolute; of a cluster, its data directory, if this host has it.
+    pub path: Option<PathBuf>,
     /// What kind of thing it is, with what only that kind has.
     pub spec: SourceSpec,
 }
@@ -109,6 +139,48 @@ pub enum SourceSpec {
         /// Globs of what is left out of it.
         exclude: Vec<String>,
     },
+    /// A PostgreSQL cluster.
+    Postgres(Cluster),
+}
+
+/// A PostgreSQL cluster, as a source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cluster {
+    /// How to connect to it: a connection string without a password.
+    pub url: String,
+    /// Where the password is to be had, not yet fetched; without it, as for any client of PostgreSQL.
+    pub password: Option<String>,
+    /// The folder of its server programs, where restores and drills start it.
+    pub programs: Option<PathBuf>,
+    /// Where the log that a snapshot needs is kept.
+    pub wal: WalKeeping,
+    /// How far back any moment can be restored; of what is older, only the moments of snapshots.
+    pub point_in_time: Duration,
+    /// Whether a row is written now and then, so that a drill can prove how little was lost.
+    pub heartbeat: bool,
+    /// The replication slot of the receiver.
+    pub slot: Option<ReplicationSlot>,
+    /// SQL that must yield true in a restored cluster.
+    pub checks: Vec<String>,
+}
+
+/// Where the log that a snapshot of a cluster needs is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WalKeeping {
+    /// In the repository's archive, by `wal push` or `wal receive`: any moment can be restored.
+    Archived,
+    /// In each snapshot: only the moments of snapshots can be restored, and nothing has to be set up.
+    InSnapshot,
+}
+
+/// A physical replication slot, which makes the server keep what the receiver has not got yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplicationSlot {
+    /// Its name.
+    pub name: String,
+    /// When the server keeps more than this for it, bytes, the slot is given up: better a gap than a
+    /// full disk.
+    pub keep_bytes_max: u64,
 }
 
 impl SourceSpec {
@@ -117,6 +189,7 @@ impl SourceSpec {
         match self {
             Self::Sqlite { .. } => SourceKind::Sqlite,
             Self::Files { .. } => SourceKind::Files,
+            Self::Postgres(_) => SourceKind::Postgres,
         }
     }
 }
@@ -226,6 +299,25 @@ impl Config {
     }
 }
 
+impl Source {
+    /// Returns what this source is about, for people: a path, or how a cluster is connected to.
+    pub fn place(&self) -> String {
+        match (&self.path, &self.spec) {
+            (Some(path), _) => path.display().to_string(),
+            (None, SourceSpec::Postgres(cluster)) => cluster.url.clone(),
+            (None, _) => unreachable!("files and databases in files have a path"),
+        }
+    }
+
+    /// Returns the cluster, if it is one.
+    pub fn cluster(&self) -> Option<&Cluster> {
+        match &self.spec {
+            SourceSpec::Postgres(cluster) => Some(cluster),
+            _ => None,
+        }
+    }
+}
+
 impl Environment {
     /// Returns the source called `name`.
     ///
@@ -246,6 +338,16 @@ impl Environment {
     pub fn retention(&self) -> Keep {
         let named = self.schedule.as_ref();
         named.map_or_else(Keep::default, |named| named.schedule.retention())
+    }
+
+    /// Returns how much history a region keeps of it: as scheduled, and never below the region's own
+    /// floor.
+    pub fn retention_in(&self, region: &Region) -> Keep {
+        let keep = self.retention();
+        Keep {
+            min_keep: keep.min_keep.max(region.min_keep),
+            ..keep
+        }
     }
 
     /// Returns the zone whose calendar its retention counts by.

@@ -89,6 +89,12 @@ impl Config {
                 let keys: &[_] = match spec {
                     SourceSpec::Sqlite { .. } => &[("fingerprint", "true"), ("checks", "[]")],
                     SourceSpec::Files { .. } => &[("include", "[\"**\"]"), ("exclude", "[]")],
+                    SourceSpec::Postgres(_) => &[
+                        ("wal", "\"archived\""),
+                        ("point_in_time", "\"7d\""),
+                        ("heartbeat", "true"),
+                        ("checks", "[]"),
+                    ],
                 };
                 for (key, value) in keys {
                     all.push((format!("{prefix}.source.{source}.{key}"), value));

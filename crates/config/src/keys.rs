@@ -5,6 +5,8 @@ use std::cell::RefCell;
 use lifeboat_document::{Node, Origin, Reader, Table, Value, parse};
 use lifeboat_model::{KeyId, Problems};
 
+use crate::cluster::holds_password;
+
 /// A value with the place it was written at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Located<T> {
@@ -95,6 +97,15 @@ pub(crate) fn is_reference(text: &str) -> bool {
         })
 }
 
+/// Reports whether `text` says where a store's credentials are to be had.
+pub(crate) fn is_credential_reference(text: &str) -> bool {
+    let profile = text.strip_prefix("profile:");
+    profile.map_or_else(
+        || !text.starts_with("passphrase:") && is_reference(text),
+        |name| !name.trim().is_empty(),
+    )
+}
+
 /// Takes `passphrase:`, and the id of a key behind it, off a reference.
 pub(crate) fn without_passphrase(text: &str) -> &str {
     let Some(rest) = text.strip_prefix("passphrase:") else {
@@ -114,9 +125,10 @@ pub(crate) fn parse_guarded(file: &str, text: &str, problems: &mut Problems) -> 
     let mut found = Problems::new();
     let table = parse(file, text, &mut found);
     let mut shown = mask_lines(text);
-    for keys in key_tables(&table) {
+    for keys in key_tables(&table).into_iter().chain(credentials(&table)) {
         mask_values(keys, &mut shown);
     }
+    mask_passwords(&table, &mut shown);
     problems.add_text(file.into(), shown.into());
     // Its own text is not taken over: there is one already.
     problems.merge(found);
@@ -147,6 +159,22 @@ fn key_tables(table: &Table) -> Vec<&Node> {
     found
 }
 
+/// Returns what regions say of their credentials.
+fn credentials(table: &Table) -> Vec<&Node> {
+    let Some((_, node)) = table.get("region") else {
+        return Vec::new();
+    };
+    let Value::Table(regions) = &node.value else {
+        return Vec::new();
+    };
+    let regions = regions.entries.iter();
+    let found = regions.filter_map(|(_, region)| match &region.value {
+        Value::Table(region) => region.get("credentials"),
+        _ => None,
+    });
+    found.map(|(_, node)| node).collect()
+}
+
 /// Masks every value below `node` that is not a reference.
 fn mask_values(node: &Node, shown: &mut String) {
     match &node.value {
@@ -155,8 +183,24 @@ fn mask_values(node: &Node, shown: &mut String) {
                 mask_values(node, shown);
             }
         }
-        Value::String(text) if is_reference(text) => {}
+        Value::String(text) if is_reference(text) || is_credential_reference(text) => {}
         _ => star_out(shown, node.origin.span.clone()),
+    }
+}
+
+/// Masks passwords of clusters, and connection strings that hold one, wherever they stand.
+fn mask_passwords(table: &Table, shown: &mut String) {
+    for (key, node) in &table.entries {
+        match &node.value {
+            Value::Table(inner) => mask_passwords(inner, shown),
+            Value::String(text) if key.name == "url" && holds_password(text) => {
+                star_out(shown, node.origin.span.clone());
+            }
+            Value::String(text) if key.name == "password" && !is_reference(text) => {
+                star_out(shown, node.origin.span.clone());
+            }
+            _ => {}
+        }
     }
 }
 
@@ -166,7 +210,8 @@ fn mask_lines(text: &str) -> String {
     let mut start = 0;
     for line in text.split_inclusive('\n') {
         if let Some((key, value)) = line.split_once('=')
-            && ROLES.contains(&key.trim().trim_matches(['"', '\'']))
+            && is_secret_key(key.trim().trim_matches(['"', '\'']))
+            && !is_credential_reference(value.trim().trim_start_matches(['"', '\'']))
             && !is_reference(value.trim().trim_start_matches(['"', '\'']))
         {
             let end = start + line.trim_end().len();
@@ -175,6 +220,10 @@ fn mask_lines(text: &str) -> String {
         start += line.len();
     }
     shown
+}
+
+fn is_secret_key(name: &str) -> bool {
+    name == "credentials" || ROLES.contains(&name)
 }
 
 fn star_out(shown: &mut String, span: std::ops::Range<usize>) {

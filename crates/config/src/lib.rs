@@ -5,6 +5,7 @@
 //! at once. It reads no file but those of the project's configuration, and fetches no secret.
 
 mod check;
+mod cluster;
 mod config;
 mod explain;
 mod job;
@@ -14,16 +15,19 @@ mod load;
 mod lookup;
 mod origins;
 mod paths;
+mod place;
 mod read;
 mod schedule;
 mod templates;
 
 pub use config::{
-    Config, Environment, NamedSchedule, Refresh, Region, Source, SourceId, SourceSpec,
+    Cluster, Config, Environment, NamedSchedule, Refresh, Region, ReplicationSlot, Source,
+    SourceId, SourceSpec, WalKeeping,
 };
 pub use explain::{Explanation, UnknownKey};
 pub use keys::{KeyRefs, Located};
 pub use load::Loaded;
 pub use lookup::UnknownName;
+pub use place::{BucketEncryption, BucketPlace, Place};
 pub use schedule::parse_schedule;
 pub use templates::starter_files;

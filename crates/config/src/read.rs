@@ -5,7 +5,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -16,12 +16,14 @@ use lifeboat_model::{
 };
 use lifeboat_policy::Residency;
 
+use crate::cluster::cluster;
 use crate::config::{
     Config, Environment, NamedSchedule, Refresh, Region, Source, SourceId, SourceSpec,
 };
 use crate::keys::{KeyRefs, read_keys};
 use crate::layers::BASE_FILE;
 use crate::paths::absolute;
+use crate::place::read_place;
 use crate::schedule::Schedules;
 
 /// The version of the files' shape that this build reads.
@@ -101,33 +103,24 @@ fn region(key: &Key, table: &Table, context: &Context<'_>) -> Option<(RegionName
     let name: Option<RegionName> = context.name(key);
     let reader = Reader::new(table, format!("[region.{}]", key.name), context.problems);
     let url = reader.required_string("url", "a folder, such as `url = \"regions/home\"`");
-    if let Some(url) = &url {
-        check_url(url, &reader);
-    }
+    let place = url
+        .as_ref()
+        .and_then(|url| read_place(&reader, url, context));
     let hint = "where its data lies, such as `location = \"eu\"`";
     let location: Option<Location> = required(&reader, table, "location", hint);
+    let min_keep = count(&reader, "min_keep", MIN_KEEP_MAX).unwrap_or(0);
+    // Without its place there is no telling which keys belong here.
+    let place = place?;
     reader.finish();
-    let (name, url) = (name?, url?);
+    let name = name?;
     let region = Region {
         name: name.clone(),
-        path: absolute(context.root, &url),
-        url,
+        place,
+        url: url?,
         location: location?,
+        min_keep,
     };
     Some((name, region))
-}
-
-fn check_url(url: &str, reader: &Reader<'_>) {
-    let hint = || Some("give a folder, relative to the project or absolute".to_owned());
-    if let Some((scheme, _)) = url.split_once("://") {
-        let message = match scheme {
-            "s3" => "object stores (`s3://`) are not supported by this build yet".to_owned(),
-            other => format!("regions at `{other}://` are not supported"),
-        };
-        reader.reject("url", message, hint());
-    } else if url.trim().is_empty() {
-        reader.reject("url", "`url` must not be empty", hint());
-    }
 }
 
 fn environment(
@@ -265,37 +258,42 @@ fn source(key: &Key, table: &Table, context: &Context<'_>) -> Option<(SourceName
         "kind",
         &format!("one of: {}", kinds.join(", ")),
     );
-    let path = path_of(&reader, "path", "the file or folder to back up", context);
-    let spec = match kind {
-        Some(kind) => {
-            let spec = spec(kind, &reader);
-            reader.finish();
-            spec
-        }
-        // Without its kind there is no telling which keys belong here.
-        None => return None,
-    };
+    // Without its kind there is no telling which keys belong here.
+    let (path, spec) = spec(kind?, &reader, context);
+    reader.finish();
     let name = name?;
     let source = Source {
         name: name.clone(),
-        path: path?,
-        spec,
+        path,
+        spec: spec?,
     };
     Some((name, source))
 }
 
-fn spec(kind: SourceKind, reader: &Reader<'_>) -> SourceSpec {
-    match kind {
+/// Reads where a source lies, and what only its kind has; `None` if what it needs is missing.
+fn spec(
+    kind: SourceKind,
+    reader: &Reader<'_>,
+    context: &Context<'_>,
+) -> (Option<PathBuf>, Option<SourceSpec>) {
+    if kind == SourceKind::Postgres {
+        let path = optional_path(reader, "data_directory", context);
+        return (path, cluster(reader, context).map(SourceSpec::Postgres));
+    }
+    let spec = match kind {
         SourceKind::Sqlite => SourceSpec::Sqlite {
             newest_commit: reader.string("newest_commit"),
             fingerprint: reader.boolean("fingerprint").unwrap_or(true),
             checks: reader.strings("checks").unwrap_or_default(),
         },
-        SourceKind::Files => SourceSpec::Files {
+        _ => SourceSpec::Files {
             include: globs(reader, "include").unwrap_or_else(|| vec!["**".to_owned()]),
             exclude: globs(reader, "exclude").unwrap_or_default(),
         },
-    }
+    };
+    let path = path_of(reader, "path", "the file or folder to back up", context);
+    let spec = path.is_some().then_some(spec);
+    (path, spec)
 }
 
 fn globs(reader: &Reader<'_>, name: &'static str) -> Option<Vec<String>> {
@@ -319,7 +317,7 @@ fn refresh(table: &Table, context: &Context<'_>) -> Option<Refresh> {
     );
     let rules = path_of(&reader, "rules", "the masking rules, a TOML file", context);
     let target = path_of(&reader, "target", "the database that is replaced", context);
-    let keep_previous = keep_previous(&reader);
+    let keep_previous = count(&reader, "keep_previous", MAX_PREVIOUS).unwrap_or(1);
     reader.finish();
     Some(Refresh {
         from: from?,
@@ -329,27 +327,38 @@ fn refresh(table: &Table, context: &Context<'_>) -> Option<Refresh> {
     })
 }
 
-fn keep_previous(reader: &Reader<'_>) -> u32 {
-    let Some(number) = reader.integer("keep_previous") else {
-        return 1;
-    };
-    let sound = u32::try_from(number).ok().filter(|n| *n <= MAX_PREVIOUS);
-    sound.unwrap_or_else(|| {
-        let message = format!("`keep_previous` must be 0 to {MAX_PREVIOUS}, not {number}");
-        reader.reject("keep_previous", message, None);
-        1
-    })
+/// Reads a number from 0 to `max`.
+fn count(reader: &Reader<'_>, name: &'static str, max: u32) -> Option<u32> {
+    let number = reader.integer(name)?;
+    let sound = u32::try_from(number).ok().filter(|n| *n <= max);
+    if sound.is_none() {
+        let message = format!("`{name}` must be 0 to {max}, not {number}");
+        reader.reject(name, message, None);
+    }
+    sound
 }
 
 /// More earlier copies than this beside a database is a slip of the keyboard.
 const MAX_PREVIOUS: u32 = 100;
+
+pub(crate) fn optional_path(
+    reader: &Reader<'_>,
+    name: &'static str,
+    context: &Context<'_>,
+) -> Option<PathBuf> {
+    reader.node(name)?;
+    path_of(reader, name, "a folder", context)
+}
+
+/// A floor above this is one too.
+const MIN_KEEP_MAX: u32 = 10_000;
 
 fn path_of(
     reader: &Reader<'_>,
     name: &'static str,
     hint: &str,
     context: &Context<'_>,
-) -> Option<std::path::PathBuf> {
+) -> Option<PathBuf> {
     let text = reader.required_string(name, hint)?;
     if text.trim().is_empty() {
         reader.reject(

@@ -21,7 +21,7 @@ url = "regions/home"
 location = "eu"
 
 [region.bucket]
-url = "s3://bucket/x"
+url = "s3://Bucket/x"
 location = "us"
 
 [region.twin]
@@ -80,7 +80,7 @@ keep_previous = -1
         (6, "the reader key lies inside region `home`"),
         (
             13,
-            "object stores (`s3://`) are not supported by this build yet",
+            "`s3://Bucket/x` does not name a bucket: its name has 3 to 63 of a-z, 0-9, `-` and `.`",
         ),
         (
             17,
@@ -217,7 +217,7 @@ fn a_refresh_comes_from_a_database_that_exists_by_rules_that_exist() {
     assert_one(
         &errors,
         "environments/staging.toml:6",
-        "only databases can be masked",
+        "only those can be refreshed from",
     );
     let errors = with(staging, "prod/shop", "prod");
     assert_one(

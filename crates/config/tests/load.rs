@@ -24,9 +24,12 @@ fn a_sound_project_loads_whole_and_silent() {
     let regions: Vec<_> = prod.regions().map(|name| name.as_str()).collect();
     assert_eq!(regions, ["eu-central", "eu-west"]);
     let region = config.region("eu-west").unwrap();
-    assert_eq!(region.path, project.root().join("regions/eu-west"));
+    assert_eq!(
+        region.folder(),
+        Some(&*project.root().join("regions/eu-west"))
+    );
     let shop = prod.source("shop").unwrap();
-    assert_eq!(shop.path, project.root().join("production/shop.db"));
+    assert_eq!(shop.path, Some(project.root().join("production/shop.db")));
     assert!(matches!(
         shop.spec,
         SourceSpec::Sqlite {
@@ -100,7 +103,7 @@ fn later_layers_win_and_each_value_tells_its_layer() {
         .unwrap()
         .config;
     assert_eq!(
-        config.region("eu-west").unwrap().path.to_str(),
+        config.region("eu-west").unwrap().folder().unwrap().to_str(),
         Some("/mnt/west")
     );
     let prod = config.environment("prod").unwrap();

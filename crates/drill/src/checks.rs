@@ -28,7 +28,7 @@ pub struct Check {
 }
 
 impl Check {
-    fn new(name: &str, verdict: Verdict, detail: impl Into<String>) -> Self {
+    pub(crate) fn new(name: &str, verdict: Verdict, detail: impl Into<String>) -> Self {
         Self {
             name: name.to_owned(),
             verdict,

@@ -4,6 +4,7 @@
 //! is not known here: `operations` is asked for it.
 
 mod checks;
+mod cluster;
 mod evidence;
 mod phases;
 mod run;

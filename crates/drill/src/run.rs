@@ -8,13 +8,16 @@ use std::time::Duration;
 use jiff::Timestamp;
 use lifeboat_config::{Environment, Source};
 use lifeboat_model::{Objectives, RegionName, RunId, SourceKind, Verdict};
-use lifeboat_operations::{OperationError, RestorePlan, RestorePoint, RestoreRequest, Session};
+use lifeboat_operations::{
+    ClusterRestore, OperationError, RestorePlan, RestorePoint, RestoreRequest, Session,
+};
 use lifeboat_policy::{Measured, judge};
 use lifeboat_repository::{Outcome, RunKind};
 use lifeboat_runtime::Clock;
 use serde::Serialize;
 
 use crate::checks::{self, Check};
+use crate::cluster;
 use crate::evidence::DrillReport;
 use crate::phases::PhaseClock;
 use crate::scenario::{OnlyRegion, Scenario};
@@ -100,7 +103,7 @@ pub fn plan_drill(
 /// A database proves more than a folder, so one is drilled unless somebody asks otherwise.
 fn default_source(environment: &Environment) -> Result<&Source, OperationError> {
     let sources = || environment.sources.values();
-    let database = sources().find(|source| source.spec.kind() == SourceKind::Sqlite);
+    let database = sources().find(|source| source.spec.kind() != SourceKind::Files);
     database
         .or(sources().next())
         .ok_or_else(|| OperationError::NotConfigured {
@@ -183,7 +186,7 @@ async fn recover(
     let place = scratch.path().to_owned();
     // The fault is assumed at the moment recovery is declared.
     let declared = session.world.clock.now();
-    let recovered = recover_timed(session, environment, source, plan, &place).await?;
+    let recovered = recover_timed(session, environment, source, plan, (&place, declared)).await?;
     drop(scratch);
     let cleaned_up = !place.exists();
     Ok(report(
@@ -201,7 +204,7 @@ async fn recover_timed(
     environment: &Environment,
     source: &Source,
     plan: &DrillPlan,
-    place: &Path,
+    (place, declared): (&Path, Timestamp),
 ) -> Result<Recovered, OperationError> {
     let clock: &dyn Clock = &*session.world.clock;
     let mut phases = PhaseClock::start(clock);
@@ -215,6 +218,8 @@ async fn recover_timed(
         into: environment.class,
         paths: &[],
         delta: None,
+        // The server of a drill reaches nothing: what it replays is brought along.
+        cluster: &ClusterRestore::default(),
     };
     let restore = session.plan_restore(environment, &request).await?;
     phases.end("select the recovery point");
@@ -234,6 +239,17 @@ async fn recover_timed(
         newest = found;
         checks.push(check);
         checks.extend(checks::sqlite(&target, source, snapshot));
+    }
+    if let Some(cluster) = source.cluster() {
+        let recovered = cluster::Recovered::start(session, source, snapshot, &target).await?;
+        checks.push(recovered.opened());
+        phases.end("open the engine");
+        let (found, check) = recovered.newest_commit(declared + CLOCK_TOLERANCE).await;
+        newest = found;
+        checks.push(check);
+        checks.extend(recovered.check(cluster).await);
+        // Before anything is removed from under it.
+        recovered.stop().await?;
     }
     phases.end("check the data");
     let rto = phases.elapsed();
@@ -255,6 +271,7 @@ fn target_in(place: &Path, source: &Source) -> PathBuf {
         .with_extension(match source.spec.kind() {
             SourceKind::Sqlite => "sqlite",
             SourceKind::Files => "tree",
+            SourceKind::Postgres => "cluster",
         })
 }
 
@@ -282,7 +299,7 @@ fn report(
 ) -> DrillReport {
     // A folder has no transactions, so an RPO can be neither measured nor judged on one.
     let judged = match source.spec.kind() {
-        SourceKind::Sqlite => environment.objectives,
+        SourceKind::Sqlite | SourceKind::Postgres => environment.objectives,
         SourceKind::Files => Objectives {
             rpo: None,
             ..environment.objectives

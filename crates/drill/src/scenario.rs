@@ -69,11 +69,6 @@ impl StoreOpener for OnlyRegion {
 }
 
 fn denied(region: &Region) -> StoreError {
-    StoreError {
-        op: "open",
-        key: String::new(),
-        store: region.url.clone(),
-        kind: ErrorKind::Denied,
-        source: Some("the drill pretends that this region is lost".into()),
-    }
+    let why = "the drill pretends that this region is lost";
+    StoreError::new("open", "", &region.url, ErrorKind::Denied, why)
 }

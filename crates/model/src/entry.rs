@@ -65,6 +65,19 @@ impl EntryPath {
         self.0.is_empty()
     }
 
+    /// Returns this path as seen from `folder`, or `None` if it lies elsewhere; the folder itself is
+    /// the root then.
+    pub fn within(&self, folder: &Self) -> Option<Self> {
+        if folder.is_root() {
+            return Some(self.clone());
+        }
+        match self.0.strip_prefix(folder.as_bytes())? {
+            [] => Some(Self::root()),
+            [b'/', rest @ ..] => Some(Self(rest.to_vec())),
+            _ => None,
+        }
+    }
+
     /// Returns the folder this entry lies in, or `None` for the root.
     pub fn parent(&self) -> Option<Self> {
         if self.is_root() {
@@ -220,6 +233,15 @@ mod tests {
     fn paths_print_on_one_line_whatever_bytes_they_hold() {
         assert_eq!(EntryPath::new(*b"a\nb").unwrap().to_string(), "a\\nb");
         assert_eq!(EntryPath::new(*b"\xff").unwrap().to_string(), "\\xff");
+    }
+
+    #[test]
+    fn a_path_within_a_folder_begins_there() {
+        let seen = |whole: &str, folder: &str| path(whole).within(&path(folder));
+        assert_eq!(seen("a/b/c", "a"), Some(path("b/c")));
+        assert_eq!(seen("a", "a"), Some(EntryPath::root()));
+        assert_eq!(seen("ab/c", "a"), None);
+        assert_eq!(seen("a/b", ""), Some(path("a/b")));
     }
 
     #[test]

@@ -98,6 +98,14 @@ id!(
     SnapshotId, 32
 );
 id!(
+    /// BLAKE3 of a WAL object's stored bytes.
+    WalHash, 32
+);
+id!(
+    /// The first half of the keyed BLAKE3 of a WAL object's plaintext under the repository's id key.
+    WalContentId, 16
+);
+id!(
     /// Random, chosen when a repository is created; the same in every region.
     RepositoryId, 16
 );

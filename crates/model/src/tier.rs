@@ -101,6 +101,8 @@ words!(
         Files = "files",
         /// One SQLite database file.
         Sqlite = "sqlite",
+        /// A PostgreSQL cluster: all databases of one server.
+        Postgres = "postgres",
     }
 );
 

@@ -12,6 +12,7 @@ use lifeboat_repository::{Outcome, Role, Snapshot, SnapshotDraft, SnapshotWriter
 use lifeboat_runtime::Stopwatch;
 use serde::Serialize;
 
+use crate::cluster::read_cluster;
 use crate::error::OperationError;
 use crate::files::read_folder;
 use crate::ledger::Facts;
@@ -29,7 +30,7 @@ pub struct BackupPlan {
     pub source: SourceName,
     /// What kind of source it is.
     pub source_kind: SourceKind,
-    /// The file or folder that is read.
+    /// The file or folder that is read, or how the cluster is connected to.
     pub path: String,
     /// The region it goes to.
     pub region: RegionName,
@@ -107,7 +108,7 @@ impl Session {
             environment: environment.name.clone(),
             source: source.name.clone(),
             source_kind: source.spec.kind(),
-            path: source.path.display().to_string(),
+            path: source.place(),
             region: environment.home.clone(),
             tier,
             kind: kind.unwrap_or(tier.default_kind()),
@@ -123,14 +124,16 @@ impl Session {
         source: &Source,
     ) -> Result<(), OperationError> {
         let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        let here = real(&source.path);
+        let Some(here) = source.path.as_deref().map(real) else {
+            return Ok(());
+        };
         let others = self.config.environments.values().filter(|other| {
             other.class.holds_personal_data() && !environment.class.holds_personal_data()
         });
         let mut raw = others.flat_map(|other| other.sources.values().map(move |s| (other, s)));
         let overlapping = raw.find(|(_, theirs)| {
-            let there = real(&theirs.path);
-            here.starts_with(&there) || there.starts_with(&here)
+            let there = theirs.path.as_deref().map(real);
+            there.is_some_and(|there| here.starts_with(&there) || there.starts_with(&here))
         });
         match overlapping {
             Some((other, _)) => Ok(may_restore(other.class, environment.class, false)?),
@@ -199,7 +202,10 @@ impl Session {
             masked: false,
         };
         let mut writer = repository.snapshot_writer(draft).await?;
-        match self.read_source(source, run, &mut writer).await {
+        match self
+            .read_source(environment, source, run, &mut writer)
+            .await
+        {
             Ok(instant) => Ok(writer.commit(instant).await?),
             Err(error) => {
                 end_without_snapshot(writer).await;
@@ -211,6 +217,7 @@ impl Session {
     /// Reads a source into a snapshot and returns the moment whose state was read.
     async fn read_source(
         &self,
+        environment: &Environment,
         source: &Source,
         run: RunId,
         writer: &mut SnapshotWriter,
@@ -218,26 +225,31 @@ impl Session {
         let progress = &*self.progress;
         // Taken before the first byte is read: the state is at least as new as this.
         let instant = self.world.clock.now();
+        let path = || source.path.as_deref().expect("what is a file has a path");
         match &source.spec {
             SourceSpec::Files { include, exclude } => {
                 progress.phase(&format!("backing up {}", source.name), 0);
-                read_folder(&source.path, include, exclude, writer, progress).await?;
+                read_folder(path(), include, exclude, writer, progress).await?;
+            }
+            SourceSpec::Postgres(_) => {
+                return read_cluster(self, environment, source, run, writer).await;
             }
             SourceSpec::Sqlite {
                 newest_commit,
                 fingerprint,
                 ..
             } => {
+                let database = path();
                 progress.phase(&format!("copying {}", source.name), 0);
                 let scratch = self.scratch(run)?;
-                let copy = take_copy(&source.path, scratch.path())?;
+                let copy = take_copy(database, scratch.path())?;
                 progress.phase(&format!("backing up {}", source.name), copy.bytes());
                 let observe = Observe {
                     fingerprint: *fingerprint,
                     newest_commit: newest_commit.as_deref(),
                 };
                 let (path, page_size) = (copy.path(), copy.page_size());
-                read_database(path, page_size, &source.path, observe, writer, progress).await?;
+                read_database(path, page_size, database, observe, writer, progress).await?;
             }
         }
         Ok(instant)

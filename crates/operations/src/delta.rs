@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use lifeboat_model::{Entry, EntryKind, EntryPath, Metadata};
-use lifeboat_repository::{ContentCheck, SnapshotReader, StoredEntry};
+use lifeboat_repository::{ContentCheck, PageHashes, PageMaps, SnapshotReader, StoredEntry};
 use lifeboat_runtime::Progress;
 use lifeboat_source_files::{
     ContentReader, FileProblem, FilesOptions, Found, PathFilter, TreeWriter, Walker,
@@ -40,6 +40,13 @@ pub struct Changes {
 }
 
 impl Changes {
+    /// Adds those of another folder.
+    fn add(&mut self, other: Self) {
+        self.count += other.count;
+        let room = LISTED_MAX.saturating_sub(self.paths.len());
+        self.paths.extend(other.paths.into_iter().take(room));
+    }
+
     fn note(&mut self, path: &EntryPath) {
         self.count += 1;
         if self.paths.len() < LISTED_MAX {
@@ -64,6 +71,14 @@ pub struct DeltaReport {
 }
 
 impl DeltaReport {
+    /// Adds what was done to another folder.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.kept += other.kept;
+        self.adjusted.add(other.adjusted);
+        self.written.add(other.written);
+        self.removed.add(other.removed);
+    }
+
     /// What a restore to nothing comes to.
     pub(crate) fn all_new(entries: u64) -> Self {
         Self {
@@ -125,6 +140,7 @@ struct Pass<'a> {
     delta: Delta,
     filter: &'a PathFilter,
     check: ContentCheck,
+    maps: PageMaps,
     walker: std::iter::Peekable<Walker>,
     progress: &'a dyn Progress,
     report: DeltaReport,
@@ -177,6 +193,7 @@ impl<'a> Pass<'a> {
             delta,
             filter,
             check: reader.content_check()?,
+            maps: reader.page_maps()?,
             walker: Walker::open(target, &FilesOptions::default())?.peekable(),
             progress,
             report: DeltaReport {
@@ -270,14 +287,13 @@ impl<'a> Pass<'a> {
         feeder: Option<&mut Feeder>,
     ) -> Result<(), OperationError> {
         let mut decision = decide(&stored.entry, &found.entry, &self.rewritten, self.delta);
-        let file = match decision {
-            Decision::Compare => {
-                let file = found.open()?;
-                decision = self.compare(&stored, found, &file)?;
-                Some(file)
-            }
-            _ => None,
-        };
+        let (mut file, mut pages) = (None, None);
+        if decision == Decision::Compare {
+            let opened = found.open()?;
+            pages = self.maps.of(&stored).await?;
+            decision = self.compare(&stored, pages.as_ref(), found, &opened)?;
+            file = Some(opened);
+        }
         let path = &stored.entry.path;
         let size = match stored.entry.kind {
             EntryKind::File { size } => size,
@@ -294,7 +310,7 @@ impl<'a> Pass<'a> {
                     self.gone = Some(path.clone());
                 }
                 return match file.filter(|_| decision == Decision::Compare) {
-                    Some(file) => self.patch(stored, &file, feeder).await,
+                    Some(file) => self.patch(stored, pages.as_ref(), &file, feeder).await,
                     None => self.write(stored, feeder).await,
                 };
             }
@@ -314,12 +330,15 @@ impl<'a> Pass<'a> {
     fn compare(
         &mut self,
         stored: &StoredEntry,
+        pages: Option<&PageHashes>,
         found: &Found,
         file: &ContentReader,
     ) -> Result<Decision, FileProblem> {
         let read = |offset, buffer: &mut [u8]| file.read_at(offset, buffer);
         let same = |_, _: &[u8]| Ok(());
-        let differing = self.check.differing(stored, &mut self.buffer, read, same)?;
+        let differing = self
+            .check
+            .differing(stored, pages, &mut self.buffer, read, same)?;
         let metadata_differ = differs(&found.entry.metadata, &stored.entry.metadata);
         Ok(match differing.is_empty() {
             true if metadata_differ => Decision::Adjust,
@@ -333,6 +352,7 @@ impl<'a> Pass<'a> {
     async fn patch(
         &mut self,
         stored: StoredEntry,
+        pages: Option<&PageHashes>,
         old: &ContentReader,
         feeder: Option<&mut Feeder>,
     ) -> Result<(), OperationError> {
@@ -347,7 +367,7 @@ impl<'a> Pass<'a> {
         };
         let differing = self
             .check
-            .differing(&stored, &mut self.buffer, read, same)?;
+            .differing(&stored, pages, &mut self.buffer, read, same)?;
         self.progress.advance(taken);
         feeder.file(stored, Some((differing, new))).await
     }

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use lifeboat_model::{Diagnose, ErrorKind, Problems, RegionName, Severity};
+use lifeboat_model::{
+    Diagnose, ErrorKind, Problems, RegionName, Segment, Severity, SourceName, SystemId,
+};
 
 /// An operation could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +24,82 @@ pub enum OperationError {
     /// A SQLite database could not be read or written.
     #[error(transparent)]
     Sqlite(#[from] lifeboat_source_sqlite::SqliteError),
+
+    /// A PostgreSQL cluster could not be read, written or started.
+    #[error(transparent)]
+    Postgres(#[from] lifeboat_source_postgres::PostgresError),
+
+    /// How to connect to a cluster cannot be understood.
+    #[error(transparent)]
+    Conninfo(#[from] lifeboat_source_postgres::conninfo::ConninfoError),
+
+    /// A cluster's server cannot be reached.
+    #[error(transparent)]
+    Connect(#[from] lifeboat_source_postgres::connect::ConnectError),
+
+    /// The log or a base backup could not be received.
+    #[error(transparent)]
+    Replication(#[from] lifeboat_source_postgres::replication::ReplicationError),
+
+    /// The heartbeat could not be written.
+    #[error(transparent)]
+    Heartbeat(#[from] lifeboat_source_postgres::heartbeat::HeartbeatError),
+
+    /// The password of a cluster could not be fetched.
+    #[error("the password of the cluster is not to be had")]
+    Password {
+        /// Why.
+        source: lifeboat_runtime::SecretError,
+    },
+
+    /// A point that the log of a cluster does not lead to.
+    #[error(transparent)]
+    NotRecoverable(#[from] lifeboat_policy::NotRecoverable),
+
+    /// A file is none of a cluster's log.
+    #[error(transparent)]
+    Wal(#[from] lifeboat_source_postgres::wal::WalFlaw),
+
+    /// The log of another cluster than the source's.
+    #[error(
+        "the log is of cluster {found}, and source `{source_name}` is cluster {expected}, by {known_by}"
+    )]
+    ForeignWal {
+        /// The source.
+        source_name: SourceName,
+        /// The cluster that it is.
+        expected: SystemId,
+        /// The cluster that the log is of.
+        found: SystemId,
+        /// How the source is known.
+        known_by: String,
+    },
+
+    /// The log that a backup needs does not reach the repository.
+    #[error(
+        "segment {segment} of the log did not reach the repository within {secs} s of no progress"
+    )]
+    LogNotKept {
+        /// The source.
+        source_name: SourceName,
+        /// The first segment that is missing.
+        segment: Segment,
+        /// How long nothing came.
+        secs: u64,
+        /// Whether the server hands finished segments over to an archive.
+        archives: bool,
+        /// The environment.
+        environment: String,
+    },
+
+    /// The log has a hole where a recovery would take it to end.
+    #[error("only {held} bytes of segment {segment} were received, and the log goes on after it")]
+    WalGap {
+        /// The segment.
+        segment: Segment,
+        /// How many of its bytes there are.
+        held: u64,
+    },
 
     /// A secret could not be fetched.
     #[error("the {role} key is not to be had")]
@@ -211,6 +289,17 @@ impl Diagnose for OperationError {
             | Self::NotMasked(_)
             | Self::Refused { .. } => ErrorKind::Refused,
             Self::RawData(error) => error.kind(),
+            Self::Postgres(error) => error.kind(),
+            Self::Conninfo(error) => error.kind(),
+            Self::Connect(error) => error.kind(),
+            Self::Replication(error) => error.kind(),
+            Self::Heartbeat(error) => error.kind(),
+            Self::Password { source } => source.kind(),
+            Self::NotRecoverable(error) => error.kind(),
+            Self::Wal(error) => error.kind(),
+            Self::ForeignWal { .. } => ErrorKind::Refused,
+            Self::LogNotKept { .. } => ErrorKind::Failed,
+            Self::WalGap { .. } => ErrorKind::NotFound,
             Self::Mask(error) => error.kind(),
             Self::RowTooLong(error) => error.kind(),
             Self::MaskKey(error) => error.kind(),
@@ -225,6 +314,33 @@ impl Diagnose for OperationError {
             Self::Files(error) => error.hint(),
             Self::File(error) => error.hint(),
             Self::Sqlite(error) => error.hint(),
+            Self::Postgres(error) => error.hint(),
+            Self::Conninfo(error) => error.hint(),
+            Self::Connect(error) => error.hint(),
+            Self::Replication(error) => error.hint(),
+            Self::Heartbeat(error) => error.hint(),
+            Self::Password { source } => source.hint(),
+            Self::NotRecoverable(error) => error.hint(),
+            Self::Wal(error) => error.hint(),
+            Self::ForeignWal { .. } => Some(
+                "if the cluster was made anew or upgraded, point the source at it and back it up; else \
+                 mend the `archive_command` of the server that sent this"
+                    .to_owned(),
+            ),
+            Self::LogNotKept { archives: true, environment, source_name, .. } => Some(format!(
+                "the server's log says how `archive_command` fails; it should be `lifeboat -C PROJECT wal \
+                 push {environment} {source_name} %p`"
+            )),
+            Self::LogNotKept { environment, source_name, .. } => Some(format!(
+                "`archive_mode` is off: set it with `archive_command = 'lifeboat -C PROJECT wal push \
+                 {environment} {source_name} %p'` and restart the server, or run `lifeboat wal receive \
+                 {environment}`, or let snapshots carry their log with `wal = \"in-snapshot\"`"
+            )),
+            Self::WalGap { .. } => Some(
+                "`lifeboat wal status` names the gap; `lifeboat replicate` may bring the rest from another \
+                 region"
+                    .to_owned(),
+            ),
             Self::Secret { source, .. } => source.hint(),
             Self::NoKey { role: "root", .. } => Some(
                 "give the recovery code in a file with `--root FILE`, or say where it is to be had \

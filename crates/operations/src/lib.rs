@@ -5,6 +5,7 @@
 
 mod backup;
 mod browse;
+mod cluster;
 mod delta;
 mod discover;
 mod error;
@@ -39,12 +40,17 @@ mod status;
 mod synth;
 mod tree;
 mod verify;
+mod wal;
 
 pub use backup::{BackupPlan, BackupReport};
 pub use browse::{
     Change, DiffEntry, DiffSummary, EntryView, FindSummary, FoundVersion, LookIn, RegionHolding,
     SkippedItem, SnapshotRef, SnapshotReport, StatsReport, TableChange, View, diff, find,
     list_entries, show, stats, table_changes,
+};
+pub use cluster::{
+    CLUSTER_FACT, ClusterFacts, ClusterRestore, DamagedPage, FetchCommand, LogAccess, Recovery,
+    TablespaceFacts, ThenDo, cluster_database, server_programs,
 };
 pub use delta::{Changes, Delta, DeltaReport};
 pub use discover::{discover, write_rules};
@@ -77,3 +83,10 @@ pub use status::{
 };
 pub use synth::{SynthReport, SynthRequest, synth};
 pub use verify::{VerifyPlan, VerifyRun};
+pub use wal::{
+    ClusterLog, MissingLog, ReceiveOptions, Received, Recoverable, ServerPosition, WalFetch,
+    WalFetchRequest, WalFrom, WalPruneDecision, WalPush, WalPushReport, WalPushRequest,
+    WalRegionStatus, WalSource, WalStatus,
+};
+
+pub use lifeboat_document::parse_duration;

@@ -1,11 +1,15 @@
 //! Opening a region: its store, checked to be what the configuration says, and the repository.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use lifeboat_config::{Environment, Region};
-use lifeboat_model::RegionName;
-use lifeboat_repository::{RegionMarker, Repository, Role, StoreIdentity};
-use lifeboat_storage::{ObjectStore, StoreError};
+use futures::future::join_all;
+
+use lifeboat_config::{Environment, Place, Region};
+use lifeboat_model::{Diagnose as _, ErrorKind, Location, RegionName, error_chain};
+use lifeboat_policy::{Placement, place_bucket};
+use lifeboat_repository::{ObjectClass, RegionMarker, Repository, Role, StoreIdentity};
+use lifeboat_storage::{FailoverStore, ObjectKey, ObjectStore, StoreError};
 
 use crate::error::OperationError;
 use crate::keys;
@@ -63,6 +67,51 @@ impl Session {
         })
     }
 
+    /// Opens the regions of an environment as one to read from: the named one as long as it serves,
+    /// and another where it fails or is slow.
+    ///
+    /// # Errors
+    /// Fails if none can be read, or the named one is not what the configuration says.
+    pub async fn open_for_reading(
+        &self,
+        environment: &Environment,
+        name: &RegionName,
+    ) -> Result<Opened, OperationError> {
+        let others = environment.regions().filter(|other| *other != name);
+        let names = std::iter::once(name).chain(others);
+        let opens = names.map(|name| async move {
+            let opened = tokio::time::timeout(OPEN_WITHIN, self.open_region(name)).await;
+            opened.unwrap_or_else(|_| Err(too_slow(name)))
+        });
+        let mut opened = join_all(opens).await.into_iter();
+        let named = opened.next().expect("one region was named");
+        let mut found: Vec<Opened> = opened.filter_map(Result::ok).collect();
+        match named {
+            Ok(named) => found.insert(0, named),
+            Err(error) if !is_out_of_reach(&error) || found.is_empty() => return Err(error),
+            Err(error) => {
+                let error = error_chain(&error);
+                tracing::warn!("region `{name}` cannot be read, another one is: {error}");
+            }
+        }
+        let first = found[0].clone();
+        let same = |one: &Opened| one.identity.repository == first.identity.repository;
+        let stores: Vec<_> = found
+            .into_iter()
+            .filter(same)
+            .map(|one| one.store)
+            .collect();
+        if stores.len() == 1 {
+            return Ok(first);
+        }
+        let sound =
+            |key: &ObjectKey, bytes: &[u8]| ObjectClass::name_matches(key, bytes) != Some(false);
+        Ok(Opened {
+            store: Arc::new(FailoverStore::new(stores, sound)),
+            ..first
+        })
+    }
+
     /// Opens a region for writing an environment's data: residency is decided before anything else.
     ///
     /// # Errors
@@ -73,21 +122,51 @@ impl Session {
         name: &RegionName,
     ) -> Result<Opened, OperationError> {
         let opened = self.open_region(name).await?;
-        // The store's own word counts, not the configuration's.
-        let location = opened
-            .identity
-            .region
-            .as_ref()
-            .map(|marker| &marker.location);
+        let location = self.prove_location(environment, &opened).await?;
         environment
             .residency
-            .decide(location)
+            .decide(location.as_ref())
             .map_err(|source| OperationError::Residency {
                 region: name.clone(),
                 environment: environment.name.to_string(),
                 source,
             })?;
         Ok(opened)
+    }
+
+    /// Finds out where a region lies by asking its store: its own word counts, not the
+    /// configuration's. `None` if it cannot tell.
+    pub(crate) async fn prove_location(
+        &self,
+        environment: &Environment,
+        opened: &Opened,
+    ) -> Result<Option<Location>, OperationError> {
+        let region = self.config.region(opened.region.as_str())?;
+        let marker = opened.identity.region.as_ref();
+        let declared = marker.map(|marker| marker.location.clone());
+        let Place::Bucket(bucket) = &region.place else {
+            return Ok(declared);
+        };
+        let told = match opened.store.location().await {
+            Ok(told) => told,
+            // Without a residency to keep, a missing right to ask is no harm.
+            Err(error)
+                if error.kind() == ErrorKind::Denied && environment.residency.is_unrestricted() =>
+            {
+                None
+            }
+            Err(error) => return Err(lifeboat_repository::RepositoryError::from(error).into()),
+        };
+        let named = bucket.s3_region.as_deref();
+        match place_bucket(told.as_deref(), &region.location, named) {
+            Placement::Confirmed => Ok(declared),
+            Placement::Unknown => Ok(None),
+            Placement::Contradicted { why } => Err(OperationError::RegionMismatch {
+                region: opened.region.clone(),
+                what: why,
+                hint: "correct `location` and `s3_region`, or use another bucket".to_owned(),
+            }),
+        }
     }
 
     /// Opens the repository in a region with the least of the configured keys that can do `role`'s
@@ -104,6 +183,23 @@ impl Session {
         let credential = keys::credential(self, environment, role)?;
         Ok(Repository::open(opened.store.clone(), &credential, self.world.clone()).await?)
     }
+}
+
+/// How long a region may take to open when there are others.
+const OPEN_WITHIN: Duration = Duration::from_secs(15);
+
+fn too_slow(name: &RegionName) -> OperationError {
+    let why = "it did not answer in time";
+    let error = StoreError::new("open", "", name.as_str(), ErrorKind::Transient, why);
+    lifeboat_repository::RepositoryError::from(error).into()
+}
+
+/// Tells whether the fault is that a region does not serve, and not that it is the wrong one.
+fn is_out_of_reach(error: &OperationError) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Transient | ErrorKind::Denied | ErrorKind::NoRepository | ErrorKind::NotFound
+    )
 }
 
 fn check_marker(region: &Region, marker: &RegionMarker) -> Result<(), OperationError> {

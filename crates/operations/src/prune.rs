@@ -1,17 +1,18 @@
 //! Deleting what is no longer to be kept, region by region.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lifeboat_config::Environment;
 use lifeboat_model::{EnvironmentName, RegionName, RunId, SessionId, SnapshotId, SourceName, Tier};
-use lifeboat_policy::{Decision, decide};
-use lifeboat_repository::{Outcome, PruneOptions, PruneReport, Role, RunKind, Snapshot};
+use lifeboat_policy::{Decision, Keep, decide};
+use lifeboat_repository::{Outcome, PruneOptions, PruneReport, Role, RunKind, Snapshot, protect};
 use lifeboat_runtime::Stopwatch;
 use serde::Serialize;
 
 use crate::error::OperationError;
 use crate::ledger::Facts;
 use crate::session::Session;
+use crate::wal::{Logs, WalPruneDecision};
 
 /// What a prune will do in one region.
 #[derive(Debug, Clone, Serialize)]
@@ -22,6 +23,8 @@ pub struct PrunePlan {
     pub region: RegionName,
     /// What becomes of each snapshot, newest first within each source.
     pub decisions: Vec<PruneDecision>,
+    /// What becomes of the logs of clusters.
+    pub logs: Vec<WalPruneDecision>,
     /// What would be deleted besides, and how much room that makes.
     pub foreseen: PruneReport,
     #[serde(skip)]
@@ -59,6 +62,8 @@ pub struct PruneRun {
     /// What was deleted.
     #[serde(flatten)]
     pub report: PruneReport,
+    /// Objects that snapshots need and whose locks were extended, in a region that locks.
+    pub locks_extended: u64,
     /// How long it took, seconds.
     pub secs: f64,
 }
@@ -81,12 +86,18 @@ impl Session {
             .open_repository(environment, &opened, Role::Pruner)
             .await?;
         let snapshots = repository.snapshots(Some(&environment.name), None).await?;
-        let decisions = self.decide_all(environment, &snapshots);
+        let now = self.world.clock.now();
+        let logs = Logs::list(&repository, environment, &snapshots, now).await?;
+        let keep = environment.retention_in(self.config.region(region.as_str())?);
+        let mut decisions = self.decide_all(environment, &keep, &snapshots);
+        spare(&mut decisions, &logs.bases(&snapshots));
         let going = decisions.iter().filter(|decision| !decision.keep);
-        let going: Vec<SnapshotId> = going.map(|decision| decision.snapshot).collect();
+        let going: BTreeSet<SnapshotId> = going.map(|decision| decision.snapshot).collect();
         let named = snapshots.iter().filter(|one| going.contains(&one.id));
+        let (wal, log_decisions) = logs.decide(&snapshots, &going);
         let options = PruneOptions {
             delete: named.map(Snapshot::name).collect(),
+            wal,
             fence,
             host: self.host.clone(),
             dry_run: false,
@@ -99,25 +110,31 @@ impl Session {
             environment: environment.name.clone(),
             region: region.clone(),
             decisions,
+            logs: log_decisions,
             foreseen: repository.prune(&dry_run).await?,
             options,
         })
     }
 
     /// Decides about the snapshots of each source on its own.
-    fn decide_all(&self, environment: &Environment, snapshots: &[Snapshot]) -> Vec<PruneDecision> {
+    fn decide_all(
+        &self,
+        environment: &Environment,
+        keep: &Keep,
+        snapshots: &[Snapshot],
+    ) -> Vec<PruneDecision> {
         let mut sources: BTreeMap<&SourceName, Vec<&Snapshot>> = BTreeMap::new();
         for snapshot in snapshots {
             sources.entry(&snapshot.source).or_default().push(snapshot);
         }
-        let (keep, zone) = (environment.retention(), environment.zone());
+        let zone = environment.zone();
         let now = self.world.clock.now();
         let decide_one = |snapshots: &Vec<&Snapshot>| {
             let facts: Vec<_> = snapshots
                 .iter()
                 .map(|s| (s.id, s.instant, s.tier))
                 .collect();
-            let decided = decide(&facts, &keep, now, &zone);
+            let decided = decide(&facts, keep, now, &zone);
             describe(&decided, snapshots)
         };
         sources.values().flat_map(decide_one).collect()
@@ -143,8 +160,13 @@ impl Session {
         let watch = Stopwatch::start(&*self.world.clock);
         self.progress.phase(&format!("pruning {}", plan.region), 0);
         let id = run.id();
-        let pruned = repository.prune(&plan.options).await;
-        let result = pruned.map_err(OperationError::from).map(|report| PruneRun {
+        let work = async {
+            let report = repository.prune(&plan.options).await?;
+            let locks_extended = protect(&*opened.store).await?;
+            Ok::<_, OperationError>((report, locks_extended))
+        };
+        let result = work.await.map(|(report, locks_extended)| PruneRun {
+            locks_extended,
             run: id,
             environment: plan.environment.clone(),
             region: plan.region.clone(),
@@ -168,6 +190,16 @@ impl Session {
             (outcome, facts)
         })
         .await
+    }
+}
+
+/// Keeps the snapshots that the window of points in time begins with.
+fn spare(decisions: &mut [PruneDecision], bases: &BTreeSet<SnapshotId>) {
+    let going = decisions.iter_mut().filter(|decision| !decision.keep);
+    for decision in going.filter(|decision| bases.contains(&decision.snapshot)) {
+        decision.keep = true;
+        "any moment of the point-in-time window is reached from it"
+            .clone_into(&mut decision.reason);
     }
 }
 

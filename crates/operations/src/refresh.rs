@@ -217,6 +217,7 @@ impl Session {
             target: to,
             filter: &PathFilter::new(&[])?,
             delta: None,
+            cluster: None,
         };
         restore_snapshot(&repository, &plan.record, &onto, self).await?;
         Ok(())

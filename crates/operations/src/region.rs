@@ -63,11 +63,13 @@ pub fn check_sources(session: &Session) -> Vec<SourceCheck> {
     let mut checks = Vec::new();
     for environment in session.config.environments.values() {
         for source in environment.sources.values() {
-            let found = std::fs::metadata(&source.path);
+            // A cluster without a data directory here is asked when it is backed up.
+            let Some(path) = &source.path else { continue };
+            let found = std::fs::metadata(path);
             let message = found
                 .as_ref()
                 .err()
-                .map(|error| format!("`{}`: {error}", source.path.display()));
+                .map(|error| format!("`{}`: {error}", path.display()));
             checks.push(SourceCheck {
                 environment: environment.name.clone(),
                 source: source.name.clone(),

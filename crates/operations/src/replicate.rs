@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use lifeboat_config::Environment;
 use lifeboat_model::{EnvironmentName, RegionName, SnapshotId};
-use lifeboat_repository::{Outcome, Replication, RunKind, SnapshotName};
+use lifeboat_repository::{CopyLimits, Outcome, Receipt, Replication, RunKind, SnapshotName};
 use lifeboat_runtime::Stopwatch;
 use serde::Serialize;
 
@@ -31,6 +31,9 @@ pub struct ReplicatePlan {
     pub present: u64,
     /// Number of revoked keys that the replica knows of and the source does not; it is told.
     pub revocations_missed: u64,
+    /// Time since the state of the newest snapshot that the replica has a receipt for, seconds;
+    /// `None` if it has none.
+    pub lag_secs: Option<f64>,
 }
 
 /// What a replication did.
@@ -50,6 +53,8 @@ pub struct ReplicateReport {
     pub receipts: u64,
     /// Snapshots among them that got their receipt now.
     pub receipts_new: Vec<SnapshotId>,
+    /// Time since the state of the newest snapshot that the region now has a receipt for, seconds.
+    pub lag_secs: Option<f64>,
     /// How long it took, seconds.
     pub secs: f64,
 }
@@ -90,30 +95,42 @@ impl Session {
             bytes: found.bytes(),
             present: found.present(),
             revocations_missed: found.revocations_missed(),
+            lag_secs: self.lag_secs(&target, found.snapshots()).await?,
         })
+    }
+
+    /// Returns the time since the state of the newest of these snapshots that a replica has a receipt
+    /// for, seconds. Nothing else is believed of what a replica holds.
+    async fn lag_secs(
+        &self,
+        target: &Opened,
+        snapshots: &[SnapshotName],
+    ) -> Result<Option<f64>, OperationError> {
+        let receipts = Receipt::list(&*target.store, &target.region).await?;
+        let received: BTreeSet<SnapshotId> = receipts.iter().map(|one| one.snapshot).collect();
+        let held = snapshots.iter().filter(|name| received.contains(&name.id));
+        let newest = held.map(|name| name.instant).max();
+        let now = self.world.clock.now();
+        Ok(newest.map(|instant| now.duration_since(instant).as_secs_f64().max(0.0)))
     }
 
     /// Looks at what a target lacks, and whether it may hold it.
     async fn look(&self, from: &Opened, target: &Opened) -> Result<Replication, OperationError> {
         let found = Replication::plan(&*from.store, &*target.store).await?;
-        self.decide_residency_for_all(found.snapshots(), target)?;
+        self.decide_residency_for_all(found.snapshots(), target)
+            .await?;
         Ok(found)
     }
 
     /// Packs hold chunks of every environment, so a region must be allowed for each that has
     /// snapshots in the repository.
-    fn decide_residency_for_all(
+    async fn decide_residency_for_all(
         &self,
         snapshots: &[SnapshotName],
         target: &Opened,
     ) -> Result<(), OperationError> {
         let names: BTreeSet<&EnvironmentName> =
             snapshots.iter().map(|name| &name.environment).collect();
-        let location = target
-            .identity
-            .region
-            .as_ref()
-            .map(|marker| &marker.location);
         for name in names {
             let environment = self.config.environments.get(name).ok_or_else(|| {
                 // Nobody could say where its data may lie.
@@ -123,9 +140,10 @@ impl Session {
                     hint: format!("keep environments/{name}.toml as long as it has snapshots"),
                 }
             })?;
+            let location = self.prove_location(environment, target).await?;
             environment
                 .residency
-                .decide(location)
+                .decide(location.as_ref())
                 .map_err(|source| OperationError::Residency {
                     region: target.region.clone(),
                     environment: name.to_string(),
@@ -144,19 +162,21 @@ impl Session {
         &self,
         environment: &Environment,
         plan: &ReplicatePlan,
+        limits: &CopyLimits,
     ) -> Result<ReplicateReport, OperationError> {
         let from = self.open_region(&plan.from).await?;
         let to = self.open_region_for(environment, &plan.to).await?;
         let run = self
             .begin_run(&from, RunKind::Replicate, environment, None)
             .await?;
-        let result = self.copy_and_receipt(plan, &from, &to).await;
+        let result = self.copy_and_receipt(plan, (&from, &to), limits).await;
         run.end(self, result, |report| {
             let facts = Facts::from([
                 ("region".to_owned(), report.to.to_string().into()),
                 ("objects".to_owned(), report.objects.into()),
                 ("bytes".to_owned(), report.bytes.into()),
                 ("receipts_new".to_owned(), report.receipts_new.len().into()),
+                ("lag_secs".to_owned(), report.lag_secs.into()),
                 ("secs".to_owned(), report.secs.into()),
             ]);
             (Outcome::Done, facts)
@@ -167,8 +187,8 @@ impl Session {
     async fn copy_and_receipt(
         &self,
         plan: &ReplicatePlan,
-        from: &Opened,
-        to: &Opened,
+        (from, to): (&Opened, &Opened),
+        limits: &CopyLimits,
     ) -> Result<ReplicateReport, OperationError> {
         let watch = Stopwatch::start(&*self.world.clock);
         // Neither region may lose meanwhile what the plan counts on; so it is made under the leases.
@@ -179,7 +199,7 @@ impl Session {
             .phase(&format!("replicating to {}", plan.to), found.bytes());
         let advance = |bytes| self.progress.advance(bytes);
         found
-            .copy_objects(&*from.store, &*to.store, advance)
+            .copy_objects(&*from.store, &*to.store, limits, advance)
             .await?;
         let mut lease = writing.into_inner().await;
         found.commit(&*from.store, &mut lease).await?;
@@ -196,6 +216,7 @@ impl Session {
             present: found.present(),
             receipts: found.snapshots().len() as u64,
             receipts_new,
+            lag_secs: self.lag_secs(to, found.snapshots()).await?,
             secs: watch.elapsed().as_secs_f64(),
         })
     }

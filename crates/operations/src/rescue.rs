@@ -1,4 +1,4 @@
-//! Recovering without a project: one region's folder and one key are all that is left.
+//! Recovering without a project: one region's folder or bucket and one key are all that is left.
 
 use std::path::Path;
 
@@ -9,6 +9,7 @@ use lifeboat_runtime::SecretRef;
 use lifeboat_source_files::PathFilter;
 
 use crate::browse::View;
+use crate::cluster::{ClusterRestore, Recovery};
 use crate::delta::{Delta, DeltaReport};
 use crate::error::OperationError;
 use crate::keys::{KeySource, PASSPHRASE, parse_credential};
@@ -36,21 +37,30 @@ pub struct RescueRequest<'a> {
     pub paths: &'a [String],
     /// Bring what is at the target to the snapshot's state, instead of asking for an empty one.
     pub delta: Option<Delta>,
+    /// What only a cluster can be asked for.
+    pub cluster: &'a ClusterRestore,
+}
+
+/// What a restore was decided to be.
+struct Decided {
+    snapshot: Snapshot,
+    recovery: Option<Recovery>,
+    filter: PathFilter,
 }
 
 impl Session {
-    /// Opens the repository in a folder with a key file, a file that holds the recovery code, or
+    /// Opens the repository in a folder or bucket with a key file, a file that holds the recovery code, or
     /// `passphrase:` and a reference.
     ///
     /// # Errors
-    /// Fails if the folder holds no repository, or the key is no key or another repository's.
+    /// Fails if the place holds no repository, or the key is no key or another repository's.
     pub async fn rescue(&self, from: &Path, key_file: &Path) -> Result<Rescue, OperationError> {
-        let place = Region {
-            name: "rescued".parse().expect("it is a name"),
-            url: from.display().to_string(),
-            path: from.to_owned(),
-            location: "unknown".parse().expect("it is a name"),
-        };
+        let url = from.to_string_lossy();
+        let place =
+            Region::of_url(&url, &self.config.root).map_err(|message| OperationError::Usage {
+                message,
+                hint: "give a folder, or `s3://BUCKET/PREFIX`".to_owned(),
+            })?;
         let store = self.stores.open(&place)?;
         let identity = Repository::identify(&*store).await?;
         // A passphrase that somebody remembers may be the only key left.
@@ -73,6 +83,11 @@ impl Session {
 }
 
 impl Rescue {
+    /// Returns the repository that was opened.
+    pub(crate) fn repository(&self) -> &Repository {
+        &self.repository
+    }
+
     /// Makes the region ready to be looked into.
     pub(crate) fn into_view(self) -> View {
         View {
@@ -98,9 +113,9 @@ impl Rescue {
         session: &Session,
         request: &RescueRequest<'_>,
     ) -> Result<RestoreReport, OperationError> {
-        let (snapshot, filter) = self.prepare(session, request).await?;
-        let onto = self.onto(request, &filter);
-        restore_snapshot(&self.repository, &snapshot, &onto, session).await
+        let decided = self.prepare(session, request).await?;
+        let onto = self.onto(request, &decided);
+        restore_snapshot(&self.repository, &decided.snapshot, &onto, session).await
     }
 
     /// Tells what [`Rescue::restore`] would do to what is there. Changes nothing.
@@ -112,33 +127,38 @@ impl Rescue {
         session: &Session,
         request: &RescueRequest<'_>,
     ) -> Result<DeltaReport, OperationError> {
-        let (snapshot, filter) = self.prepare(session, request).await?;
-        let onto = self.onto(request, &filter);
-        preview_snapshot(&self.repository, &snapshot, &onto, session).await
+        let decided = self.prepare(session, request).await?;
+        let onto = self.onto(request, &decided);
+        preview_snapshot(&self.repository, &decided.snapshot, &onto, session).await
     }
 
     async fn prepare(
         &self,
         session: &Session,
         request: &RescueRequest<'_>,
-    ) -> Result<(Snapshot, PathFilter), OperationError> {
+    ) -> Result<Decided, OperationError> {
         if request.delta.is_some() {
             refuse_precious(session, request.target)?;
         }
         let now = session.world.clock.now();
-        let (environment, source) = request.source;
-        let found = request
-            .point
-            .find(&self.repository, environment, source, now);
-        Ok((found.await?, PathFilter::new(request.paths)?))
+        let (point, of) = (request.point, request.source);
+        let (snapshot, recovery) = point
+            .choose(&self.repository, of, request.cluster, now)
+            .await?;
+        Ok(Decided {
+            snapshot,
+            recovery,
+            filter: PathFilter::new(request.paths)?,
+        })
     }
 
-    fn onto<'a>(&'a self, request: &RescueRequest<'a>, filter: &'a PathFilter) -> Onto<'a> {
+    fn onto<'a>(&'a self, request: &RescueRequest<'a>, decided: &'a Decided) -> Onto<'a> {
         Onto {
             region: &self.region,
             target: request.target,
-            filter,
+            filter: &decided.filter,
             delta: request.delta,
+            cluster: decided.recovery.as_ref().zip(Some(&request.cluster.log)),
         }
     }
 }

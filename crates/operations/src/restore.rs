@@ -12,6 +12,7 @@ use lifeboat_runtime::{Clock, Stopwatch};
 use lifeboat_source_files::{PathFilter, TreeReport, TreeWriter};
 use serde::Serialize;
 
+use crate::cluster::{self, ClusterRestore, IntoCluster, LogAccess, Recovery};
 use crate::delta::{self, Delta, DeltaReport};
 use crate::error::OperationError;
 use crate::lease::HeldLease;
@@ -46,6 +47,11 @@ pub struct RestorePlan {
     /// Whether what is there is brought to the snapshot's state, and how it is compared.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delta: Option<Delta>,
+    /// How a cluster recovers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recovery: Option<Recovery>,
+    #[serde(skip)]
+    log: LogAccess,
     #[serde(skip)]
     record: Snapshot,
     #[serde(skip)]
@@ -69,6 +75,8 @@ pub struct RestoreRequest<'a> {
     pub paths: &'a [String],
     /// Bring what is at the target to the snapshot's state, instead of asking for an empty one.
     pub delta: Option<Delta>,
+    /// What only a cluster can be asked for.
+    pub cluster: &'a ClusterRestore,
 }
 
 impl RestorePlan {
@@ -102,6 +110,9 @@ pub struct RestoreReport {
     /// What was done to what was there, if that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delta: Option<DeltaReport>,
+    /// How a cluster recovers once it is started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recovery: Option<Recovery>,
 }
 
 impl Session {
@@ -122,8 +133,9 @@ impl Session {
             into,
             paths,
             delta,
+            cluster,
         } = *request;
-        let opened = self.open_region(region).await?;
+        let opened = self.open_for_reading(environment, region).await?;
         let repository = self
             .open_repository(environment, &opened, Role::Reader)
             .await?;
@@ -144,14 +156,17 @@ impl Session {
                     .into());
             }
         };
-        let record = point
-            .find(
-                &repository,
-                &environment.name,
-                &source,
-                self.world.clock.now(),
-            )
-            .await?;
+        let of = (&environment.name, &source);
+        let now = self.world.clock.now();
+        let (record, mut recovery) = point.choose(&repository, of, cluster, now).await?;
+        // Back in its own place, it is the original.
+        let own = environment
+            .sources
+            .get(&source)
+            .and_then(|own| own.path.as_deref());
+        if let (Some(recovery), true) = (&mut recovery, own == Some(target)) {
+            recovery.archives = true;
+        }
         self.refuse_region(target)?;
         if delta.is_some() {
             restore_target::refuse_precious(self, target)?;
@@ -160,7 +175,7 @@ impl Session {
         may_restore(record.class, into, record.masked)?;
         if record.source_kind != SourceKind::Files && !paths.is_empty() {
             return Err(OperationError::Usage {
-                message: format!("`{source}` is a database: it comes back whole"),
+                message: format!("`{source}` is no folder: it comes back whole"),
                 hint: "leave `--path` out".to_owned(),
             });
         }
@@ -170,10 +185,12 @@ impl Session {
             source,
             source_kind: record.source_kind,
             instant: record.instant,
-            region: region.clone(),
+            region: opened.region,
             target: target.to_owned(),
             bytes: record.totals.bytes,
             delta,
+            recovery,
+            log: cluster.log.clone(),
             filter: PathFilter::new(paths)?,
             record,
         })
@@ -185,7 +202,7 @@ impl Session {
             .config
             .regions
             .values()
-            .find(|region| target.starts_with(&region.path))
+            .find(|region| region.holds(target))
         {
             Some(region) => Err(OperationError::Usage {
                 message: format!(
@@ -212,7 +229,7 @@ impl Session {
                 || environment
                     .sources
                     .values()
-                    .any(|source| beside(&source.path))
+                    .any(|source| source.path.as_deref().is_some_and(beside))
         };
         // A place that several environments share is as restricted as the strictest of them.
         let owners = self.config.environments.values().filter(owns);
@@ -230,7 +247,7 @@ impl Session {
         environment: &Environment,
         plan: &RestorePlan,
     ) -> Result<RestoreReport, OperationError> {
-        let opened = self.open_region(&plan.region).await?;
+        let opened = self.open_for_reading(environment, &plan.region).await?;
         let repository = self
             .open_repository(environment, &opened, Role::Reader)
             .await?;
@@ -265,7 +282,7 @@ impl Session {
         environment: &Environment,
         plan: &RestorePlan,
     ) -> Result<DeltaReport, OperationError> {
-        let opened = self.open_region(&plan.region).await?;
+        let opened = self.open_for_reading(environment, &plan.region).await?;
         let repository = self
             .open_repository(environment, &opened, Role::Reader)
             .await?;
@@ -280,6 +297,7 @@ impl RestorePlan {
             target: &self.target,
             filter: &self.filter,
             delta: self.delta,
+            cluster: self.recovery.as_ref().zip(Some(&self.log)),
         }
     }
 }
@@ -298,6 +316,19 @@ pub(crate) struct Onto<'a> {
     pub(crate) target: &'a Path,
     pub(crate) filter: &'a PathFilter,
     pub(crate) delta: Option<Delta>,
+    /// How a cluster recovers, and gets at its log.
+    pub(crate) cluster: Option<(&'a Recovery, &'a LogAccess)>,
+}
+
+/// Somebody asked for a cluster's files without saying how it is to recover.
+fn not_a_cluster(snapshot: &Snapshot) -> OperationError {
+    OperationError::Usage {
+        message: format!(
+            "snapshot `{}` is of a PostgreSQL cluster",
+            snapshot.id.short()
+        ),
+        hint: "`lifeboat restore` brings it back".to_owned(),
+    }
 }
 
 impl Onto<'_> {
@@ -336,6 +367,8 @@ async fn restore_under_lease(
     if onto.delta().is_none() {
         match snapshot.source_kind {
             SourceKind::Files => drop(is_empty_folder(onto.target)?),
+            // Its tablespaces count too; they are looked at with it.
+            SourceKind::Postgres => {}
             SourceKind::Sqlite => restore_database::refuse_existing(onto.target)?,
         }
     }
@@ -348,7 +381,20 @@ async fn restore_under_lease(
     let phase = format!("restoring {}", snapshot.source);
     session.progress.phase(&phase, amount.bytes);
     let (written, delta) = match snapshot.source_kind {
-        SourceKind::Files => restore_folder(&reader, selection, onto, session).await?,
+        SourceKind::Files => {
+            let how = (onto.delta(), onto.filter);
+            restore_tree(&reader, selection, onto.target, how, session, |_| Ok(())).await?
+        }
+        SourceKind::Postgres => {
+            let (recovery, log) = onto.cluster.ok_or_else(|| not_a_cluster(snapshot))?;
+            let into = IntoCluster {
+                target: onto.target,
+                delta: onto.delta(),
+                recovery,
+                log,
+            };
+            cluster::restore(repository, &reader, snapshot, &into, session).await?
+        }
         SourceKind::Sqlite => {
             let (target, delta) = (onto.target, onto.delta());
             restore_database::restore(&reader, selection, target, delta, session).await?
@@ -367,6 +413,7 @@ async fn restore_under_lease(
         first_byte_secs,
         secs: watch.elapsed().as_secs_f64(),
         delta,
+        recovery: onto.cluster.map(|(recovery, _)| recovery.clone()),
     })
 }
 
@@ -386,6 +433,12 @@ pub(crate) async fn preview_snapshot(
     session.progress.phase(&phase, amount.bytes);
     match snapshot.source_kind {
         SourceKind::Files => {
+            let how = (delta, onto.filter);
+            delta::preview(&reader, selection, onto.target, how, &*session.progress).await
+        }
+        SourceKind::Postgres => {
+            let data = EntryPath::new("data").expect("it is a path");
+            let selection = Selection::within(&reader, data, onto.filter);
             let how = (delta, onto.filter);
             delta::preview(&reader, selection, onto.target, how, &*session.progress).await
         }
@@ -410,24 +463,29 @@ async fn select<'a>(
     Ok((selection, amount))
 }
 
-async fn restore_folder(
+/// Restores a tree into a folder that is missing or empty, or over what is there. `finish` gets the
+/// folder when all is written, before it has its name.
+pub(crate) async fn restore_tree(
     reader: &SnapshotReader,
     selection: Selection<'_>,
-    onto: &Onto<'_>,
+    target: &Path,
+    (delta, filter): (Option<Delta>, &PathFilter),
     session: &Session,
+    finish: impl FnOnce(&Path) -> Result<(), OperationError>,
 ) -> Result<(Written, Option<DeltaReport>), OperationError> {
     let run = RunId::from_bytes(session.world.entropy.bytes());
     let progress = &*session.progress;
-    if let Some(delta) = onto.delta() {
-        let how = (delta, onto.filter);
+    if let Some(delta) = delta {
+        let how = (delta, filter);
         let run = run.to_string();
-        let updated =
-            delta::update_folder(reader, selection, onto.target, &run, how, progress).await?;
+        let updated = delta::update_folder(reader, selection, target, &run, how, progress).await?;
+        finish(target)?;
         return Ok((updated.0, Some(updated.1)));
     }
-    let staging = Staging::prepare(onto.target, run)?;
+    let staging = Staging::prepare(target, run)?;
     let tree = Tree::new(TreeWriter::create_hidden(&staging.tree())?);
     let bytes = write_selection(reader, &tree, progress, selection).await?;
+    finish(&staging.tree())?;
     let report = staging.publish(tree.into_writer())?;
     Ok((Written { report, bytes }, None))
 }

@@ -55,7 +55,7 @@ pub(crate) async fn restore(
             };
             database = PathBuf::from(OsStr::from_bytes(stored.entry.path.as_bytes()));
             let rest = match &old {
-                Some(old) => Some(take_over(reader, &stored, old, &feeder)?),
+                Some(old) => Some(take_over(reader, &stored, old, &feeder).await?),
                 None => None,
             };
             feeder.file(stored, rest).await?;
@@ -77,7 +77,7 @@ pub(crate) async fn restore(
 /// Makes a new file of those parts of the old one that are the same; returns what is missing.
 ///
 /// The old file may be in use: what is taken over is what was compared, byte for byte.
-fn take_over(
+async fn take_over(
     reader: &SnapshotReader,
     stored: &StoredEntry,
     (old, path): &(File, PathBuf),
@@ -90,7 +90,8 @@ fn take_over(
     };
     let same = |offset, bytes: &[u8]| Ok(slot.write_at(offset, bytes)?);
     let check = reader.content_check()?;
-    let differing = check.differing(stored, &mut Vec::new(), read, same)?;
+    let pages = reader.page_maps()?.of(stored).await?;
+    let differing = check.differing(stored, pages.as_ref(), &mut Vec::new(), read, same)?;
     Ok((differing, slot))
 }
 

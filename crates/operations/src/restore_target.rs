@@ -46,7 +46,11 @@ fn what_it_holds(session: &Session, target: &Path) -> Option<String> {
         return Some("or holds a project of Lifeboat".to_owned());
     }
     let mut regions = config.regions.values();
-    if let Some(region) = regions.find(|region| real(&region.path).starts_with(target)) {
+    if let Some(region) = regions.find(|region| {
+        region
+            .folder()
+            .is_some_and(|folder| real(folder).starts_with(target))
+    }) {
         return Some(format!("or holds region `{}`", region.name));
     }
     let is_repository = target.join("repo.json").exists() || target.join("region.json").exists();

@@ -1,8 +1,9 @@
 //! Choosing the snapshot to restore.
 
-use lifeboat_model::{EnvironmentName, SourceName};
+use lifeboat_model::{EnvironmentName, Lsn, SourceKind, SourceName};
 use lifeboat_repository::{Repository, RepositoryError, Snapshot, SnapshotName};
 
+use crate::cluster::{ClusterRestore, Recovery, choose_recovery};
 use crate::error::OperationError;
 
 /// Which state a restore goes back to.
@@ -17,6 +18,24 @@ pub enum RestorePoint {
     Ago(std::time::Duration),
     /// The snapshot whose id starts so.
     Snapshot(String),
+    /// Of a cluster: the earliest moment that its newest snapshot can be brought to.
+    Immediate,
+    /// Of a cluster: this position of its log.
+    Lsn(Lsn),
+    /// Of a cluster: the end of this transaction.
+    Xid(u64),
+    /// Of a cluster: the restore point that was given this name.
+    Named(String),
+}
+
+impl RestorePoint {
+    /// Reports whether only the log of a cluster knows this point.
+    pub(crate) fn is_of_a_log(&self) -> bool {
+        matches!(
+            self,
+            Self::Immediate | Self::Lsn(_) | Self::Xid(_) | Self::Named(_)
+        )
+    }
 }
 
 impl std::str::FromStr for RestorePoint {
@@ -29,6 +48,14 @@ impl std::str::FromStr for RestorePoint {
             .map(lifeboat_document::parse_duration);
         if text == "latest" {
             Ok(Self::Latest)
+        } else if text == "immediate" {
+            Ok(Self::Immediate)
+        } else if let Some(Ok(xid)) = text.strip_prefix("xid:").map(str::parse) {
+            Ok(Self::Xid(xid))
+        } else if let Some(name) = text.strip_prefix("name:").filter(|name| !name.is_empty()) {
+            Ok(Self::Named(name.to_owned()))
+        } else if let Ok(lsn) = text.parse() {
+            Ok(Self::Lsn(lsn))
         } else if let Some(Ok(duration)) = ago {
             Ok(Self::Ago(duration))
         } else if let Some(instant) = parse_instant(text) {
@@ -39,7 +66,8 @@ impl std::str::FromStr for RestorePoint {
             Err(format!(
                 "`{text}` is neither `latest`, nor an instant such as 2026-11-21T03:04:05Z or \
                  \"2026-11-21 03:04\" (this host's time), nor \"2h ago\", nor the first characters of \
-                 a snapshot's id"
+                 a snapshot's id; nor, of a PostgreSQL cluster, `immediate`, an LSN such as \
+                 `0/16B3740`, `xid:NUMBER` or `name:RESTORE-POINT`"
             ))
         }
     }
@@ -64,6 +92,23 @@ fn parse_instant(text: &str) -> Option<jiff::Timestamp> {
 }
 
 impl RestorePoint {
+    /// Chooses the snapshot of a source and, of a cluster, how far its log is replayed.
+    pub(crate) async fn choose(
+        &self,
+        repository: &Repository,
+        (environment, source): (&EnvironmentName, &SourceName),
+        cluster: &ClusterRestore,
+        now: jiff::Timestamp,
+    ) -> Result<(Snapshot, Option<Recovery>), OperationError> {
+        if is_cluster(repository, environment, source).await? {
+            let of = (environment, source);
+            let (snapshot, recovery) = choose_recovery(repository, of, self, cluster, now).await?;
+            return Ok((snapshot, Some(recovery)));
+        }
+        let found = self.find(repository, environment, source, now);
+        Ok((found.await?, None))
+    }
+
     /// Finds the snapshot of a source. A point before every snapshot is an error, never "the oldest".
     ///
     /// A damaged commit record is passed over with a warning, unless it was named by its id.
@@ -92,6 +137,12 @@ impl RestorePoint {
             }
             return Ok(snapshot);
         }
+        if self.is_of_a_log() {
+            return Err(OperationError::Usage {
+                message: format!("`{environment}/{source}` has no log to look for that point in"),
+                hint: "name an instant or a snapshot".to_owned(),
+            });
+        }
         let names =
             Repository::snapshot_names(&**repository.store(), Some(environment), Some(source))
                 .await?;
@@ -116,6 +167,23 @@ impl RestorePoint {
         candidates.sort_by_key(|name| std::cmp::Reverse((name.instant, name.id)));
         newest_readable(repository, &candidates).await
     }
+}
+
+/// Reports whether the newest snapshot of a source that can be read is of a cluster.
+async fn is_cluster(
+    repository: &Repository,
+    environment: &EnvironmentName,
+    source: &SourceName,
+) -> Result<bool, OperationError> {
+    let store = &**repository.store();
+    let mut names = Repository::snapshot_names(store, Some(environment), Some(source)).await?;
+    names.sort_by_key(|name| std::cmp::Reverse((name.instant, name.id)));
+    for name in &names {
+        if let Some(Ok(snapshot)) = repository.readable(name).await? {
+            return Ok(snapshot.source_kind == SourceKind::Postgres);
+        }
+    }
+    Ok(false)
 }
 
 /// Reads the first commit record that can be read, newest first, and says which it had to pass over:
@@ -166,6 +234,14 @@ mod tests {
             Ok(RestorePoint::At(_))
         ));
         assert!(matches!("2026-11-21".parse(), Ok(RestorePoint::At(_))));
+        assert_eq!(
+            "0/16B3740".parse(),
+            Ok(RestorePoint::Lsn("0/16B3740".parse().unwrap()))
+        );
+        assert_eq!("xid:742".parse(), Ok(RestorePoint::Xid(742)));
+        let named = RestorePoint::Named("before release".to_owned());
+        assert_eq!("name:before release".parse(), Ok(named));
+        assert!("xid:many".parse::<RestorePoint>().is_err());
         let two_hours = std::time::Duration::from_secs(7200);
         assert_eq!("2h ago".parse(), Ok(RestorePoint::Ago(two_hours)));
     }

@@ -23,6 +23,8 @@ pub(crate) struct Amount {
 /// The entries asked for, read one by one.
 pub(crate) struct Selection<'a> {
     filter: &'a PathFilter,
+    /// Only what lies in this folder is selected, and seen from there.
+    folder: EntryPath,
     entries: Entries,
     /// Folders on the way that were not asked for themselves: they come once something in them does.
     withheld: Vec<StoredEntry>,
@@ -48,13 +50,7 @@ impl<'a> Selection<'a> {
         snapshot: &Snapshot,
         filter: &'a PathFilter,
     ) -> Result<(Self, Amount), OperationError> {
-        let mut selection = Self {
-            filter,
-            entries: reader.entries(),
-            withheld: Vec::new(),
-            ready: VecDeque::new(),
-            firsts: HashMap::new(),
-        };
+        let mut selection = Self::within(reader, EntryPath::root(), filter);
         if filter.is_all() {
             let (entries, bytes) = (snapshot.totals.entries, snapshot.totals.bytes);
             return Ok((selection, Amount { entries, bytes }));
@@ -77,15 +73,40 @@ impl<'a> Selection<'a> {
         Ok((selection, amount))
     }
 
+    /// Selects what lies in one folder of the snapshot, as if that were all of it.
+    pub(crate) fn within(
+        reader: &SnapshotReader,
+        folder: EntryPath,
+        filter: &'a PathFilter,
+    ) -> Self {
+        Self {
+            filter,
+            folder,
+            entries: reader.entries(),
+            withheld: Vec::new(),
+            ready: VecDeque::new(),
+            firsts: HashMap::new(),
+        }
+    }
+
     /// Returns the next entry.
     pub(crate) async fn next(&mut self) -> Result<Option<StoredEntry>, OperationError> {
         loop {
             if let Some(stored) = self.ready.pop_front() {
                 return Ok(Some(stored));
             }
-            let Some(stored) = self.entries.next().await? else {
+            let Some(mut stored) = self.entries.next().await? else {
                 return Ok(None);
             };
+            let Some(path) = stored.entry.path.within(&self.folder) else {
+                continue;
+            };
+            stored.entry.path = path;
+            if let EntryKind::Hardlink { first } = &mut stored.entry.kind
+                && let Some(inside) = first.within(&self.folder)
+            {
+                *first = inside;
+            }
             if self.filter.is_all() {
                 return Ok(Some(stored));
             }
@@ -101,7 +122,7 @@ impl<'a> Selection<'a> {
     fn consider(&mut self, mut stored: StoredEntry) {
         let path = &stored.entry.path;
         while let Some(folder) = self.withheld.last()
-            && !lies_in(path, &folder.entry.path)
+            && path.within(&folder.entry.path).is_none()
         {
             self.withheld.pop();
         }
@@ -142,12 +163,4 @@ impl First {
             Self::Ahead => link,
         }
     }
-}
-
-fn lies_in(path: &EntryPath, folder: &EntryPath) -> bool {
-    let (path, folder) = (path.as_bytes(), folder.as_bytes());
-    folder.is_empty()
-        || path
-            .strip_prefix(folder)
-            .is_some_and(|rest| rest.starts_with(b"/"))
 }

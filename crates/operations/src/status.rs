@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use crate::error::OperationError;
 use crate::session::Session;
+use crate::wal::newest_recoverable;
 
 /// One environment at a glance.
 #[derive(Debug, Clone, Serialize)]
@@ -94,8 +95,8 @@ pub struct RegionStatus {
     pub fault: Option<String>,
     /// Snapshots of the home that this region has no receipt for; 0 for the home.
     pub behind: u64,
-    /// Time since the state of the newest snapshot that the region is known to hold, seconds, of the
-    /// source where it is longest: what a loss of everything else now costs. `None`: everything.
+    /// Time since the newest state that the region is known to hold, by a snapshot or by the log of a
+    /// cluster, seconds, of the source where it is longest: what a loss of everything else now costs. `None`: everything.
     pub exposure_secs: Option<f64>,
 }
 
@@ -267,12 +268,20 @@ async fn region_status(
         Ok(held) => (held, None),
         Err(error) => (BTreeSet::new(), Some(error.to_string())),
     };
+    let logs = logs_of_region(session, environment, region, (snapshots, &held)).await;
+    let (logs, fault) = match logs {
+        Ok(logs) => (logs, fault),
+        Err(error) => (BTreeMap::new(), fault.or(Some(error.to_string()))),
+    };
     // The source that would lose most decides; one without any snapshot would lose everything.
     let exposure = |source: &&SourceName| {
         let own = snapshots
             .iter()
             .filter(|one| one.source == **source && held.contains(&one.id));
-        own.map(|snapshot| age(now, snapshot.instant))
+        let by_log = logs.get(*source).copied();
+        own.map(|snapshot| snapshot.instant)
+            .chain(by_log)
+            .map(|instant| age(now, instant))
             .reduce(f64::min)
     };
     let exposures: Option<Vec<f64>> = sources.iter().map(exposure).collect();
@@ -286,6 +295,30 @@ async fn region_status(
             .count() as u64,
         exposure_secs: exposures.and_then(|all| all.into_iter().reduce(f64::max)),
     }
+}
+
+/// Returns, for each cluster, the newest moment that a region's log leads to.
+async fn logs_of_region(
+    session: &Session,
+    environment: &Environment,
+    region: &RegionName,
+    (snapshots, held): (&[Snapshot], &BTreeSet<SnapshotId>),
+) -> Result<BTreeMap<SourceName, Timestamp>, OperationError> {
+    let held = snapshots
+        .iter()
+        .filter(|snapshot| held.contains(&snapshot.id));
+    let held: Vec<&Snapshot> = held.filter(|snapshot| snapshot.wal.is_some()).collect();
+    let sources: BTreeSet<&SourceName> = held.iter().map(|snapshot| &snapshot.source).collect();
+    let mut newest = BTreeMap::new();
+    if sources.is_empty() {
+        return Ok(newest);
+    }
+    let opened = session.open_region(region).await?;
+    for source in sources {
+        let found = newest_recoverable(&*opened.store, &environment.name, source, &held).await?;
+        newest.extend(found.map(|at| (source.clone(), at)));
+    }
+    Ok(newest)
 }
 
 fn age(now: Timestamp, instant: Timestamp) -> f64 {

@@ -129,6 +129,57 @@ pub enum RepositoryError {
         store: String,
     },
 
+    /// Two servers write different histories under one name.
+    #[error(
+        "`{file}` of system `{system}` is stored with other content already: `{stored}` has \
+         content `{theirs}`, what is to be stored has `{ours}`"
+    )]
+    WalConflict {
+        /// The file of the write-ahead log.
+        file: lifeboat_model::WalFileName,
+        /// The cluster.
+        system: lifeboat_model::SystemId,
+        /// The object's key.
+        stored: String,
+        /// What that holds.
+        theirs: lifeboat_model::WalContentId,
+        /// What another holds, or was to hold.
+        ours: lifeboat_model::WalContentId,
+    },
+
+    /// The bytes cannot be what their name says.
+    #[error("{len} bytes are no {what} `{file}`")]
+    WalLength {
+        /// The file of the write-ahead log.
+        file: lifeboat_model::WalFileName,
+        /// What they were said to be.
+        what: &'static str,
+        /// How many there are.
+        len: usize,
+    },
+
+    /// A snapshot would not be consistent.
+    #[error(
+        "WAL segment `{segment}` of system `{system}` is not in {store} as far as it is needed"
+    )]
+    WalMissing {
+        /// The segment.
+        segment: lifeboat_model::Segment,
+        /// The cluster.
+        system: lifeboat_model::SystemId,
+        /// The store that was asked.
+        store: String,
+    },
+
+    /// A backup that stopped before it started, or that took longer than any can.
+    #[error("`{start}` to `{stop}` is no stretch of a write-ahead log that a backup can need")]
+    WalRange {
+        /// Where it starts.
+        start: lifeboat_model::Lsn,
+        /// Where it stops.
+        stop: lifeboat_model::Lsn,
+    },
+
     /// No snapshot fits.
     #[error("no snapshot {wanted}")]
     NoSnapshot {
@@ -198,6 +249,9 @@ impl Diagnose for RepositoryError {
             Self::NotIssued { .. } => ErrorKind::Usage,
             Self::Fenced { .. } => ErrorKind::Failed,
             Self::PruneRunning { .. } | Self::PruneUnfinished { .. } => ErrorKind::Busy,
+            Self::WalConflict { .. } => ErrorKind::AlreadyExists,
+            Self::WalLength { .. } => ErrorKind::Usage,
+            Self::WalRange { .. } | Self::WalMissing { .. } => ErrorKind::Failed,
             Self::NoSnapshot { .. } => ErrorKind::NotFound,
             Self::AmbiguousSnapshot { .. } => ErrorKind::Usage,
         }
@@ -248,6 +302,27 @@ impl Diagnose for RepositoryError {
             ),
             Self::PruneUnfinished { .. } => {
                 "prune that region again, then replicate again".to_owned()
+            }
+            Self::WalConflict { .. } => {
+                "two servers archive as one source, such as a standby that was promoted beside its \
+                 primary, or a copy that was started: stop the one that is not meant; nothing was \
+                 overwritten"
+                    .to_owned()
+            }
+            Self::WalMissing { .. } => {
+                "see why the server's archiver lags or fails, wait until the segment has arrived, and \
+                 back up again"
+                    .to_owned()
+            }
+            Self::WalRange { .. } => {
+                "take the backup again; if it fails the same way, the server's answers to its start \
+                 and stop are of different clusters"
+                    .to_owned()
+            }
+            Self::WalLength { .. } => {
+                "hand over the file as PostgreSQL wrote it, whole; a piece has as many bytes as its \
+                 range"
+                    .to_owned()
             }
             Self::NoSnapshot { .. } => "`lifeboat snapshots` lists what there is".to_owned(),
             Self::AmbiguousSnapshot { .. } => "give more characters of the id".to_owned(),

@@ -14,12 +14,12 @@ use bytes::Bytes;
 use futures::FutureExt as _;
 use lifeboat_model::{EntryKind, EntryPath, RepositoryId, SnapshotId};
 use lifeboat_runtime::{SecretBytes, SeededEntropy};
-use lifeboat_storage::{MemoryStore, ObjectKey};
+use lifeboat_storage::{MemoryStore, ObjectKey, ObjectMeta};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::chunk_index::ChunkIndex;
-use crate::compress::compress_frame;
+use crate::compress::{compress_frame, compress_wal};
 use crate::content::Content;
 use crate::format::commit::CommitV1;
 use crate::format::index::{IndexPublic, IndexV1, IndexedPackV1};
@@ -28,6 +28,7 @@ use crate::format::pack::{
     DirectoryV1, FRAME_RAW_MAX, FinishedPack, Frame, FrameOpener, PackBuilder, PackKind,
     read_directory,
 };
+use crate::format::wal::{PlainFrame, WalHead, seal as seal_wal};
 use crate::format::{HEADER_LEN, Kind, sealed};
 use crate::index_catalog::index_needed_by;
 use crate::keys::{KeyRing, KeySecret, RootSecret};
@@ -38,6 +39,7 @@ use crate::receipt::Receipt;
 use crate::repository::Repository;
 use crate::role::Role;
 use crate::snapshot::Snapshot;
+use crate::wal::WalPlace;
 use crate::writer::pages::{
     BLOCK_LEN, BlockExtents, BlockPart, BlockPlan, PAGE_HASH_LEN, plan_block,
 };
@@ -232,6 +234,58 @@ fn sealed_pack(frame: Frame) -> FinishedPack {
     builder.finish()
 }
 
+/// Opens a WAL object from its outside: header, table, frames.
+pub fn wal(bytes: &[u8]) -> bool {
+    let Ok(head) = WalHead::parse(bytes, bytes.len() as u64) else {
+        return false;
+    };
+    open_wal(&head, bytes).is_some()
+}
+
+/// Opens a WAL object of one frame: eight bytes say how long its content and the frame's are, the rest
+/// is sealed.
+pub fn wal_frame(bytes: &[u8]) -> bool {
+    let Some((claims, plain)) = bytes.split_first_chunk::<8>() else {
+        return false;
+    };
+    let claim = |at: usize| u32::from_le_bytes(claims[at..at + 4].try_into().expect("four bytes"));
+    let frame = PlainFrame {
+        bytes: plain.to_vec(),
+        raw_len: claim(4),
+    };
+    let public = KEYS.content_public().expect("a root's keys may write");
+    let key = public.encapsulate(REPOSITORY, &SeededEntropy::new(5));
+    let sealed = seal_wal(REPOSITORY, &key, WAL_STEM, claim(0), &[frame]);
+    let Ok(head) = WalHead::parse(&sealed, sealed.len() as u64) else {
+        return false;
+    };
+    let Some(opened) = open_wal(&head, &sealed) else {
+        return false;
+    };
+    assert_eq!(opened.len(), claim(4) as usize);
+    let again = compress_wal(&opened);
+    assert!(again.bytes.len() <= opened.len());
+    true
+}
+
+/// What the seeds are called.
+const WAL_STEM: &str = "wal/stem";
+
+fn open_wal(head: &WalHead, bytes: &[u8]) -> Option<Vec<u8>> {
+    let private = KEYS.content_private().expect("a root's keys may read");
+    let key = private.decapsulate(REPOSITORY, head.salt())?;
+    let opener = head.opener(REPOSITORY, &key, bytes, WAL_STEM);
+    let mut raw = Vec::new();
+    for (number, (frame, end)) in head.places().enumerate() {
+        let start = end - frame.stored_len();
+        assert!(end <= bytes.len() as u64);
+        let sealed = &bytes[start as usize..end as usize];
+        raw.extend(frame.open(&opener, number as u64, sealed).ok()?);
+        assert!(raw.len() <= head.raw_len as usize);
+    }
+    Some(raw)
+}
+
 /// Reads the secrets that a wrapped key holds, as each role.
 pub fn wrapped_secrets(bytes: &[u8]) -> bool {
     let roles = [Role::Auditor, Role::Pruner, Role::Writer, Role::Reader];
@@ -284,7 +338,15 @@ pub fn name(bytes: &[u8]) -> bool {
         assert_eq!(name.key(), key);
         assert_eq!(ObjectClass::of(&key), ObjectClass::Snapshot);
     }
-    snapshot.is_some()
+    let wal = WalPlace::parse(&ObjectMeta {
+        key: key.clone(),
+        size: 1,
+    });
+    if let Some((place, object)) = &wal {
+        assert_eq!(place.key(object), key);
+        assert_eq!(ObjectClass::of(&key), ObjectClass::Wal);
+    }
+    snapshot.is_some() || wal.is_some()
 }
 
 /// Reads the objects that are JSON.

@@ -11,6 +11,7 @@ use lifeboat_model::{IndexId, PackId};
 use lifeboat_storage::{ObjectKey, ObjectMeta, ObjectStore};
 
 use crate::error::RepositoryError;
+use crate::format::commit::CommitPublic;
 use crate::format::index::{IndexPrefix, IndexPublic, prefix_of};
 use crate::format::{Kind, sealed};
 use crate::index_store::until_settled;
@@ -105,19 +106,6 @@ pub(crate) fn index_needed_by(
     key: &ObjectKey,
     record: &[u8],
 ) -> Result<Vec<IndexPrefix>, RepositoryError> {
-    let public = sealed::public(Kind::Commit, record).map_err(|flaw| flaw.of(key))?;
-    let prefixes = public.chunks_exact(size_of::<IndexPrefix>());
-    if !prefixes.remainder().is_empty() {
-        let what = "its list of index objects is cut short";
-        return Err(RepositoryError::corrupt(key, what));
-    }
-    Ok(prefixes
-        .map(|prefix| prefix.try_into().expect("chunks of eight"))
-        .collect())
-}
-
-/// Writes the public part of a commit record.
-pub(crate) fn index_prefixes(ids: impl IntoIterator<Item = IndexId>) -> Vec<u8> {
-    let prefixes: BTreeSet<IndexPrefix> = ids.into_iter().map(|id| prefix_of(&id)).collect();
-    prefixes.into_iter().flatten().collect()
+    let public = CommitPublic::of(record).map_err(|flaw| flaw.of(key))?;
+    Ok(public.index)
 }

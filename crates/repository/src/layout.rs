@@ -25,6 +25,8 @@ pub const PACKS: &str = "packs/";
 pub const INDEX: &str = "index/";
 /// Prefix of all commit records.
 pub const SNAPSHOTS: &str = "snapshots/";
+/// Prefix of all WAL objects.
+pub const WAL: &str = "wal/";
 /// Prefix of the ledger.
 pub const RUNS: &str = "runs/";
 /// Prefix of all receipts.
@@ -35,7 +37,7 @@ pub const LEASES: &str = "leases/";
 /// Prefix of the lists of what is about to be deleted.
 pub const TOMBSTONES: &str = "tombstones/";
 
-fn key(text: String) -> ObjectKey {
+pub(crate) fn key(text: String) -> ObjectKey {
     ObjectKey::new(text).expect("names and ids are made of characters that keys allow")
 }
 
@@ -178,6 +180,9 @@ pub enum ObjectClass {
     Pack,
     /// An index object, named by its hash.
     Index,
+    /// A part of a write-ahead log, whose name ends with its hash. Copied before commit records, which
+    /// may need it.
+    Wal,
     /// A ledger entry.
     Run,
     /// A commit record, named by its hash. Copied last.
@@ -206,6 +211,7 @@ impl ObjectClass {
             _ if under(KEYS) => ObjectClass::Key,
             _ if under(PACKS) => ObjectClass::Pack,
             _ if under(INDEX) => ObjectClass::Index,
+            _ if under(WAL) => ObjectClass::Wal,
             _ if under(RUNS) => ObjectClass::Run,
             _ if under(SNAPSHOTS) => ObjectClass::Snapshot,
             _ if under(RECEIPTS) => ObjectClass::Receipt,
@@ -225,6 +231,11 @@ impl ObjectClass {
             Self::Snapshot => Some(
                 key.file_name()
                     .split_once('-')
+                    .is_some_and(|(_, id)| id == hash().as_str()),
+            ),
+            Self::Wal => Some(
+                key.file_name()
+                    .rsplit_once('_')
                     .is_some_and(|(_, id)| id == hash().as_str()),
             ),
             _ => None,

@@ -26,6 +26,7 @@ mod ledger;
 mod listing;
 mod manifest;
 mod passphrase;
+mod protect;
 mod prune;
 mod receipt;
 mod repair;
@@ -38,6 +39,7 @@ mod run_name;
 mod snapshot;
 mod snapshot_reader;
 mod verify;
+mod wal;
 mod writer;
 
 pub use browse::{
@@ -55,15 +57,21 @@ pub use ledger::{Outcome, RunBegin, RunEnd, RunJob, RunKind, RunRecord};
 pub use listing::{DamagedSnapshot, Listing};
 pub use manifest::{Manifest, StoredEntry};
 pub use passphrase::{PASSPHRASE_CHARS_MIN, Stretching};
+pub use protect::protect;
 pub use prune::{PruneOptions, PruneReport};
 pub use receipt::Receipt;
 pub use repair::RepairReport;
-pub use replicate::{Replication, copy_basics};
+pub use replicate::{CopyLimits, Replication, copy_basics, copy_checked};
 pub use repository::{Credential, NewKeys, PassphraseFor, RegionMarker, Repository, StoreIdentity};
 pub use revocation::{Commitment, Revocation, Revocations, Token};
 pub use role::{Action, Role, UnknownRole};
 pub use run_name::RunName;
 pub use snapshot::{Snapshot, Totals};
-pub use snapshot_reader::{ContentCheck, Differing, Entries, FileWindow, SnapshotReader};
+pub use snapshot_reader::{
+    ContentCheck, Differing, Entries, FileWindow, PageHashes, PageMaps, SnapshotReader,
+};
 pub use verify::{Damage, VerifyLevel, VerifyReport};
+pub use wal::{
+    AssembledSegment, SealedWal, WalConflict, WalCopied, WalDraft, WalListing, WalPlace, WalPut,
+};
 pub use writer::{Layout, SnapshotDraft, SnapshotWriter};

@@ -13,7 +13,8 @@ use crate::repository::{put_new, to_json};
 ///
 /// A commit record is written after the index objects that its chunks are in, so a copy that holds
 /// the record and every index object listed after it, with all packs those name, holds the whole
-/// closure. That can be checked, and so can this, without any key.
+/// closure. The stretch of a write-ahead log that it needs is told by the record's public part, and found
+/// by names. That can be checked, and so can this, without any key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
     /// The region that holds it.
@@ -28,9 +29,12 @@ pub struct Receipt {
     pub index_objects: u64,
     /// Number of packs that those name, all of them there.
     pub packs: u64,
-    /// Length of the commit record, index objects and packs together, bytes.
+    /// Number of WAL objects that the snapshot needs, all of them there.
+    #[serde(default)]
+    pub wal_objects: u64,
+    /// Length of the commit record, index objects, packs and WAL objects together, bytes.
     pub bytes: u64,
-    /// BLAKE3 over the sorted keys of those index objects and packs, one a line.
+    /// BLAKE3 over the sorted keys of those index objects, packs and WAL objects, one a line.
     pub closure: String,
 }
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use lifeboat_model::{ErrorKind, PackId};
+use lifeboat_model::{ErrorKind, PackId, WalObject};
 use lifeboat_storage::{ObjectKey, ObjectMeta, ObjectStore};
 use serde::Serialize;
 
@@ -15,10 +15,11 @@ use crate::error::RepositoryError;
 use crate::format::index::{IndexPrefix, IndexPublic, IndexedPackV1, prefix_of};
 use crate::format::pack::{PackKind, read_directory};
 use crate::index_catalog::{IndexCatalog, id_of, index_needed_by};
-use crate::layout::{self, INDEX, ObjectClass, SNAPSHOTS};
+use crate::layout::{self, INDEX, ObjectClass, SNAPSHOTS, WAL};
 use crate::repository::Repository;
 use crate::role::Action;
 use crate::verify::{VerifyLevel, VerifyReport};
+use crate::wal::{WalCatalog, wal_needed_by};
 
 /// Bringing back an index object shows which packs are lost, and that of a pack nothing more.
 const ROUNDS_MAX: usize = 3;
@@ -118,6 +119,7 @@ impl Repository {
             }
         }
         wanted.retain(|key| !whole.contains(key));
+        wanted.extend(self.lacking_wal(sources).await?);
         let lacking = self.lacking_index().await?;
         if !lacking.is_empty() {
             for source in sources {
@@ -146,6 +148,33 @@ impl Repository {
         }
         lacking.retain(|prefix| !catalog.serves(prefix));
         Ok(lacking)
+    }
+
+    /// Returns the WAL objects that other stores have of segments that snapshots here lack.
+    async fn lacking_wal(
+        &self,
+        sources: &[Arc<dyn ObjectStore>],
+    ) -> Result<BTreeSet<ObjectKey>, RepositoryError> {
+        let here = WalCatalog::read(&*self.store).await?;
+        let mut lacking = Vec::new();
+        for name in Self::snapshot_names(&*self.store, None, None).await? {
+            // A record that cannot be read is told of by itself.
+            let Ok(record) = self.store.get(&name.key()).await else {
+                continue;
+            };
+            let needed = wal_needed_by(&name, &record).ok().flatten();
+            lacking.extend(needed.filter(|(place, range)| here.lacks(place, *range).is_some()));
+        }
+        let mut wanted = BTreeSet::new();
+        for source in sources.iter().filter(|_| !lacking.is_empty()) {
+            let there = WalCatalog::of(&list(source, WAL).await);
+            for (place, range) in &lacking {
+                let held = |object: &WalObject| here.beside(place, object.file).contains(object);
+                let needed = there.needed(place, *range).filter(|object| !held(object));
+                wanted.extend(needed.map(|object| place.key(object)));
+            }
+        }
+        Ok(wanted)
     }
 
     /// Reads the catalog, without the index objects that are damaged.

@@ -1,6 +1,6 @@
 //! Copying a repository to another store, without any key.
 //!
-//! Objects go over in the order they were written: packs, index, ledger, commit records. Each is
+//! Objects go over in the order they were written: packs, index, logs, ledger, commit records. Each is
 //! checked against the hash in its name on the way, and a receipt is written for a snapshot only
 //! once the target was seen to hold its whole closure. Deletions are never copied.
 
@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
 use lifeboat_model::{RegionName, SnapshotId};
-use lifeboat_runtime::MemoryBudget;
+use lifeboat_runtime::{MemoryBudget, Throttle};
 use lifeboat_storage::{ObjectKey, ObjectMeta, ObjectStore};
 
 use crate::error::RepositoryError;
@@ -21,13 +21,32 @@ use crate::prune::Tombstones;
 use crate::receipt::Receipt;
 use crate::repository::Repository;
 use crate::revoked_keys::RevokedKeys;
+use crate::wal::{WalCatalog, WalPlace, wal_needed_by};
 
-/// Objects copied at the same time.
-const COPIES_AT_ONCE: usize = 8;
-/// Memory that objects on their way may take, bytes.
-const BUDGET_BYTES: u64 = 128 << 20;
 /// Commit records that are committed together.
 const RECORDS_AT_ONCE: usize = 64;
+
+/// How much a copy may take at a time.
+#[derive(Debug)]
+pub struct CopyLimits {
+    /// Objects on their way at the same time.
+    pub at_once: usize,
+    /// Memory that they may take together, bytes.
+    pub memory_bytes: u64,
+    /// The rate at which they may go, if there is a limit.
+    pub throttle: Option<Throttle>,
+}
+
+impl Default for CopyLimits {
+    /// Enough to fill a line between regions: most of a small object's time is waiting.
+    fn default() -> Self {
+        Self {
+            at_once: 32,
+            memory_bytes: 96 << 20,
+            throttle: None,
+        }
+    }
+}
 
 /// What a store lacks of another one.
 #[derive(Debug)]
@@ -75,12 +94,27 @@ impl Replication {
         let revoked = RevokedKeys::between(from, to).await?;
         let indexed: BTreeSet<ObjectKey> = index.objects().map(layout::index).collect();
         refuse_doomed(to, &there, named.iter().chain(&indexed)).await?;
+        let metas = |sizes: &BTreeMap<ObjectKey, u64>| -> Vec<ObjectMeta> {
+            let listed = sizes.iter();
+            listed
+                .map(|(key, size)| ObjectMeta {
+                    key: key.clone(),
+                    size: *size,
+                })
+                .collect()
+        };
+        let wal = WalWanted {
+            here: WalCatalog::of(&metas(&here)),
+            there: WalCatalog::of(&metas(&there)),
+        };
+        wal.refuse_doomed(from, to, &snapshots, &there).await?;
         let commits: BTreeSet<ObjectKey> = snapshots.iter().map(SnapshotName::key).collect();
         let wanted = |key: &ObjectKey| match ObjectClass::of(key) {
             ObjectClass::Pack => named.contains(key),
             ObjectClass::Index => indexed.contains(key),
             ObjectClass::Snapshot => commits.contains(key),
             ObjectClass::Key => !revoked.left_out.contains(key),
+            ObjectClass::Wal => wal.wants(key, here.get(key)),
             ObjectClass::Repository | ObjectClass::Revocation | ObjectClass::Run => true,
             ObjectClass::Receipt
             | ObjectClass::Region
@@ -90,7 +124,8 @@ impl Replication {
         };
         let mut steps: BTreeMap<ObjectClass, Vec<ObjectMeta>> = BTreeMap::new();
         let mut present = 0;
-        for (key, size) in here.into_iter().filter(|(key, _)| wanted(key)) {
+        for (key, size) in here.iter().filter(|(key, _)| wanted(key)) {
+            let (key, size) = (key.clone(), *size);
             match there.get(&key) {
                 Some(have) if *have == size => present += 1,
                 Some(have) => {
@@ -152,24 +187,16 @@ impl Replication {
         &self,
         from: &dyn ObjectStore,
         to: &dyn ObjectStore,
+        limits: &CopyLimits,
         advance: impl Fn(u64),
     ) -> Result<(), RepositoryError> {
         // What a region says of revoked keys goes both ways, and before any key does.
         for key in &self.missed_here {
             copy_object(to, from, key).await?;
         }
-        let budget = MemoryBudget::new(BUDGET_BYTES);
         // One step after the other: an index object may only arrive after the packs it names.
         for step in &self.steps {
-            let copies = step.iter().map(|meta| async {
-                let permit = budget.take(meta.size).await;
-                copy_object(from, to, &meta.key).await?;
-                drop(permit);
-                advance(meta.size);
-                Ok::<_, RepositoryError>(())
-            });
-            let copies = stream::iter(copies).buffer_unordered(COPIES_AT_ONCE);
-            copies.try_collect::<()>().await?;
+            copy_checked(from, to, step, limits, &advance).await?;
         }
         Ok(())
     }
@@ -214,8 +241,8 @@ impl Replication {
             .iter()
             .filter(|name| !before.contains(&name.id))
         {
-            closure.check(to, name).await?;
-            let receipt = closure.receipt(region, name, now)?;
+            let wal = closure.check(to, name).await?;
+            let receipt = closure.receipt(region, name, &wal, now)?;
             // Both regions know: the home can tell what is safe, the replica can prove it alone.
             receipt.write(to).await?;
             receipt.write(from).await?;
@@ -245,6 +272,57 @@ async fn refuse_doomed(
     Ok(())
 }
 
+/// What to copy of write-ahead logs.
+struct WalWanted {
+    here: WalCatalog,
+    there: WalCatalog,
+}
+
+impl WalWanted {
+    /// Reports whether an object is to be copied: not a piece that another object holds.
+    fn wants(&self, key: &ObjectKey, size: Option<&u64>) -> bool {
+        let meta = ObjectMeta {
+            key: key.clone(),
+            size: size.copied().unwrap_or(0),
+        };
+        let parsed = WalPlace::parse(&meta);
+        parsed.is_some_and(|(place, object)| {
+            let superseded = |catalog: &WalCatalog| catalog.supersedes(&place, &object);
+            !superseded(&self.here) && !superseded(&self.there)
+        })
+    }
+
+    /// Refuses to count on objects for a snapshot that is about to be copied if a prune of the target
+    /// has marked them and not deleted them yet.
+    async fn refuse_doomed(
+        &self,
+        from: &dyn ObjectStore,
+        to: &dyn ObjectStore,
+        snapshots: &[SnapshotName],
+        there: &BTreeMap<ObjectKey, u64>,
+    ) -> Result<(), RepositoryError> {
+        let doomed = Tombstones::read(to).await?.wal();
+        if doomed.is_empty() {
+            return Ok(());
+        }
+        for name in snapshots
+            .iter()
+            .filter(|name| !there.contains_key(&name.key()))
+        {
+            let record = read_checked(from, &name.key()).await?;
+            let Some((place, range)) = wal_needed_by(name, &record)? else {
+                continue;
+            };
+            let mut needed = self.there.needed(&place, range);
+            if needed.any(|object| doomed.contains(&place.key(object))) {
+                let store = to.describe();
+                return Err(RepositoryError::PruneUnfinished { store });
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Reads an object and checks it against the hash in its name, if it has one.
 async fn read_checked(store: &dyn ObjectStore, key: &ObjectKey) -> Result<Bytes, RepositoryError> {
     let bytes = store.get(key).await?;
@@ -255,7 +333,33 @@ async fn read_checked(store: &dyn ObjectStore, key: &ObjectKey) -> Result<Bytes,
     Ok(bytes)
 }
 
-async fn copy_object(
+/// Copies objects in no order, each checked against the hash in its name, if it has one.
+///
+/// # Errors
+/// Fails if an object cannot be copied or is damaged at its source; what was copied stays.
+pub async fn copy_checked(
+    from: &dyn ObjectStore,
+    to: &dyn ObjectStore,
+    objects: &[ObjectMeta],
+    limits: &CopyLimits,
+    advance: &impl Fn(u64),
+) -> Result<(), RepositoryError> {
+    let budget = MemoryBudget::new(limits.memory_bytes);
+    let copies = objects.iter().map(|meta| async {
+        let permit = budget.take(meta.size).await;
+        if let Some(throttle) = &limits.throttle {
+            throttle.take(meta.size).await;
+        }
+        copy_object(from, to, &meta.key).await?;
+        drop(permit);
+        advance(meta.size);
+        Ok::<_, RepositoryError>(())
+    });
+    let copies = stream::iter(copies).buffer_unordered(limits.at_once.max(1));
+    copies.try_collect::<()>().await
+}
+
+pub(crate) async fn copy_object(
     from: &dyn ObjectStore,
     to: &dyn ObjectStore,
     key: &ObjectKey,
@@ -297,19 +401,21 @@ pub async fn copy_basics(
 struct Closure {
     commits: BTreeMap<SnapshotId, u64>,
     index: IndexCatalog,
+    wal: WalCatalog,
     index_objects: u64,
     packs: u64,
     bytes: u64,
-    hash: String,
+    /// Over the names of all index objects and packs.
+    hasher: blake3::Hasher,
 }
 
 impl Closure {
     /// Lists a region's index objects and checks that every pack they name is there.
     async fn of(store: &dyn ObjectStore) -> Result<Self, RepositoryError> {
         let index = IndexCatalog::read(store).await?;
-        let sizes: BTreeMap<ObjectKey, u64> = store
-            .list("")
-            .await?
+        let listed = store.list("").await?;
+        let wal = WalCatalog::of(&listed);
+        let sizes: BTreeMap<ObjectKey, u64> = listed
             .into_iter()
             .map(|meta| (meta.key, meta.size))
             .collect();
@@ -335,40 +441,50 @@ impl Closure {
             .iter()
             .filter_map(|(key, size)| Some((SnapshotName::parse(key)?.id, *size)))
             .collect();
-        let hash = hasher.finalize().to_hex().to_string();
         let (index_objects, packs) = (index.objects().count() as u64, packs.len() as u64);
         Ok(Self {
             commits,
             index,
+            wal,
             index_objects,
             packs,
             bytes,
-            hash,
+            hasher,
         })
     }
 
     /// Checks that every index object that existed when the snapshot was committed is here, or one
-    /// that stands in for it.
+    /// that stands in for it, and every part of the log that it needs. Returns those parts.
     async fn check(
         &self,
         store: &dyn ObjectStore,
         name: &SnapshotName,
-    ) -> Result<(), RepositoryError> {
+    ) -> Result<Vec<(ObjectKey, u64)>, RepositoryError> {
         let key = name.key();
         let record = store.get(&key).await?;
-        match self.index.lacks_for(&key, &record)? {
-            None => Ok(()),
-            Some(prefix) => {
-                let what = format!("it needs index object {prefix}…, which is missing");
-                Err(RepositoryError::corrupt(&key, what))
-            }
+        if let Some(prefix) = self.index.lacks_for(&key, &record)? {
+            let what = format!("it needs index object {prefix}…, which is missing");
+            return Err(RepositoryError::corrupt(&key, what));
         }
+        let Some((place, range)) = wal_needed_by(name, &record)? else {
+            return Ok(Vec::new());
+        };
+        if let Some(segment) = self.wal.lacks(&place, range) {
+            let what =
+                format!("it needs WAL segment {segment}, which is not there as far as needed");
+            return Err(RepositoryError::corrupt(&key, what));
+        }
+        let needed = self.wal.needed(&place, range);
+        Ok(needed
+            .map(|object| (place.key(object), object.stored_len))
+            .collect())
     }
 
     fn receipt(
         &self,
         region: &RegionName,
         name: &SnapshotName,
+        wal: &[(ObjectKey, u64)],
         received: jiff::Timestamp,
     ) -> Result<Receipt, RepositoryError> {
         let key = name.key();
@@ -378,6 +494,11 @@ impl Closure {
                 "it is missing from the replica",
             ));
         };
+        let mut hasher = self.hasher.clone();
+        for (key, _) in wal {
+            hasher.update(key.as_str().as_bytes()).update(b"\n");
+        }
+        let wal_bytes: u64 = wal.iter().map(|(_, size)| size).sum();
         Ok(Receipt {
             region: region.clone(),
             snapshot: name.id,
@@ -385,8 +506,9 @@ impl Closure {
             received,
             index_objects: self.index_objects,
             packs: self.packs,
-            bytes: self.bytes + size,
-            closure: self.hash.clone(),
+            wal_objects: wal.len() as u64,
+            bytes: self.bytes + size + wal_bytes,
+            closure: hasher.finalize().to_hex().to_string(),
         })
     }
 }

@@ -13,7 +13,7 @@ use lifeboat_storage::{ObjectStore, Put};
 use serde::{Deserialize, Serialize};
 
 use crate::error::RepositoryError;
-use crate::format::commit::CommitV1;
+use crate::format::commit::{CommitPublic, CommitV1};
 use crate::format::{Kind, VERSION, sealed};
 use crate::key_object::{open_with_passphrase, open_with_secret};
 use crate::keys::{KeyRing, KeySecret, RootSecret};
@@ -289,6 +289,12 @@ impl Repository {
                 &key,
                 "it was stored under another name",
             ));
+        }
+        // Who has no key goes by the public part, so the two must not differ.
+        let public = CommitPublic::of(bytes).map_err(|flaw| flaw.of(&key))?;
+        if public.wal() != snapshot.wal.filter(|range| !range.embedded) {
+            let what = "it needs another stretch of the log than it says in public";
+            return Err(RepositoryError::corrupt(&key, what));
         }
         Ok(snapshot)
     }

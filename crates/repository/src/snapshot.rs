@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use lifeboat_model::{
     BackupKind, EntryPath, EnvironmentClass, EnvironmentName, SnapshotId, SourceKind, SourceName,
-    Tier,
+    Tier, WalRange,
 };
 use serde::Serialize;
 
 use crate::error::Flaw;
-use crate::format::commit::{CommitV1, ManifestChunkV1, TotalsV1};
+use crate::format::commit::{CommitV1, ManifestChunkV1, TotalsV1, WalRangeV1};
 use crate::layout::SnapshotName;
 
 /// A committed snapshot.
@@ -50,6 +50,9 @@ pub struct Snapshot {
     pub facts: BTreeMap<String, String>,
     /// Items that could not be read, with the reason. Empty for a whole snapshot.
     pub skipped: Vec<(EntryPath, String)>,
+    /// The stretch of a write-ahead log that it takes to make it consistent; `None` if it is so by
+    /// itself.
+    pub wal: Option<WalRange>,
     pub(crate) manifest: Vec<ManifestChunkV1>,
 }
 
@@ -114,6 +117,7 @@ impl Snapshot {
                 .iter()
                 .map(|(path, reason)| (path.as_bytes().to_vec(), reason.clone()))
                 .collect(),
+            wal: self.wal.map(WalRangeV1::of),
         }
     }
 
@@ -158,6 +162,10 @@ impl Snapshot {
                 .into_iter()
                 .map(|(bytes, reason)| Ok((path(bytes)?, reason)))
                 .collect::<Result<_, Flaw>>()?,
+            wal: match record.wal.map(WalRangeV1::to_model) {
+                Some(None) => return Err(Flaw::damaged("its range of the log is none")),
+                range => range.flatten(),
+            },
             manifest: record.manifest,
         })
     }

@@ -12,9 +12,10 @@ use crate::crypto::SymmetricKey;
 use crate::error::RepositoryError;
 use crate::fetch::{Pieces, Wanted};
 use crate::format::pack::PackKind;
-use crate::manifest::{ManifestReader, StoredEntry};
+use crate::manifest::{ManifestReader, MetadataReader, StoredEntry};
 use crate::repository::Repository;
 use crate::snapshot::Snapshot;
+use crate::writer::pages::{MAP_CHUNK_PAGES, PAGE_HASH_LEN, PAGE_HASHES_LABEL, page_hashes};
 
 /// Longest run of zeros that is compared with a file at a time, bytes.
 const ZEROS_LEN: u64 = 256 << 10;
@@ -109,6 +110,18 @@ impl SnapshotReader {
         self.repository.fetch(&self.index, wanted)
     }
 
+    /// Returns what reads the hashes of pages, file after file.
+    ///
+    /// # Errors
+    /// Fails if the key does not name chunks.
+    pub fn page_maps(&self) -> Result<PageMaps, RepositoryError> {
+        let id_key = self.repository.keys.id("compare pages")?;
+        Ok(PageMaps {
+            metadata: MetadataReader::new(self.repository.clone(), self.index.clone()),
+            key: id_key.for_object(PAGE_HASHES_LABEL, &[0; 32]).0,
+        })
+    }
+
     /// Returns what tells whether a local file has the content of a stored one.
     ///
     /// # Errors
@@ -124,6 +137,59 @@ impl SnapshotReader {
 #[derive(Clone)]
 pub struct ContentCheck {
     key: SymmetricKey,
+}
+
+/// Reads the hashes of pages, best in the order of the manifest: each metadata frame is then opened
+/// once.
+pub struct PageMaps {
+    metadata: MetadataReader,
+    key: [u8; 32],
+}
+
+impl PageMaps {
+    /// Reads the hashes of a file's pages; `None` if it is no database file.
+    ///
+    /// # Errors
+    /// Fails if the page map is missing or damaged.
+    pub async fn of(
+        &mut self,
+        stored: &StoredEntry,
+    ) -> Result<Option<PageHashes>, RepositoryError> {
+        let content = stored.content.as_ref();
+        let Some(pages) = content.and_then(|content| content.pages.as_ref()) else {
+            return Ok(None);
+        };
+        let mut hashes = Vec::with_capacity(pages.map.len() * MAP_CHUNK_PAGES * PAGE_HASH_LEN);
+        for id in &pages.map {
+            hashes.extend(self.metadata.chunk(*id).await?);
+        }
+        Ok(Some(PageHashes {
+            page_size: pages.page_size,
+            hashes,
+            key: self.key,
+        }))
+    }
+}
+
+/// The hashes of a stored database file's pages.
+#[derive(Clone)]
+pub struct PageHashes {
+    page_size: u32,
+    hashes: Vec<u8>,
+    key: [u8; 32],
+}
+
+impl PageHashes {
+    /// Reports whether `bytes`, whole pages but for the file's end, are the stored ones at `offset`.
+    fn are_those_at(&self, offset: u64, bytes: &[u8]) -> bool {
+        let page_size = u64::from(self.page_size);
+        if !offset.is_multiple_of(page_size) {
+            return false;
+        }
+        let start = (offset / page_size) as usize * PAGE_HASH_LEN;
+        let found = page_hashes(bytes, self.page_size as usize, &self.key);
+        self.hashes.get(start..start + found.len()) == Some(&found)
+    }
 }
 
 /// The parts of a file that differ from what is stored.
@@ -148,17 +214,18 @@ impl Differing {
 }
 
 impl ContentCheck {
-    /// Compares a file with what is stored under `stored`.
+    /// Compares a file with what is stored under `stored`, page by page if `pages` are known.
     ///
     /// `read` puts the file's bytes at an offset into the buffer and returns how many there were.
-    /// What is equal is given to `same` with its offset, in order, read once; holes are not. Parts
-    /// that share a chunk with others cannot be told by its id and count as different.
+    /// What is equal is given to `same` with its offset, in order, read once; holes are not. Without
+    /// `pages`, parts that share a chunk with others cannot be told by its id and count as different.
     ///
     /// # Errors
     /// Fails as `read` and `same` do.
     pub fn differing<E>(
         &self,
         stored: &StoredEntry,
+        pages: Option<&PageHashes>,
         buffer: &mut Vec<u8>,
         mut read: impl FnMut(u64, &mut [u8]) -> Result<usize, E>,
         mut same: impl FnMut(u64, &[u8]) -> Result<(), E>,
@@ -174,11 +241,16 @@ impl ContentCheck {
                 ExtentSource::Chunk { number, offset: at } => {
                     let chunk = content.chunks[number as usize];
                     let whole = at == 0 && u64::from(chunk.len) == extent.len;
-                    buffer.resize(chunk.len as usize, 0);
-                    let equal = whole
+                    buffer.resize(extent.len as usize, 0);
+                    let equal = (whole || pages.is_some())
                         && read(offset, buffer)? == buffer.len()
-                        && *blake3::keyed_hash(&self.key.0, buffer).as_bytes()
-                            == *chunk.id.as_bytes();
+                        && match pages {
+                            Some(pages) => pages.are_those_at(offset, buffer),
+                            None => {
+                                *blake3::keyed_hash(&self.key.0, buffer).as_bytes()
+                                    == *chunk.id.as_bytes()
+                            }
+                        };
                     if equal {
                         same(offset, buffer)?;
                     }

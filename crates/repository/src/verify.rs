@@ -1,5 +1,7 @@
 //! Verification: is what was stored still there, whole, and readable.
 
+mod wal;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -62,6 +64,8 @@ pub struct VerifyReport {
     pub bytes_read: u64,
     /// Chunks opened and compared with their id. 0 unless the reader key was at hand.
     pub chunks_opened: u64,
+    /// WAL objects opened and compared with their names. 0 unless the reader key was at hand.
+    pub wal_opened: u64,
     /// Everything that is wrong, sorted by object.
     pub damage: Vec<Damage>,
     /// The snapshots that cannot be restored in full, with some of the files concerned.
@@ -149,11 +153,12 @@ impl Verification<'_> {
             }
         }
         self.report.snapshots = snapshots.len() as u64;
+        self.check_wal(&snapshots, level).await?;
         match level {
             VerifyLevel::Quick => return Ok(()),
             VerifyLevel::Structure => {}
             VerifyLevel::Sample { days, today } => {
-                self.read_packs(&index, |id| is_due(id, days, today))
+                self.read_packs(&index, |id| is_due(id.as_bytes(), days, today))
                     .await?;
             }
             VerifyLevel::Full => self.read_packs(&index, |_| true).await?,
@@ -374,9 +379,8 @@ impl Verification<'_> {
         );
         let named = files.iter().take(FILES_NAMED);
         let describe = |(path, what): &(EntryPath, &'static str)| format!("{path}: {what}");
-        self.report
-            .affected
-            .insert(snapshot.id, named.map(describe).collect());
+        let affected = self.report.affected.entry(snapshot.id).or_default();
+        affected.extend(named.map(describe));
         Ok(())
     }
 
@@ -390,10 +394,10 @@ impl Verification<'_> {
     }
 }
 
-/// Spreads packs evenly over the days of a rotation, the same way on every host.
-fn is_due(id: &PackId, days: u16, today: u32) -> bool {
+/// Spreads objects, by their hashes, evenly over the days of a rotation, the same way on every host.
+fn is_due(hash: &[u8; 32], days: u16, today: u32) -> bool {
     let days = u32::from(days.max(1));
-    let turn = u32::from_le_bytes(id.as_bytes()[..4].try_into().expect("32 bytes")) % days;
+    let turn = u32::from_le_bytes(hash[..4].try_into().expect("32 bytes")) % days;
     turn == today % days
 }
 

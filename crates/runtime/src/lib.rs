@@ -11,6 +11,7 @@ mod compute;
 mod entropy;
 mod progress;
 mod secret;
+mod throttle;
 mod variables;
 mod world;
 
@@ -20,5 +21,6 @@ pub use compute::{Answer, ComputePool};
 pub use entropy::{Entropy, OsEntropy, SeededEntropy};
 pub use progress::{NoProgress, Progress};
 pub use secret::{SecretBytes, SecretError, SecretRef};
+pub use throttle::Throttle;
 pub use variables::Variables;
 pub use world::World;

@@ -5,7 +5,7 @@ use lifeboat_drill::{DrillReport, DrillRequest, Scenario, plan_drill, run_drill}
 use lifeboat_model::{Diagnose, ErrorKind, Verdict, error_chain, human_duration};
 use lifeboat_operations::{OperationError, Session, VerifyPlan};
 use lifeboat_policy::{Action, Job};
-use lifeboat_repository::VerifyLevel;
+use lifeboat_repository::{CopyLimits, VerifyLevel};
 
 use crate::report::JobEnd;
 
@@ -124,7 +124,9 @@ async fn replicate(session: &Session, environment: &Environment) -> Result<Worke
     for region in &environment.replicas {
         let copied = async {
             let plan = session.plan_replicate(environment, region).await?;
-            session.replicate(environment, &plan).await
+            session
+                .replicate(environment, &plan, &CopyLimits::default())
+                .await
         };
         match copied.await {
             Ok(report) => all.done(format!(

@@ -49,6 +49,22 @@ pub struct TreeReport {
     pub problems: Vec<FileProblem>,
 }
 
+impl TreeReport {
+    /// Adds what another tree came to.
+    pub fn add(&mut self, other: Self) {
+        self.directories += other.directories;
+        self.files += other.files;
+        self.symlinks += other.symlinks;
+        self.hardlinks += other.hardlinks;
+        self.specials += other.specials;
+        self.skipped.extend(other.skipped);
+        self.owners_not_restored += other.owners_not_restored;
+        self.set_ids_not_restored += other.set_ids_not_restored;
+        self.xattrs_not_restored += other.xattrs_not_restored;
+        self.problems.extend(other.problems);
+    }
+}
+
 /// Writes entries below a target folder: one that was empty, or one that is brought to the state of
 /// a snapshot ([`TreeWriter::update`]).
 ///

@@ -14,6 +14,8 @@ pub struct StoreError {
     pub store: String,
     /// Whether a retry helps, and which exit code follows.
     pub kind: ErrorKind,
+    /// The next step, where the store knows better than the kind alone tells.
+    pub hint: Option<String>,
     /// Why.
     #[source]
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
@@ -33,8 +35,16 @@ impl StoreError {
             key: key.into(),
             store: store.into(),
             kind,
+            hint: None,
             source: Some(source.into()),
         }
+    }
+
+    /// Adds the next step.
+    #[must_use]
+    pub fn with_hint(mut self, hint: Option<String>) -> Self {
+        self.hint = hint;
+        self
     }
 
     /// Makes the error of a listing whose prefix is neither empty nor ends with `/`.
@@ -70,6 +80,9 @@ impl Diagnose for StoreError {
     }
 
     fn hint(&self) -> Option<String> {
+        if self.hint.is_some() {
+            return self.hint.clone();
+        }
         Some(match self.kind {
             ErrorKind::NoSpace => format!(
                 "free some space in `{}`, then run the command again; what was stored before stays \

@@ -181,6 +181,14 @@ impl<S: ObjectStore> ObjectStore for FaultyStore<S> {
         self.inner.delete(key).await?;
         self.reply(Op::Delete, key.as_str(), &fate, ())
     }
+
+    async fn location(&self) -> Result<Option<String>, StoreError> {
+        self.inner.location().await
+    }
+
+    async fn protect(&self, keys: &[ObjectKey]) -> Result<u64, StoreError> {
+        self.inner.protect(keys).await
+    }
 }
 
 impl Fate {

@@ -8,6 +8,7 @@
 
 pub mod conformance;
 mod error;
+mod failover;
 mod faulty;
 mod key;
 mod local;
@@ -17,6 +18,7 @@ mod recorded;
 mod store;
 
 pub use error::StoreError;
+pub use failover::{FailoverStore, NameCheck};
 pub use faulty::{Calls, Fault, FaultPlan, FaultRates, FaultyStore};
 pub use key::{InvalidKey, ObjectKey};
 pub use local::LocalStore;

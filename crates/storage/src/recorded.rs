@@ -160,4 +160,12 @@ impl<S: ObjectStore> ObjectStore for RecordedStore<S> {
         self.end(call, &result, |()| 0);
         result
     }
+
+    async fn location(&self) -> Result<Option<String>, StoreError> {
+        self.inner.location().await
+    }
+
+    async fn protect(&self, keys: &[ObjectKey]) -> Result<u64, StoreError> {
+        self.inner.protect(keys).await
+    }
 }

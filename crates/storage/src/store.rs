@@ -61,6 +61,17 @@ pub trait ObjectStore: Send + Sync {
     ///
     /// When it returns, the deletion survives a power cut, so that deletions keep their order.
     async fn delete(&self, key: &ObjectKey) -> Result<(), StoreError>;
+
+    /// Asks the store itself where it lies, in its own words; `None` from one that cannot know.
+    async fn location(&self) -> Result<Option<String>, StoreError> {
+        Ok(None)
+    }
+
+    /// Locks objects anew for the store's full term, and returns how many needed it; stores without
+    /// locks do nothing.
+    async fn protect(&self, _keys: &[ObjectKey]) -> Result<u64, StoreError> {
+        Ok(0)
+    }
 }
 
 #[async_trait]
@@ -91,5 +102,12 @@ impl<S: ObjectStore + ?Sized> ObjectStore for Arc<S> {
 
     async fn delete(&self, key: &ObjectKey) -> Result<(), StoreError> {
         (**self).delete(key).await
+    }
+    async fn location(&self) -> Result<Option<String>, StoreError> {
+        (**self).location().await
+    }
+
+    async fn protect(&self, keys: &[ObjectKey]) -> Result<u64, StoreError> {
+        (**self).protect(keys).await
     }
 }

@@ -4,9 +4,6 @@
 //! turns step by step, and the page that comes out compares them by ratio. Nothing here decides
 //! what is fast enough: `report` says what was met, a person reads it.
 
-mod clock;
-mod limits;
-mod measure;
 mod peers;
 mod report;
 mod rounds;
@@ -14,13 +11,14 @@ mod tree;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-pub(crate) use measure::{TASK as MEASURED, measured};
 use peers::{Peer, Tool};
 use report::{Facts, Row};
 use rounds::Bench;
 use tree::Tree;
+
+use crate::bench::folder::{absolute, at};
+use crate::bench::{clock, limits, program};
 
 /// What `cargo xtask bench-peers` was asked to do.
 #[derive(Debug, PartialEq, Eq)]
@@ -97,7 +95,11 @@ pub(crate) fn run(request: &Request) -> Result<(), String> {
     };
     // Who brings a program wants no release built.
     let profile = request.lifeboat.as_ref().map_or("release", |_| "dev");
-    let limits = limits::measure(&tree, &bench, profile)?;
+    let mut limits = limits::arithmetic(profile)?;
+    limits.push(limits::reading("read the whole tree, cached", || {
+        tree.read_all()
+    })?);
+    limits.push(limits::writing(&bench)?);
     let mut bench = Bench::new(bench, &tree, peers);
     for number in 0..request.runs {
         bench.round(number)?;
@@ -124,16 +126,9 @@ pub(crate) fn run(request: &Request) -> Result<(), String> {
         commands: bench.commands(),
     };
     bench.clear()?;
-    fs::write(&out, report::page(&facts, &rows))
-        .map_err(|error| format!("`{}`: {error}", out.display()))?;
+    fs::write(&out, report::page(&facts, &rows)).map_err(|error| at(&out, &error))?;
     println!("written: {}", out.display());
     Ok(())
-}
-
-fn absolute(path: &Path) -> Result<PathBuf, String> {
-    fs::create_dir_all(path)
-        .and_then(|()| path.canonicalize())
-        .map_err(|error| format!("`{}`: {error}", path.display()))
 }
 
 /// Names the copy of a tree after it: `/srv/data` gives `srv-data`.
@@ -147,10 +142,7 @@ fn label(tree: &Path) -> String {
 
 /// Finds or installs every tool asked for; a peer that cannot be had is noted, loudly.
 fn gather(request: &Request, homes: &Path, notes: &mut Vec<String>) -> Result<Vec<Peer>, String> {
-    let lifeboat = match &request.lifeboat {
-        Some(program) => absolute_file(program)?,
-        None => build_lifeboat()?,
-    };
+    let lifeboat = program::lifeboat(request.lifeboat.as_deref())?;
     if request.lifeboat.is_some() {
         notes.push(
             "Lifeboat is the program that `--lifeboat` gave, perhaps no release build".to_owned(),
@@ -176,22 +168,6 @@ fn gather(request: &Request, homes: &Path, notes: &mut Vec<String>) -> Result<Ve
         }
     }
     Ok(peers)
-}
-
-fn absolute_file(path: &Path) -> Result<PathBuf, String> {
-    path.canonicalize()
-        .map_err(|error| format!("`{}`: {error}", path.display()))
-}
-
-fn build_lifeboat() -> Result<PathBuf, String> {
-    let line = "build --release --locked --bin lifeboat";
-    println!("running: cargo {line}");
-    let status = Command::new("cargo").args(line.split(' ')).status();
-    let status = status.map_err(|error| format!("failed to start `cargo`: {error}"))?;
-    if !status.success() {
-        return Err("lifeboat does not build".to_owned());
-    }
-    absolute_file(Path::new("target/release/lifeboat"))
 }
 
 #[cfg(test)]

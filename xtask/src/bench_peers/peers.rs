@@ -4,9 +4,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use super::measure::Run;
+use crate::bench::account::Account;
+use crate::bench::measure::Run;
+use crate::bench::program;
 use crate::install;
 
 /// One of the tools.
@@ -126,12 +127,9 @@ impl Peer {
         } else {
             "--version"
         };
-        let output = Command::new(&program).arg(flag).output();
-        let output = output.map_err(|error| format!("`{}`: {error}", program.display()))?;
-        let text = String::from_utf8_lossy(&output.stdout);
         Ok(Self {
             tool,
-            version: version_in(&text).to_owned(),
+            version: program::version(&program, flag)?,
             program,
             home: homes.join(tool.name()),
         })
@@ -257,15 +255,9 @@ impl Peer {
                 ("BORG_PASSPHRASE", "bench".to_owned()),
                 ("RUSTIC_NO_PROGRESS", "true".to_owned()),
             ],
+            account: Account::Own,
         }
     }
-}
-
-/// Takes the number out of `restic 0.14.0 compiled with …` or `bupstash-0.12.0`.
-fn version_in(text: &str) -> &str {
-    let from_digit = text.find(|c: char| c.is_ascii_digit());
-    let rest = from_digit.map_or("?", |start| &text[start..]);
-    rest.split_whitespace().next().unwrap_or("?")
 }
 
 fn text(path: &Path) -> String {
@@ -274,12 +266,7 @@ fn text(path: &Path) -> String {
 
 /// A project of one local region and one source.
 fn project_files(repository: &Path, tree: &Path) -> (String, String) {
-    let (repository, tree) = (repository.display(), tree.display());
-    let base = format!(
-        "version = 1\nproject = \"bench\"\n\n[keys]\nwriter = \"file:keys/writer.key\"\n\
-         reader = \"file:keys/reader.key\"\nauditor = \"file:keys/auditor.key\"\n\n\
-         [region.home]\nurl = '{repository}'\nlocation = \"eu\"\n"
-    );
+    let (base, tree) = (program::project_base(repository), tree.display());
     let environment = format!(
         "class = \"development\"\nregion = \"home\"\n\n[source.tree]\nkind = \"files\"\npath = '{tree}'\n"
     );
@@ -289,13 +276,6 @@ fn project_files(repository: &Path, tree: &Path) -> (String, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn versions_are_found_in_what_tools_say() {
-        assert_eq!(version_in("restic 0.14.0 compiled with go1.19.8"), "0.14.0");
-        assert_eq!(version_in("bupstash-0.12.0\n"), "0.12.0");
-        assert_eq!(version_in(""), "?");
-    }
 
     #[test]
     fn every_tool_does_the_same_steps_in_its_own_home() {

@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::measure::{Cost, median, middle};
 use super::peers::{Step, Tool};
 use super::tree::Change;
+use crate::bench::measure::{Cost, median, middle};
 
 /// All rounds of one tool.
 #[derive(Debug, Default)]

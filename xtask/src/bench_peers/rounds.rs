@@ -5,14 +5,14 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
-use super::clock::Stopwatch;
-use super::measure::{Run, middle, sync};
 use super::peers::{Peer, Step, Tool};
 use super::report::{Rounds, Row};
-use super::tree::{Change, Tree, copy, walk};
+use super::tree::{Change, Tree};
+use crate::bench::clock::Stopwatch;
+use crate::bench::folder::{copy, free_bytes, length_of};
+use crate::bench::measure::{Run, middle, sync};
 
 /// Between a change of the tree and the next backup: a file that was changed only just now cannot
 /// be told from one that is still changing, and tools read it again the next time.
@@ -264,28 +264,4 @@ impl<'a> Bench<'a> {
         runs.push(peer.restore(&repository, &self.output(peer)));
         runs
     }
-}
-
-/// Returns how many bytes the disk that `folder` lies on can still take.
-fn free_bytes(folder: &Path) -> Result<u64, String> {
-    let output = Command::new("df")
-        .args(["--output=avail", "-B1"])
-        .arg(folder)
-        .output()
-        .map_err(|error| format!("failed to start `df`: {error}"))?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let number = text
-        .lines()
-        .nth(1)
-        .and_then(|line| line.trim().parse().ok());
-    number.ok_or_else(|| format!("`df {}` names no number", folder.display()))
-}
-
-/// Returns the length of all files below `folder` together; 0 if there is none.
-fn length_of(folder: &Path) -> Result<f64, String> {
-    let mut total = 0;
-    if folder.exists() {
-        walk(folder, &mut |_, len| total += len)?;
-    }
-    Ok(total as f64)
 }

@@ -3,7 +3,8 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+
+use crate::bench::folder::{at, copy, read_all, walk};
 
 /// Folders of the system that the default tree is made of.
 const COPIED: &[&str] = &["/usr/share", "/usr/bin", "/usr/lib"];
@@ -93,23 +94,8 @@ impl Tree {
 
     /// Reads every byte once, so that all tools find the tree in memory.
     pub(super) fn read_all(&self) -> Result<u64, String> {
-        let mut buffer = vec![0; 1 << 20];
-        let mut total = 0;
-        for (path, _) in &self.files {
-            let mut file = File::open(path).map_err(|error| at(path, &error))?;
-            loop {
-                match file.read(&mut buffer).map_err(|error| at(path, &error))? {
-                    0 => break,
-                    len => total += len as u64,
-                }
-            }
-        }
-        Ok(total)
+        read_all(self.files.iter().map(|(path, _)| path.as_path()))
     }
-}
-
-fn at(path: &Path, error: &std::io::Error) -> String {
-    format!("`{}`: {error}", path.display())
 }
 
 /// Turns over all bits of a few bytes.
@@ -134,16 +120,6 @@ fn finished(root: &Path, make: impl Fn(&Path) -> Result<(), String>) -> Result<(
     }
     make(&unfinished)?;
     fs::rename(&unfinished, root).map_err(|error| at(root, &error))
-}
-
-/// Copies a whole tree with everything that `cp -a` keeps.
-pub(super) fn copy(from: &Path, to: &Path) -> Result<(), String> {
-    let status = Command::new("cp").arg("-a").arg(from).arg(to).status();
-    match status {
-        Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(format!("`cp -a {}` failed: {status}", from.display())),
-        Err(error) => Err(format!("failed to start `cp`: {error}")),
-    }
 }
 
 /// Copies regular files of the system, smaller ones only, up to the limits.
@@ -172,26 +148,6 @@ fn copy_system(to: &Path) -> Result<(), String> {
             if fs::copy(&path, &target).is_ok() {
                 count += 1;
                 bytes += len;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Calls `found` with every regular file below `folder`; links are not followed.
-pub(super) fn walk(folder: &Path, found: &mut impl FnMut(&Path, u64)) -> Result<(), String> {
-    let mut waiting = vec![folder.to_owned()];
-    while let Some(folder) = waiting.pop() {
-        let entries = fs::read_dir(&folder).map_err(|error| at(&folder, &error))?;
-        for entry in entries {
-            let entry = entry.map_err(|error| at(&folder, &error))?;
-            let path = entry.path();
-            let kind = entry.file_type().map_err(|error| at(&path, &error))?;
-            if kind.is_dir() {
-                waiting.push(path);
-            } else if kind.is_file() {
-                let meta = entry.metadata().map_err(|error| at(&path, &error))?;
-                found(&path, meta.len());
             }
         }
     }

@@ -17,6 +17,7 @@ use lifeboat_drill::{DrillReport, DrillRequest, Scenario, plan_drill, run_drill}
 use lifeboat_model::{Diagnose as _, RunId, Tier, Verdict};
 use lifeboat_operations::{BackupReport, OperationError, RefreshReport, ReplicateReport, Session};
 use lifeboat_report::Story;
+use lifeboat_repository::CopyLimits;
 use lifeboat_runtime::Stopwatch;
 use serde::Serialize;
 
@@ -299,7 +300,7 @@ async fn back_up(session: &Session, tier: Tier) -> Result<Vec<BackupReport>, Ope
 async fn replicate(session: &Session) -> Result<ReplicateReport, OperationError> {
     let prod = session.environment("prod")?;
     let plan = session.plan_replicate(prod, &prod.replicas[0]).await?;
-    session.replicate(prod, &plan).await
+    session.replicate(prod, &plan, &CopyLimits::default()).await
 }
 
 async fn refresh(session: &Session) -> Result<RefreshReport, OperationError> {

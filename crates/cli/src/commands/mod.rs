@@ -26,6 +26,9 @@ mod snapshots;
 mod stats;
 mod status;
 mod verify;
+mod wal;
+mod wal_receive;
+mod wal_status;
 
 use lifeboat_operations::OperationError;
 
@@ -75,6 +78,7 @@ async fn dispatch(args: &Args) -> Result<Exit, OperationError> {
         Command::Verify { .. } => verify::run(args).await,
         Command::Prune { .. } => prune::run(args).await,
         Command::Repair { .. } => repair::run(args).await,
+        Command::Wal { command } => wal::run(args, command).await,
         Command::Mask { command } => match command {
             MaskCommand::Run { .. } => mask::run(args, command),
             MaskCommand::Check { rules, input } => mask::check(args, rules, input),
@@ -89,11 +93,7 @@ async fn dispatch(args: &Args) -> Result<Exit, OperationError> {
             environment,
             dry_run,
         } => refresh::run(args, environment, *dry_run).await,
-        Command::Replicate {
-            environment,
-            to,
-            dry_run,
-        } => replicate::run(args, environment, to.as_deref(), *dry_run).await,
+        Command::Replicate { .. } => replicate::run(args).await,
         Command::Key { command } => key::run(args, command).await,
         Command::Drill {
             command: DrillCommand::Run { .. },

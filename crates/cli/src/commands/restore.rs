@@ -1,14 +1,16 @@
 //! `lifeboat restore`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use lifeboat_model::InvalidName;
+use lifeboat_config::{Cluster, Source};
+use lifeboat_model::{InvalidName, Timeline};
 use lifeboat_operations::{
-    Changes, DeltaReport, OperationError, RescueRequest, RestoreReport, RestoreRequest,
+    Changes, ClusterRestore, DeltaReport, FetchCommand, LogAccess, OperationError, Recovery,
+    RescueRequest, RestoreReport, RestoreRequest, Session, ThenDo,
 };
 
-use crate::args::{Args, Command};
+use crate::args::{Args, ClusterArgs, Command};
 use crate::exit::Exit;
 use crate::{setup, table};
 
@@ -22,6 +24,7 @@ pub(super) async fn run(args: &Args) -> Result<Exit, OperationError> {
         region,
         into,
         delta,
+        cluster,
         dry_run,
         rescue,
     } = &args.command
@@ -43,15 +46,21 @@ pub(super) async fn run(args: &Args) -> Result<Exit, OperationError> {
             target: &target,
             paths: path,
             delta: delta.wanted(),
+            cluster: &cluster.wanted(rescue_command(folder, key)?),
         };
         if *dry_run {
             let preview = rescue.preview(&session, &request).await?;
             return Ok(show_preview(args, &target, &preview));
         }
-        return Ok(finish(args, &rescue.restore(&session, &request).await?));
+        let report = rescue.restore(&session, &request).await?;
+        if cluster.start {
+            start(&session, None, &report).await?;
+        }
+        return Ok(finish(args, &report, cluster.start));
     }
     let session = setup::session(args)?;
     let environment = session.environment(environment)?;
+    let fetch = fetch_command(&session, args, region.as_deref())?;
     let region = match region {
         Some(name) => &session.config.region(name)?.name,
         None => &environment.home,
@@ -64,6 +73,7 @@ pub(super) async fn run(args: &Args) -> Result<Exit, OperationError> {
         into: into.unwrap_or(environment.class),
         paths: path,
         delta: delta.wanted(),
+        cluster: &cluster.wanted(fetch),
     };
     let plan = session.plan_restore(environment, &request).await?;
     if *dry_run && delta.delta {
@@ -81,10 +91,119 @@ pub(super) async fn run(args: &Args) -> Result<Exit, OperationError> {
             plan.target.display(),
             table::bytes(plan.bytes),
         );
-        table::plan(args.json, &plan, &[line]);
+        let replay = plan.recovery.as_ref().map(|recovery| {
+            format!(
+                "would replay up to {} of log on timeline {}, to {}",
+                table::bytes(recovery.replay_bytes),
+                recovery.timeline,
+                recovery.target
+            )
+        });
+        let lines: Vec<String> = std::iter::once(line).chain(replay).collect();
+        table::plan(args.json, &plan, &lines);
         return Ok(Exit::DONE);
     }
-    Ok(finish(args, &session.restore(environment, &plan).await?))
+    let report = session.restore(environment, &plan).await?;
+    if cluster.start {
+        let configured = environment
+            .sources
+            .get(&plan.source)
+            .and_then(Source::cluster);
+        start(&session, configured, &report).await?;
+    }
+    Ok(finish(args, &report, cluster.start))
+}
+
+/// Starts the server of a restored cluster.
+async fn start(
+    session: &Session,
+    cluster: Option<&Cluster>,
+    report: &RestoreReport,
+) -> Result<(), OperationError> {
+    let Some(recovery) = &report.recovery else {
+        return Err(OperationError::Usage {
+            message: format!(
+                "`{}` is no cluster: it has no server to start",
+                report.target.display()
+            ),
+            hint: "leave `--start` out".to_owned(),
+        });
+    };
+    let log = session
+        .start_restored(cluster, &report.target, recovery)
+        .await?;
+    tracing::info!("the server logs to `{}`", log.display());
+    Ok(())
+}
+
+impl ClusterArgs {
+    /// Returns what a cluster is asked for.
+    fn wanted(&self, fetch: FetchCommand) -> ClusterRestore {
+        ClusterRestore {
+            tablespaces: self.tablespace.clone(),
+            timeline: self.timeline.map(Timeline::new),
+            exclusive: self.exclusive,
+            then: match self.pause {
+                true => ThenDo::Pause,
+                false => ThenDo::Promote,
+            },
+            archives: self.archive,
+            log: match self.with_log {
+                true => LogAccess::Brought,
+                false => LogAccess::Fetched(fetch),
+            },
+        }
+    }
+}
+
+/// Returns how a server that recovers runs this program, on this host, in this project.
+fn fetch_command(
+    session: &Session,
+    args: &Args,
+    region: Option<&str>,
+) -> Result<FetchCommand, OperationError> {
+    let mut project = vec!["-C".to_owned(), session.config.root.display().to_string()];
+    for (key, value) in &args.set {
+        project.extend(["--set".to_owned(), format!("{key}={value}")]);
+    }
+    let region = region.map(|region| vec!["--region".to_owned(), region.to_owned()]);
+    Ok(FetchCommand {
+        program: this_program()?,
+        project,
+        place: region.unwrap_or_default(),
+    })
+}
+
+/// Returns how a server that recovers runs this program with nothing but a folder and a key.
+fn rescue_command(folder: &Path, key: &Path) -> Result<FetchCommand, OperationError> {
+    let absolute = |path: &Path| {
+        let text = path.to_string_lossy();
+        // A passphrase is named by a reference, not by a path.
+        let is_reference = text.starts_with("passphrase:");
+        let path = (!is_reference)
+            .then(|| std::path::absolute(path).ok())
+            .flatten();
+        path.map_or_else(|| text.into_owned(), |path| path.display().to_string())
+    };
+    let words = [
+        "--from".to_owned(),
+        absolute(folder),
+        "--key".to_owned(),
+        absolute(key),
+    ];
+    Ok(FetchCommand {
+        program: this_program()?,
+        project: Vec::new(),
+        place: words.to_vec(),
+    })
+}
+
+fn this_program() -> Result<PathBuf, OperationError> {
+    std::env::current_exe().map_err(|source| OperationError::Io {
+        op: "find",
+        path: "lifeboat".into(),
+        source,
+    })
 }
 
 /// Reads a name of the command line.
@@ -96,11 +215,14 @@ fn parsed<T: FromStr<Err = InvalidName>>(text: &str) -> Result<T, OperationError
         })
 }
 
-fn finish(args: &Args, report: &RestoreReport) -> Exit {
+fn finish(args: &Args, report: &RestoreReport, started: bool) -> Exit {
     if args.json {
         table::json(report);
     } else {
         show(report);
+        if let Some(recovery) = &report.recovery {
+            show_recovery(&report.target, recovery, started);
+        }
     }
     if report.not_restored.is_empty() {
         Exit::DONE
@@ -129,6 +251,32 @@ fn show(report: &RestoreReport) {
     }
     for item in &report.not_restored {
         table::line(&format!("  INCOMPLETE: {item}"));
+    }
+}
+
+/// Says what happens, or happened, when the server starts.
+fn show_recovery(target: &Path, recovery: &Recovery, started: bool) {
+    let end = match recovery.then {
+        ThenDo::Promote => "is open for writing",
+        ThenDo::Pause => "waits there, read-only: `SELECT pg_wal_replay_resume()` goes on",
+    };
+    table::line(&match started {
+        true => format!(
+            "  the server runs: it recovered to {} and {end}",
+            recovery.target
+        ),
+        false => format!(
+            "  start it with `pg_ctl start -D {}`: it replays up to {} of log, to {}, and then {end}",
+            target.display(),
+            table::bytes(recovery.replay_bytes),
+            recovery.target
+        ),
+    });
+    if !recovery.archives {
+        table::line(
+            "  it archives nothing, as it lives beside the original: when it takes its place, run \
+             `ALTER SYSTEM RESET archive_mode`, restart it, and take a backup",
+        );
     }
 }
 

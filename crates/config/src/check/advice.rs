@@ -3,7 +3,7 @@
 use globset::Glob;
 
 use super::Findings;
-use crate::config::{Environment, Source, SourceSpec};
+use crate::config::{Cluster, Environment, Source, SourceSpec, WalKeeping};
 
 pub(super) fn check(findings: &mut Findings<'_>) {
     for environment in findings.environments() {
@@ -23,6 +23,9 @@ pub(super) fn check(findings: &mut Findings<'_>) {
                 }
                 SourceSpec::Files { exclude, .. } => {
                     torn_database(environment, source, exclude, findings);
+                }
+                SourceSpec::Postgres(cluster) => {
+                    cluster_loses(environment, source, cluster, findings);
                 }
             }
         }
@@ -60,6 +63,37 @@ fn unfingerprinted(environment: &Environment, source: &Source, findings: &mut Fi
     );
 }
 
+/// What a cluster's settings cost when it is lost.
+fn cluster_loses(
+    environment: &Environment,
+    source: &Source,
+    cluster: &Cluster,
+    findings: &mut Findings<'_>,
+) {
+    let at = |key| {
+        let (environment, source) = (environment.name.as_str(), source.name.as_str());
+        ["environments", environment, "source", source, key]
+    };
+    let objectives = environment.objectives;
+    if objectives.rpo.is_some() && cluster.wal == WalKeeping::InSnapshot {
+        findings.advise(
+            &at("wal"),
+            format!(
+                "`{}` can lose all work since its last snapshot",
+                source.name
+            ),
+            "set `wal = \"archived\"` and run `lifeboat wal receive`",
+        );
+    }
+    if objectives.rpo.is_some() && !cluster.heartbeat {
+        findings.advise(
+            &at("heartbeat"),
+            format!("no drill can prove the `rpo` of source `{}`", source.name),
+            "leave `heartbeat` on: it writes one row now and then",
+        );
+    }
+}
+
 /// A database file copied while it changes is torn, and backed up twice besides.
 fn torn_database(
     environment: &Environment,
@@ -72,9 +106,14 @@ fn torn_database(
         .values()
         .filter(|source| matches!(source.spec, SourceSpec::Sqlite { .. }));
     for database in databases {
-        let Ok(inside) = database.path.strip_prefix(&folder.path) else {
+        let places = (database.path.as_deref(), folder.path.as_deref());
+        let (Some(path), Some(folder_path)) = places else {
             continue;
         };
+        let Ok(inside) = path.strip_prefix(folder_path) else {
+            continue;
+        };
+        let name = &database.name;
         let globs = exclude.iter().filter_map(|pattern| Glob::new(pattern).ok());
         if globs
             .map(|glob| glob.compile_matcher())
@@ -91,7 +130,7 @@ fn torn_database(
             ],
             format!(
                 "folder `{}` holds the database of source `{}`, which a plain copy tears",
-                folder.name, database.name
+                folder.name, name
             ),
             &format!("add `exclude = [\"{}*\"]` to the folder", inside.display()),
         );

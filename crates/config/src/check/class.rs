@@ -3,7 +3,7 @@
 use lifeboat_model::{EnvironmentClass, SourceKind, Tier};
 
 use super::Findings;
-use crate::config::Environment;
+use crate::config::{Environment, Source};
 
 pub(super) fn check(findings: &mut Findings<'_>) {
     for environment in findings.environments() {
@@ -75,6 +75,12 @@ fn backups(environment: &Environment, findings: &mut Findings<'_>) {
     }
 }
 
+/// Reports whether two sources are one: the same place, or the same server.
+fn same_source(one: &Source, other: &Source) -> bool {
+    let url = |source: &Source| source.cluster().map(|cluster| cluster.url.clone());
+    (one.path.is_some() && one.path == other.path) || (url(one).is_some() && url(one) == url(other))
+}
+
 /// Raw production data must not enter another class by being named as its source.
 fn other(environment: &Environment, findings: &mut Findings<'_>) {
     let name = environment.name.as_str();
@@ -84,7 +90,10 @@ fn other(environment: &Environment, findings: &mut Findings<'_>) {
         .flat_map(|other| other.sources.values().map(move |source| (other, source)))
         .collect();
     for source in environment.sources.values() {
-        for (owner, raw) in production.iter().filter(|(_, raw)| raw.path == source.path) {
+        for (owner, raw) in production
+            .iter()
+            .filter(|(_, raw)| same_source(raw, source))
+        {
             findings.error(
                 &["environments", name, "source", source.name.as_str(), "path"],
                 format!(

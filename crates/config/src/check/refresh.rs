@@ -6,7 +6,7 @@ use lifeboat_model::SourceKind;
 use lifeboat_policy::may_restore;
 
 use super::Findings;
-use crate::config::{Environment, Refresh, SourceSpec};
+use crate::config::{Environment, Refresh, Source, SourceSpec};
 
 pub(super) fn check(findings: &mut Findings<'_>) {
     for environment in findings.environments() {
@@ -42,8 +42,8 @@ fn from(environment: &Environment, refresh: &Refresh, findings: &mut Findings<'_
         let hint = "a refresh fills staging, development, test and feature environments";
         findings.error(&path, refusal.to_string(), hint);
     }
-    if source.spec.kind() == SourceKind::Files {
-        let message = format!("`{id}` is a folder, and only databases can be masked");
+    if source.spec.kind() != SourceKind::Sqlite {
+        let message = format!("`{id}` is no SQLite database, and only those can be refreshed from");
         findings.error(&path, message, "name a source of kind `sqlite`");
     }
 }
@@ -81,17 +81,22 @@ fn target(environment: &Environment, refresh: &Refresh, findings: &mut Findings<
     {
         let hit = |spec: &SourceSpec, source: &Path| match spec {
             SourceSpec::Sqlite { .. } => refresh.target == *source,
-            SourceSpec::Files { .. } => refresh.target.starts_with(source),
+            SourceSpec::Files { .. } | SourceSpec::Postgres(_) => {
+                refresh.target.starts_with(source)
+            }
         };
-        let sources = owner.sources.values();
-        for source in sources.filter(|source| hit(&source.spec, &source.path)) {
+        let hit = |source: &&Source| {
+            let place = source.path.as_deref();
+            place.is_some_and(|place| hit(&source.spec, place))
+        };
+        for source in owner.sources.values().filter(hit) {
             let id = format!("{}/{}", owner.name, source.name);
             let message = format!("the refresh would overwrite the production source `{id}`");
             findings.error(&path, message, hint);
         }
     }
     let regions = findings.config.regions.values();
-    for region in regions.filter(|region| refresh.target.starts_with(&region.path)) {
+    for region in regions.filter(|region| region.holds(&refresh.target)) {
         let message = format!("the refresh would write into region `{}`", region.name);
         findings.error(&path, message, hint);
     }

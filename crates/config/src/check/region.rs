@@ -19,9 +19,9 @@ fn distinct(findings: &mut Findings<'_>) {
     for (n, region) in regions.iter().enumerate() {
         for other in regions[..n]
             .iter()
-            .filter(|other| overlap(&other.path, &region.path))
+            .filter(|other| other.place.overlaps(&region.place))
         {
-            let relation = if other.path == region.path {
+            let relation = if other.place == region.place {
                 "have the same url"
             } else {
                 "lie one in the other"
@@ -75,7 +75,10 @@ fn residency(environment: &Environment, findings: &mut Findings<'_>) {
 fn sources(environment: &Environment, findings: &mut Findings<'_>) {
     for source in environment.sources.values() {
         let regions = findings.config.regions.values();
-        for region in regions.filter(|region| overlap(&region.path, &source.path)) {
+        let Some(place) = &source.path else { continue };
+        for region in
+            regions.filter(|region| region.folder().is_some_and(|folder| overlap(folder, place)))
+        {
             let path = [
                 "environments",
                 environment.name.as_str(),

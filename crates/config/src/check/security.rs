@@ -42,7 +42,7 @@ fn beside_data(keys: &KeyRefs, findings: &mut Findings<'_>) {
         let path = absolute(&config.root, file);
         // One is enough: two regions in one place are told elsewhere.
         let mut regions = config.regions.values();
-        if let Some(region) = regions.find(|region| path.starts_with(&region.path)) {
+        if let Some(region) = regions.find(|region| region.holds(&path)) {
             findings.push(key.origin.error(
                 format!("the {role} key lies inside region `{}`", region.name),
                 Some("keep keys away from the data they open".to_owned()),

@@ -152,7 +152,7 @@ fn root_secret(session: &Session, file: Option<&Path>) -> Result<RootSecret, Ope
 fn refuse_beside_data(session: &Session, path: &Path) -> Result<(), OperationError> {
     let path = std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path));
     let mut regions = session.config.regions.values();
-    match regions.find(|region| path.starts_with(&region.path)) {
+    match regions.find(|region| region.holds(&path)) {
         Some(region) => Err(OperationError::Usage {
             message: format!("`{}` lies inside region `{}`", path.display(), region.name),
             hint: "keep keys away from the data they open".to_owned(),

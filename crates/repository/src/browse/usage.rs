@@ -308,6 +308,7 @@ fn class_name(class: ObjectClass) -> &'static str {
         ObjectClass::Key | ObjectClass::Revocation => "keys",
         ObjectClass::Pack => "packs",
         ObjectClass::Index => "index",
+        ObjectClass::Wal => "wal",
         ObjectClass::Run => "ledger",
         ObjectClass::Snapshot => "snapshots",
         ObjectClass::Receipt => "receipts",

@@ -8,6 +8,7 @@ pub(crate) mod index;
 pub(crate) mod manifest;
 pub(crate) mod pack;
 pub(crate) mod sealed;
+pub(crate) mod wal;
 
 /// The format version this program writes, and the newest it reads.
 pub(crate) const VERSION: u8 = 1;
@@ -24,6 +25,7 @@ pub(crate) enum Kind {
     Index = 3,
     Commit = 4,
     WrappedKey = 5,
+    Wal = 6,
 }
 
 /// Length of the header: magic, version, kind, six zero bytes, 32 bytes of salt.

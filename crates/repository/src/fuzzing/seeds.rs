@@ -35,6 +35,8 @@ const DOORS: &[(&str, Door)] = &[
     ("pack", pack),
     ("directory", directory),
     ("frame", frame),
+    ("wal", wal),
+    ("wal_frame", wal_frame),
     ("wrapped_secrets", wrapped_secrets),
     ("key_text", key_text),
     ("name", name),
@@ -96,6 +98,7 @@ async fn collect() -> Seeds {
     let mut seeds = Seeds::new();
     objects(&repository, &mut seeds).await;
     texts(&repository, &mut seeds);
+    logs(&mut seeds);
     documents(&repository, &mut seeds);
     seeds
 }
@@ -141,8 +144,36 @@ async fn backup(repository: &Repository, round: u8) {
         writer.write(&bytes).await.unwrap();
         writer.end_file().await.unwrap();
     }
+    if round == 2 {
+        push(repository).await;
+        writer.set_wal(lifeboat_model::WalRange {
+            system: lifeboat_model::SystemId::new(7),
+            timeline: lifeboat_model::Timeline::new(1),
+            start: lifeboat_model::Lsn::new(0x200_0028),
+            stop: lifeboat_model::Lsn::new(0x200_0100),
+            segment_size: lifeboat_model::SegmentSize::DEFAULT,
+            embedded: false,
+        });
+    }
     let now = repository.world.clock.now();
     writer.commit(now).await.unwrap();
+}
+
+/// The piece of a log that the second snapshot needs.
+async fn push(repository: &Repository) {
+    let place = WalPlace {
+        environment: "prod".parse().unwrap(),
+        source: "shop".parse().unwrap(),
+        system: lifeboat_model::SystemId::new(7),
+    };
+    let draft = crate::wal::WalDraft {
+        file: "000000010000000000000002".parse().unwrap(),
+        piece: Some(0..256),
+        newest_commit: None,
+    };
+    let none = crate::wal::WalListing::default();
+    let put = repository.put_wal(&place, &draft, vec![1; 256].into(), &none);
+    put.await.unwrap();
 }
 
 fn entry(path: &str, kind: EntryKind) -> Entry {
@@ -227,6 +258,39 @@ fn pack_seeds(seed: &str, pack: &[u8], put: &mut impl FnMut(&'static str, &str, 
     }
 }
 
+/// A WAL object as it is stored, its frames by themselves, and names.
+fn logs(seeds: &mut Seeds) {
+    let text = b"a page of the log, a page of the log, a page of the log, a page of the log";
+    let frames = [compress_wal(text), compress_wal(b"short")];
+    let key = KEYS
+        .content_public()
+        .unwrap()
+        .encapsulate(REPOSITORY, &SeededEntropy::new(6));
+    let sealed = seal_wal(REPOSITORY, &key, WAL_STEM, 8192, &frames);
+    seeds.insert(("wal", "object".to_owned()), sealed);
+    for (name, frame) in ["compressed", "stored"].into_iter().zip(frames) {
+        let claims = [8192_u32.to_le_bytes(), frame.raw_len.to_le_bytes()].concat();
+        let bytes = [claims, frame.bytes].concat();
+        seeds.insert(("wal_frame", name.to_owned()), bytes);
+    }
+    let folder = "wal/prod/shop/7301234567890123456/00000001";
+    let (content, hash) = ("0c".repeat(16), "0a".repeat(32));
+    for (name, file) in [
+        ("wal-segment", "00000000/000000010000000000000001"),
+        (
+            "wal-piece",
+            "00000000/000000010000000000000001-00000000-00002000",
+        ),
+        (
+            "wal-history",
+            "history/00000001.history-00000001-0000000003000150",
+        ),
+    ] {
+        let key = format!("{folder}/{file}_1795230245678901_{content}_{hash}");
+        seeds.insert(("name", name.to_owned()), key.into_bytes());
+    }
+}
+
 fn texts(repository: &Repository, seeds: &mut Seeds) {
     let mut put = |door, name: &str, bytes: &[u8]| {
         seeds.insert((door, name.to_owned()), bytes.to_vec());
@@ -266,6 +330,7 @@ fn documents(repository: &Repository, seeds: &mut Seeds) {
             received: now,
             index_objects: 1,
             packs: 2,
+            wal_objects: 0,
             bytes: 3,
             closure: "00".to_owned(),
         })],
@@ -303,6 +368,7 @@ fn documents(repository: &Repository, seeds: &mut Seeds) {
         marked: now,
         index: vec![IndexId::from_bytes([1; 32])],
         packs: vec![PackId::from_bytes([2; 32])],
+        wal: vec!["wal/prod/shop/7/00000001/00000000/a".to_owned()],
     };
     put("lease", 3, &[to_json(&lease), to_json(&tombstone)]);
 }

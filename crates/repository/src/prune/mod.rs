@@ -3,7 +3,7 @@
 //! It runs beside backups, restores and replications of other hosts, without a lock. What nobody
 //! needs is marked first, by a tombstone; it is deleted once no session is left that may have seen it
 //! before it was marked, and after a second look at what is needed by then. Order of deleting:
-//! commit records, index objects, packs. A crash between any two steps leaves garbage and a
+//! commit records, parts of write-ahead logs, index objects, packs. A crash between any two steps leaves garbage and a
 //! tombstone, which the next run goes on from.
 //!
 //! Two prunes at once are refused, and would do no harm: neither counts on what the other marked.
@@ -15,6 +15,7 @@ mod roots;
 mod sessions;
 mod sweep;
 mod tombstone;
+mod wal;
 
 use std::collections::BTreeMap;
 
@@ -38,6 +39,9 @@ pub(crate) use tombstone::{Tombstone, Tombstones};
 pub struct PruneOptions {
     /// Snapshots to delete.
     pub delete: Vec<SnapshotName>,
+    /// WAL objects to delete, as policy decided by the snapshots that stay. Those that a snapshot needs
+    /// to be consistent stay all the same.
+    pub wal: Vec<ObjectKey>,
     /// Sessions known to be dead, though they showed signs of life a moment ago.
     pub fence: Vec<SessionId>,
     /// The host it runs on.
@@ -67,6 +71,12 @@ pub struct PruneReport {
     pub packs_waiting: u64,
     /// Their length together, bytes.
     pub bytes_waiting: u64,
+    /// WAL objects deleted.
+    pub wal_objects: u64,
+    /// Their length together, bytes.
+    pub wal_bytes: u64,
+    /// WAL objects that are marked and wait for a session to end.
+    pub wal_waiting: u64,
     /// The sessions that are waited for.
     pub waiting_for: Vec<String>,
     /// The sessions that were taken for dead.
@@ -151,7 +161,9 @@ impl Pruner<'_> {
         let mut roots = Roots::read(self.repository).await?;
         let there = roots.leave_out(&self.options.delete);
         self.report.snapshots = there.len() as u64;
-        let marked = Tombstones::read(&*self.repository.store).await?.packs();
+        let tombstones = Tombstones::read(&*self.repository.store).await?;
+        let marked = tombstones.packs();
+        self.report.wal_waiting = tombstones.wal().len() as u64;
         let sizes = self.repository.packs_there().await?;
         self.report.packs_waiting = marked.len() as u64;
         self.report.bytes_waiting = marked.iter().filter_map(|id| sizes.get(id)).sum();
@@ -159,6 +171,10 @@ impl Pruner<'_> {
         for (_, size) in garbage.packs() {
             self.report.packs += 1;
             self.report.bytes += size;
+        }
+        for (_, size) in self.unneeded_wal(self.options.wal.clone(), &roots).await? {
+            self.report.wal_objects += 1;
+            self.report.wal_bytes += size;
         }
         self.report.repacked = garbage.rewrite.len() as u64;
         self.report.bytes_repacked = garbage.live_bytes;

@@ -32,7 +32,9 @@ impl Pruner<'_> {
     pub(super) async fn mark(&mut self) -> Result<Option<(Tombstone, Seen)>, RepositoryError> {
         let roots = Roots::read(self.repository).await?;
         let garbage = self.find_garbage(&roots).await?;
-        if garbage.is_empty() {
+        let wal = self.options.wal.clone();
+        let wal = self.unneeded_wal(wal, &roots).await?;
+        if garbage.is_empty() && wal.is_empty() {
             return Ok(None);
         }
         let (moved, unmoved) = self.repack(&garbage.rewrite).await?;
@@ -44,6 +46,7 @@ impl Pruner<'_> {
             marked: self.repository.world.clock.now(),
             index: garbage.index.iter().map(|object| object.id).collect(),
             packs: packs.into_iter().collect(),
+            wal: wal.into_iter().map(|(key, _)| key.to_string()).collect(),
         };
         tombstone.write(&*self.repository.store).await?;
         Ok(Some((tombstone, roots.names())))

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
-use lifeboat_model::ChunkId;
+use lifeboat_model::{ChunkId, WalRange};
 use lifeboat_storage::ObjectKey;
 
 use crate::chunk_index::ChunkIndex;
@@ -16,6 +16,7 @@ use crate::prune::LiveWalk;
 use crate::prune::sessions::read_sessions;
 use crate::repository::{READS_AT_ONCE, Repository};
 use crate::snapshot::Snapshot;
+use crate::wal::{WalPlace, place_of};
 
 /// One commit record.
 pub(super) struct Root {
@@ -82,6 +83,14 @@ impl Roots {
         self.all()
             .flat_map(|root| root.index.iter().copied())
             .collect()
+    }
+
+    /// Returns the stretches of write-ahead logs that any of the records needs.
+    pub(super) fn wal(&self) -> impl Iterator<Item = (WalPlace, WalRange)> {
+        self.all().filter_map(|root| {
+            let range = root.snapshot.wal.filter(|range| !range.embedded)?;
+            Some((place_of(&root.snapshot.name(), range), range))
+        })
     }
 
     fn all(&self) -> impl Iterator<Item = &Root> {

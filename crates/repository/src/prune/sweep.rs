@@ -30,6 +30,7 @@ impl Pruner<'_> {
         if !waiting_for.is_empty() {
             self.report.packs_waiting += tombstone.packs.len() as u64;
             self.report.bytes_waiting += bytes_of(&tombstone.packs);
+            self.report.wal_waiting += tombstone.wal.len() as u64;
             for session in waiting_for {
                 if !self.report.waiting_for.contains(&session) {
                     self.report.waiting_for.push(session);
@@ -47,6 +48,7 @@ impl Pruner<'_> {
         } else {
             self.rescue(tombstone, &roots).await?
         };
+        self.sweep_wal(tombstone, &roots).await?;
         for index in &tombstone.index {
             if !self.delete(&layout::index(*index)).await? {
                 // A locked index object goes on naming its packs, so they stay as long as it does.

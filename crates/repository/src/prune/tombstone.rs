@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use lifeboat_model::{ErrorKind, IndexId, PackId, TombstoneId};
-use lifeboat_storage::ObjectStore;
+use lifeboat_storage::{ObjectKey, ObjectStore};
 use serde::{Deserialize, Serialize};
 
 use crate::error::RepositoryError;
@@ -23,9 +23,18 @@ pub(crate) struct Tombstone {
     pub(crate) index: Vec<IndexId>,
     /// Packs that no snapshot needed.
     pub(crate) packs: Vec<PackId>,
+    /// WAL objects that no snapshot needed, by their keys.
+    #[serde(default)]
+    pub(crate) wal: Vec<String>,
 }
 
 impl Tombstone {
+    /// Returns the keys of the WAL objects it names.
+    pub(crate) fn wal_keys(&self) -> impl Iterator<Item = ObjectKey> {
+        let keys = self.wal.iter();
+        keys.filter_map(|key| ObjectKey::new(key.as_str()).ok())
+    }
+
     pub(crate) async fn write(&self, store: &dyn ObjectStore) -> Result<(), RepositoryError> {
         put_new(store, &layout::tombstone(self.tombstone), to_json(self)).await
     }
@@ -71,6 +80,12 @@ impl Tombstones {
     pub(crate) fn index(&self) -> BTreeSet<IndexId> {
         let index = self.known.iter().flat_map(|tombstone| &tombstone.index);
         index.copied().collect()
+    }
+
+    /// Returns all WAL objects they name.
+    pub(crate) fn wal(&self) -> BTreeSet<ObjectKey> {
+        let wal = self.known.iter().flat_map(Tombstone::wal_keys);
+        wal.collect()
     }
 
     pub(crate) fn ids(&self) -> impl Iterator<Item = TombstoneId> {

@@ -6,29 +6,31 @@ pub(crate) mod pages;
 mod parent;
 mod pipeline;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use lifeboat_model::{
     BackupKind, ChunkId, Entry, EntryKind, EntryPath, EnvironmentClass, EnvironmentName, IndexId,
-    Metadata, SnapshotId, SourceKind, SourceName, Tier,
+    Metadata, SnapshotId, SourceKind, SourceName, Tier, WalRange,
 };
+use lifeboat_storage::ObjectKey;
 
 use crate::content::{ChunkRef, Content, Extent, ExtentSource};
 use crate::error::RepositoryError;
-use crate::format::commit::ManifestChunkV1;
+use crate::format::commit::{CommitPublic, ManifestChunkV1, WalRangeV1};
 use crate::format::manifest::write_record;
 use crate::format::{Kind, sealed};
-use crate::index_catalog::index_prefixes;
-use crate::layout::truncate_instant;
+use crate::layout::{SnapshotName, truncate_instant};
 use crate::lease::Lease;
 use crate::ledger::RunKind;
 use crate::prune::Tombstones;
 use crate::repository::{Repository, snapshot_id};
 use crate::snapshot::{Snapshot, Totals};
+use crate::wal::{first_lacking, place_of};
 use cutter::Cutter;
 use paged::PagedFile;
+use pages::PAGE_HASHES_LABEL;
 use parent::Parent;
 pub(crate) use pipeline::PACK_LEN;
 use pipeline::Pipeline;
@@ -125,6 +127,9 @@ pub struct SnapshotWriter {
     totals: Totals,
     facts: BTreeMap<String, String>,
     skipped: Vec<(EntryPath, String)>,
+    wal: Option<WalRange>,
+    /// Parts of logs that a prune had marked when the snapshot was begun.
+    doomed_wal: BTreeSet<ObjectKey>,
     /// Index objects that existed when the snapshot was begun.
     index_objects: Vec<IndexId>,
     chunk_seed: u64,
@@ -146,7 +151,7 @@ impl Repository {
         let id_key = self.keys.id("back up")?;
         let seed = id_key.for_object("lifeboat v1 chunk cuts", &[0; 32]).0;
         let chunk_seed = u64::from_le_bytes(seed[..8].try_into().expect("32 bytes"));
-        let page_key = id_key.for_object("lifeboat v1 page hashes", &[0; 32]).0;
+        let page_key = id_key.for_object(PAGE_HASHES_LABEL, &[0; 32]).0;
         let mut lease = self.lease(RunKind::Backup, &draft.host).await?;
         // The lease is there before the tombstones are read, and they are honoured before the index is.
         let tombstones = Tombstones::read(&*self.store).await?;
@@ -183,6 +188,8 @@ impl Repository {
             totals: Totals::default(),
             facts: BTreeMap::new(),
             skipped: Vec::new(),
+            wal: None,
+            doomed_wal: tombstones.wal(),
             index_objects,
             chunk_seed,
             page_key,
@@ -225,6 +232,11 @@ impl Repository {
 }
 
 impl SnapshotWriter {
+    /// Returns the repository that is written to.
+    pub fn repository(&self) -> &Repository {
+        &self.repository
+    }
+
     /// Returns the snapshot this one is compared with.
     pub fn parent(&self) -> Option<SnapshotId> {
         self.parent.as_ref().map(|parent| parent.snapshot().id)
@@ -437,6 +449,15 @@ impl SnapshotWriter {
         self.facts.insert(name.into(), json.into());
     }
 
+    /// Notes which stretch of a write-ahead log it takes to make the snapshot consistent.
+    ///
+    /// Unless the snapshot holds it itself, it must be durable in the repository before the commit, which
+    /// fails otherwise; a region that lacks any of it gets no receipt; and prune keeps it as long as the
+    /// snapshot.
+    pub fn set_wal(&mut self, range: WalRange) {
+        self.wal = Some(range);
+    }
+
     /// Ends the session without a snapshot.
     ///
     /// # Errors
@@ -453,6 +474,7 @@ impl SnapshotWriter {
     /// Fails if anything could not be stored; then there is no snapshot.
     pub async fn commit(mut self, instant: Timestamp) -> Result<Snapshot, RepositoryError> {
         debug_assert!(self.open.is_none());
+        self.wal.map_or(Ok(()), check_range)?;
         // A session that was fenced must not name packs in an index that prune may have deleted.
         self.lease.check_fence().await?;
         self.pipeline.resolve_all().await?;
@@ -484,6 +506,7 @@ impl SnapshotWriter {
             totals: self.totals,
             facts: self.facts,
             skipped: self.skipped,
+            wal: self.wal,
             manifest: self.manifest,
         };
         let bytes = sealed::seal(
@@ -491,10 +514,13 @@ impl SnapshotWriter {
             repository.id,
             repository.keys.metadata(),
             &*repository.world.entropy,
-            &index_prefixes(index_objects),
+            &CommitPublic::new(index_objects, self.wal).to_bytes(),
             &snapshot.to_stored(),
         );
         snapshot.id = snapshot_id(&bytes);
+        if let Some(range) = self.wal.filter(|range| !range.embedded) {
+            check_wal(repository, &snapshot.name(), range, &self.doomed_wal).await?;
+        }
         self.lease
             .commit(vec![(snapshot.name().key(), bytes.into())])
             .await?;
@@ -643,6 +669,34 @@ impl SnapshotWriter {
             }
         }
         Ok(())
+    }
+}
+
+/// Refuses a stretch of the log that no reader would believe.
+fn check_range(range: WalRange) -> Result<(), RepositoryError> {
+    let WalRange { start, stop, .. } = range;
+    let readable = WalRangeV1::of(range).to_model().map(|_| ());
+    readable.ok_or(RepositoryError::WalRange { start, stop })
+}
+
+/// Refuses a commit that would refer to parts of a log that are not there.
+///
+/// Those that were marked when this session began do not count: it honours their tombstone, so their
+/// prune does not wait for it. Of what is marked later it does.
+async fn check_wal(
+    repository: &Repository,
+    name: &SnapshotName,
+    range: WalRange,
+    doomed: &BTreeSet<ObjectKey>,
+) -> Result<(), RepositoryError> {
+    let store = &*repository.store;
+    match first_lacking(store, &place_of(name, range), range, doomed).await? {
+        None => Ok(()),
+        Some(segment) => Err(RepositoryError::WalMissing {
+            segment,
+            system: range.system,
+            store: store.describe(),
+        }),
     }
 }
 

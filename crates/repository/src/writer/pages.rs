@@ -6,6 +6,7 @@
 //! chunks. A block that is mostly new, or in too many parts, is stored whole again, so that a
 //! restore never depends on a long chain.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use crate::content::{Content, Extent, ExtentSource};
@@ -15,10 +16,14 @@ pub(crate) const BLOCK_LEN: usize = 1 << 20;
 /// Bytes of a page's hash: 96 bits, so that among 2^40 changed pages none is missed by accident,
 /// and the next full backup compares whole chunk ids anyway.
 pub(crate) const PAGE_HASH_LEN: usize = 12;
+/// What the key of page hashes is derived for.
+pub(crate) const PAGE_HASHES_LABEL: &str = "lifeboat v1 page hashes";
 /// Hashes in one chunk of a page map: small enough that one changed page costs little.
 pub(crate) const MAP_CHUNK_PAGES: usize = 256;
 /// A block in more parts than this is stored whole.
-const PARTS_MAX: usize = 16;
+const PARTS_MAX: usize = 96;
+/// A block whose parts come from more chunks than this is stored whole: each is a read of its own.
+const CHUNKS_MAX: usize = 8;
 
 /// Hashes the pages of a block one after the other.
 pub(crate) fn page_hashes(block: &[u8], page_size: usize, key: &[u8; 32]) -> Vec<u8> {
@@ -71,10 +76,22 @@ pub(crate) fn plan_block(
     }
     let changed_len: usize = changed.iter().map(Range::len).sum();
     let parts = overlay(extents, &changed);
-    if changed_len * 4 > block_len || parts.len() > PARTS_MAX {
+    if changed_len * 2 > block_len || parts.len() > PARTS_MAX || chunks_of(&parts) > CHUNKS_MAX {
         return BlockPlan::Whole;
     }
     BlockPlan::Patch(parts)
+}
+
+/// Counts the chunks that a block would be made of; all that is new goes into one.
+fn chunks_of(parts: &[BlockPart]) -> usize {
+    let old = parts.iter().filter_map(|part| match part {
+        BlockPart::Old(Extent {
+            source: ExtentSource::Chunk { number, .. },
+            ..
+        }) => Some(*number),
+        _ => None,
+    });
+    old.collect::<BTreeSet<u32>>().len() + 1
 }
 
 /// Returns the byte ranges of pages whose hashes differ, neighbours joined.

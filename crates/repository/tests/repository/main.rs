@@ -9,3 +9,5 @@ mod repair;
 mod simulation;
 mod snapshots;
 mod support;
+mod wal;
+mod wal_closure;

@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use lifeboat_model::{BackupKind, EntryKind, EntryPath, SnapshotId};
-use lifeboat_repository::layout::{LEASES, PACKS, TOMBSTONES};
+use lifeboat_model::{BackupKind, EntryKind, EntryPath, Lsn, SnapshotId, WalRange};
+use lifeboat_repository::layout::{LEASES, PACKS, TOMBSTONES, WAL};
 use lifeboat_repository::{
     Credential, Damage, IndexCatalog, Layout, NewKeys, PruneOptions, PruneReport, Repository,
-    RepositoryError, Role, RunKind, Snapshot, SnapshotName, VerifyLevel, VerifyReport,
+    RepositoryError, Role, RunKind, Snapshot, SnapshotName, VerifyLevel, VerifyReport, WalPlace,
 };
 use lifeboat_runtime::{ComputePool, Entropy, ManualClock, SeededEntropy, World};
 use lifeboat_storage::{
@@ -26,6 +26,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::support::{PAGE, Tree, draft, entry, noise, restore, start};
+use crate::wal;
 
 /// Seeds in the everyday run.
 const SEEDS: u64 = 300;
@@ -216,13 +217,49 @@ impl Host {
             writer.write(bytes).await?;
             writer.end_file().await?;
         }
-        let snapshot = writer.commit(self.world.clock.now()).await?;
+        if self.dice.one_in(2) {
+            writer.set_wal(self.push(&repository, source).await?);
+        }
+        let snapshot = match writer.commit(self.world.clock.now()).await {
+            // What the push found there already was marked: it must not be counted on.
+            Err(RepositoryError::WalMissing { .. }) => return Ok(()),
+            other => other?,
+        };
         self.model
             .lock()
             .unwrap()
             .committed
             .insert(snapshot.id, tree);
         Ok(())
+    }
+
+    /// Pushes a piece of a log, one of few, and returns the stretch that it is.
+    async fn push(
+        &self,
+        repository: &Repository,
+        source: &str,
+    ) -> Result<WalRange, RepositoryError> {
+        let place = WalPlace {
+            environment: "prod".parse().unwrap(),
+            source: source.parse().unwrap(),
+            ..wal::place()
+        };
+        let number = self.dice.roll(4) as u64;
+        let (draft, len) = (
+            wal::draft(number, Some(0..64)),
+            u64::from(wal::SIZE.bytes()),
+        );
+        let known = Repository::wal_listing_beside(&*self.store, &place, draft.file).await?;
+        let bytes = noise(number, 64).into();
+        repository.put_wal(&place, &draft, bytes, &known).await?;
+        Ok(WalRange {
+            system: place.system,
+            timeline: lifeboat_model::Timeline::new(1),
+            start: Lsn::new(number * len + 1),
+            stop: Lsn::new(number * len + 64),
+            segment_size: wal::SIZE,
+            embedded: false,
+        })
     }
 
     async fn prune(&self, keys: &NewKeys) -> Result<(), RepositoryError> {
@@ -235,14 +272,21 @@ impl Host {
             .unwrap()
             .condemned
             .extend(delete.iter().map(|name| name.id));
+        // A policy that knows nothing: the engine must keep what snapshots need all the same.
+        let listed = self.store.list(WAL).await?;
+        let mut wal: Vec<ObjectKey> = listed.into_iter().map(|meta| meta.key).collect();
+        wal.retain(|_| self.dice.one_in(2));
         let options = PruneOptions {
             delete,
+            wal,
             host: self.name.clone(),
             ..PruneOptions::default()
         };
         let report = repository.prune(&options).await?;
         let mut model = self.model.lock().unwrap();
         model.pruned.packs += report.packs;
+        model.pruned.wal_objects += report.wal_objects;
+        model.pruned.wal_waiting += report.wal_waiting;
         model.pruned.rescued += report.rescued;
         model.pruned.repacked += report.repacked;
         model.pruned.fenced.extend(report.fenced);
@@ -522,6 +566,8 @@ fn many_sessions_at_once_lose_no_snapshot_whatever_happens() {
         sum.pruned.rescued += model.pruned.rescued;
         sum.pruned.repacked += model.pruned.repacked;
         sum.pruned.packs_waiting += model.pruned.packs_waiting;
+        sum.pruned.wal_objects += model.pruned.wal_objects;
+        sum.pruned.wal_waiting += model.pruned.wal_waiting;
         sum.pruned.fenced.extend(model.pruned.fenced);
         sum.restored += model.restored;
     }
@@ -530,13 +576,15 @@ fn many_sessions_at_once_lose_no_snapshot_whatever_happens() {
         rescued,
         repacked,
         packs_waiting,
+        wal_objects,
+        wal_waiting,
         fenced,
         ..
     } = &sum.pruned;
     let (committed, fenced) = (sum.committed.len(), fenced.len());
     println!(
         "{committed} committed, {} restored meanwhile, {packs} packs deleted, {repacked} rewritten, \
-         {rescued} rescued, {packs_waiting} waited, {fenced} sessions fenced",
+         {rescued} rescued, {packs_waiting} waited, {wal_objects} pieces of logs deleted, {wal_waiting} waited, {fenced} sessions fenced",
         sum.restored
     );
     if !alone {
@@ -548,6 +596,8 @@ fn many_sessions_at_once_lose_no_snapshot_whatever_happens() {
             *rescued,
             *repacked,
             *packs_waiting,
+            *wal_objects,
+            *wal_waiting,
             fenced as u64,
         ];
         assert!(happened.iter().all(|count| *count > 0), "{happened:?}");

@@ -6,37 +6,46 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
 
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
+use super::account::Account;
 use super::clock::Stopwatch;
+use super::folder::at;
 
 /// The hidden task under which this program runs another and writes down what it cost.
 pub(crate) const TASK: &str = "measured";
 
+/// How long processes that a program leaves behind may go on: what they cost is its cost too.
+const LEFT_BEHIND_SECS_MAX: f64 = 60.0;
+const LOOK_EVERY: Duration = Duration::from_millis(2);
+
 /// A program to run.
 #[derive(Debug, Clone)]
-pub(super) struct Run {
-    pub(super) program: PathBuf,
-    pub(super) args: Vec<String>,
-    pub(super) folder: PathBuf,
-    pub(super) variables: Vec<(&'static str, String)>,
+pub(crate) struct Run {
+    pub(crate) program: PathBuf,
+    pub(crate) args: Vec<String>,
+    pub(crate) folder: PathBuf,
+    pub(crate) variables: Vec<(&'static str, String)>,
+    pub(crate) account: Account,
 }
 
 /// What a run cost.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Default)]
-pub(super) struct Cost {
-    pub(super) wall_secs: f64,
+pub(crate) struct Cost {
+    pub(crate) wall_secs: f64,
     /// User and system time of all processes together.
-    pub(super) cpu_secs: f64,
+    pub(crate) cpu_secs: f64,
     /// Memory of the largest process, MB.
-    pub(super) rss_mb: f64,
+    pub(crate) rss_mb: f64,
 }
 
 impl Run {
     /// Returns the run as one would type it.
-    pub(super) fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         let name = self.program.file_name().unwrap_or_default();
         let words = [name.to_string_lossy().into_owned()];
         let words = words.iter().chain(&self.args).map(String::as_str);
@@ -44,7 +53,7 @@ impl Run {
     }
 
     /// Runs the program to its end. Its output goes to the file `log`.
-    pub(super) fn measure(&self, log: &Path) -> Result<Cost, String> {
+    pub(crate) fn measure(&self, log: &Path) -> Result<Cost, String> {
         // What others left to be written must not be this run's work.
         sync();
         let own =
@@ -55,6 +64,7 @@ impl Run {
         let status = Command::new(own)
             .arg(TASK)
             .arg(&report)
+            .arg(self.account.word())
             .arg(&self.program)
             .args(&self.args)
             .current_dir(&self.folder)
@@ -73,12 +83,8 @@ impl Run {
     }
 }
 
-fn at(path: &Path, error: &std::io::Error) -> String {
-    format!("`{}`: {error}", path.display())
-}
-
 /// Waits until everything written is on the disk.
-pub(super) fn sync() {
+pub(crate) fn sync() {
     // A failure shows in the next run's own syncs.
     let _ = Command::new("sync").status();
 }
@@ -99,14 +105,23 @@ fn parse(text: &str) -> Option<Cost> {
     })
 }
 
-/// The hidden task: `measured REPORT PROGRAM ARGS…`.
+/// The hidden task: `measured REPORT ACCOUNT PROGRAM ARGS…`.
 pub(crate) fn measured(args: &[String]) -> ExitCode {
-    let [report, program, args @ ..] = args else {
+    let parsed = match args {
+        [report, account, program, args @ ..] => {
+            Account::parse(account).map(|account| (report, account, program, args))
+        }
+        _ => None,
+    };
+    let Some((report, account, program, args)) = parsed else {
         eprintln!("error: `{TASK}` is for this program's own use");
         return ExitCode::from(2);
     };
+    adopt_orphans();
+    let mut command = Command::new(program);
+    account.apply(command.args(args));
     let watch = Stopwatch::start();
-    let status = match Command::new(program).args(args).status() {
+    let status = match command.status() {
         Ok(status) => status,
         Err(error) => {
             eprintln!("error: failed to start `{program}`: {error}");
@@ -114,6 +129,7 @@ pub(crate) fn measured(args: &[String]) -> ExitCode {
         }
     };
     let wall_secs = watch.secs();
+    wait_for_orphans();
     let written = cost_of_children(wall_secs).and_then(|cost| {
         let line = format!("{} {} {}\n", cost.wall_secs, cost.cpu_secs, cost.rss_mb);
         fs::write(report, line).map_err(|error| error.to_string())
@@ -124,6 +140,29 @@ pub(crate) fn measured(args: &[String]) -> ExitCode {
     }
     let code = status.code().and_then(|code| u8::try_from(code).ok());
     code.map_or(ExitCode::FAILURE, ExitCode::from)
+}
+
+/// Makes this process the parent of those that a program leaves behind: a worker that runs on in the
+/// background, while the program is called for the next thing, works for it.
+fn adopt_orphans() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = nix::sys::prctl::set_child_subreaper(true) {
+        eprintln!("warning: work in the background is not counted: {error}");
+    }
+}
+
+/// Waits until all who were left behind are gone, or for as long as they may go on.
+fn wait_for_orphans() {
+    let watch = Stopwatch::start();
+    while watch.secs() < LEFT_BEHIND_SECS_MAX {
+        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::StillAlive) => std::thread::sleep(LOOK_EVERY),
+            Ok(_) => {}
+            // There is none.
+            Err(_) => return,
+        }
+    }
+    eprintln!("warning: a process in the background goes on, and is not counted");
 }
 
 fn cost_of_children(wall_secs: f64) -> Result<Cost, String> {
@@ -137,7 +176,7 @@ fn cost_of_children(wall_secs: f64) -> Result<Cost, String> {
 }
 
 /// Returns the middle one of each number; of an even count the upper.
-pub(super) fn median(costs: &[Cost]) -> Cost {
+pub(crate) fn median(costs: &[Cost]) -> Cost {
     let middle = |of: fn(&Cost) -> f64| middle(costs.iter().map(of).collect());
     Cost {
         wall_secs: middle(|cost| cost.wall_secs),
@@ -147,7 +186,7 @@ pub(super) fn median(costs: &[Cost]) -> Cost {
 }
 
 /// Returns the middle number; 0 if there is none.
-pub(super) fn middle(mut numbers: Vec<f64>) -> f64 {
+pub(crate) fn middle(mut numbers: Vec<f64>) -> f64 {
     numbers.sort_by(f64::total_cmp);
     numbers.get(numbers.len() / 2).copied().unwrap_or_default()
 }

@@ -6,38 +6,33 @@ use std::path::Path;
 use std::process::Command;
 
 use super::clock::Stopwatch;
+use super::folder::at;
 use super::measure::sync;
-use super::tree::Tree;
 
 const WRITTEN: u64 = 1 << 30;
 
-/// Measures the disk here, and the arithmetic with the program `benches/limits.rs`.
-///
-/// The latter is built with `profile`.
-pub(super) fn measure(
-    tree: &Tree,
-    folder: &Path,
-    profile: &str,
-) -> Result<Vec<(String, String)>, String> {
-    let mut limits = arithmetic(profile)?;
-    tree.read_all()?;
-    let watch = Stopwatch::start();
-    let bytes = tree.read_all()?;
-    let secs = watch.secs();
-    let speed = bytes as f64 / 1e9 / secs.max(1e-9);
-    limits.push((
-        "read the whole tree, cached".to_owned(),
-        format!("{secs:.2} s, {speed:.1} GB/s"),
-    ));
+/// A limit's name and figure, as the page shows them.
+pub(crate) type Limit = (String, String);
+
+/// Measures how quickly a file is written into `folder`.
+pub(crate) fn writing(folder: &Path) -> Result<Limit, String> {
     let speed = write_speed(&folder.join("written"))?;
-    limits.push((
-        "write 1 GiB, then fsync".to_owned(),
-        format!("{speed:.2} GB/s"),
-    ));
-    Ok(limits)
+    let figure = format!("{speed:.2} GB/s");
+    Ok(("write 1 GiB, then fsync".to_owned(), figure))
 }
 
-fn arithmetic(profile: &str) -> Result<Vec<(String, String)>, String> {
+/// Measures how quickly `read` returns the number of bytes that it read; the first time warms up.
+pub(crate) fn reading(what: &str, read: impl Fn() -> Result<u64, String>) -> Result<Limit, String> {
+    read()?;
+    let watch = Stopwatch::start();
+    let bytes = read()?;
+    let secs = watch.secs();
+    let speed = bytes as f64 / 1e9 / secs.max(1e-9);
+    Ok((what.to_owned(), format!("{secs:.2} s, {speed:.1} GB/s")))
+}
+
+/// Measures the arithmetic with the program `benches/limits.rs`, built with `profile`.
+pub(crate) fn arithmetic(profile: &str) -> Result<Vec<Limit>, String> {
     let line = format!("bench --quiet --locked --profile {profile} --bench limits");
     println!("running: cargo {line}");
     let output = Command::new("cargo").args(line.split(' ')).output();
@@ -54,7 +49,7 @@ fn arithmetic(profile: &str) -> Result<Vec<(String, String)>, String> {
 }
 
 fn write_speed(path: &Path) -> Result<f64, String> {
-    let at = |error: std::io::Error| format!("`{}`: {error}", path.display());
+    let at = |error| at(path, &error);
     let block: Vec<u8> = (0..1 << 20)
         .map(|number: u32| (number.wrapping_mul(2_654_435_761) >> 24) as u8)
         .collect();
@@ -71,7 +66,7 @@ fn write_speed(path: &Path) -> Result<f64, String> {
 }
 
 /// Describes the machine: cores, processor, memory, kernel.
-pub(super) fn machine() -> String {
+pub(crate) fn machine() -> String {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let field = |text: &str, name: &str| {
         let line = text

@@ -1,0 +1,450 @@
+//! `wal receive`: the log as it is written, kept within the second.
+//!
+//! Owns when a byte counts as kept: when it is durable in the home region. Only that is told to the
+//! server, which may then forget it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lifeboat_config::{Cluster, Environment, Source};
+use lifeboat_model::{
+    Lsn, RegionName, Segment, SegmentSize, SystemId, Timeline, WalFileName, WalObject, error_chain,
+};
+use lifeboat_repository::{Repository, WalDraft};
+use lifeboat_runtime::Clock;
+use lifeboat_source_postgres::connect::SqlSession;
+use lifeboat_source_postgres::conninfo::Conninfo;
+use lifeboat_source_postgres::heartbeat;
+use lifeboat_source_postgres::replication::{
+    ReceiverOptions, ReplicationError, SlotGuard, SlotKind, WalEvent, WalReceiver, WalSender,
+};
+use serde::Serialize;
+
+use super::archive::{Archive, Replica, refuse_foreign};
+use super::incoming::Incoming;
+use crate::cluster::{connect, conninfo};
+use crate::error::OperationError;
+use crate::session::Session;
+
+/// A byte waits for three quarters of what it may; the rest is for bringing it into the stores.
+const SHARE_OF_WAIT: u32 = 4;
+/// How long a home region that fails is asked again before the receiver gives up.
+const HOME_PATIENCE: Duration = Duration::from_secs(600);
+/// How long a replica that failed is left alone.
+const REST: Duration = Duration::from_secs(5);
+/// How often somebody is told how far things are.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+
+/// How to receive.
+#[derive(Debug, Clone, Copy)]
+pub struct ReceiveOptions {
+    /// How long a byte may wait before it is durable at home.
+    pub within: Duration,
+}
+
+/// How far a receiver is.
+#[derive(Debug, Clone, Serialize)]
+pub struct Received {
+    /// The timeline.
+    pub timeline: Timeline,
+    /// All of the log before this is durable at home.
+    pub durable: Lsn,
+    /// How far the server's log goes, as it last said.
+    pub server: Lsn,
+    /// Replicas that lack something, and why.
+    pub behind: Vec<(RegionName, String)>,
+}
+
+impl Session {
+    /// Receives the log of a cluster and keeps it, until something fails that waiting does not help.
+    ///
+    /// # Errors
+    /// Fails if the server is another cluster or has removed what is needed, or if the home region
+    /// cannot be written for ten minutes.
+    pub async fn wal_receive(
+        &self,
+        environment: &Environment,
+        source: &Source,
+        options: &ReceiveOptions,
+        tell: &(dyn Fn(&Received) + Sync),
+    ) -> Result<(), OperationError> {
+        let mut reception = Reception::prepare(self, environment, source, options).await?;
+        let cluster = source.cluster().expect("the source is a cluster");
+        let heart = cluster.heartbeat.then(|| {
+            let beating = beat(self.clone(), cluster.clone(), options.within);
+            tokio::spawn(beating)
+        });
+        let result = reception.run_over_gaps(tell).await;
+        if let Some(heart) = heart {
+            heart.abort();
+        }
+        result
+    }
+}
+
+async fn receiver_options(
+    cluster: &Cluster,
+    system: SystemId,
+    sender: &mut WalSender,
+) -> Result<ReceiverOptions, OperationError> {
+    let mut options = ReceiverOptions::new(system, Timeline::new(1), Lsn::default());
+    if let Some(slot) = &cluster.slot {
+        let name = slot.name.parse().map_err(|error| OperationError::Usage {
+            message: format!("`{}` is no name of a replication slot: {error}", slot.name),
+            hint: "use lower-case letters, digits and underscores".to_owned(),
+        })?;
+        if sender.read_slot(&name).await?.is_none() {
+            sender.create_slot(&name, SlotKind::Lasting).await?;
+        }
+        options.slot = Some(name);
+        options.guard = SlotGuard::Drop {
+            kept_max: slot.keep_bytes_max,
+        };
+    }
+    Ok(options)
+}
+
+/// Returns the segment that is to be received next: the newest one that is at home, from its start so
+/// that it can be kept as a whole, or the one after it if it is. `None` if there is none.
+async fn next_segment(
+    archive: &Archive,
+    size: SegmentSize,
+) -> Result<Option<Segment>, OperationError> {
+    let store = &**archive.home.store();
+    let listing = Repository::wal_listing(store, &archive.place).await?;
+    let segments = listing.objects().iter().filter_map(WalObject::segment);
+    let newest = segments.max();
+    Ok(newest.map(|newest| match listing.whole(newest) {
+        Some(_) => newest.next(size),
+        None => newest,
+    }))
+}
+
+/// Keeps the history of the server's timeline, which recoveries along it need.
+async fn keep_history(
+    archive: &Archive,
+    sender: &mut WalSender,
+    timeline: Timeline,
+) -> Result<(), OperationError> {
+    if timeline.get() < 2 {
+        return Ok(());
+    }
+    let history = sender.timeline_history(timeline).await?;
+    let draft = history_draft(timeline);
+    archive.keep(&draft, history.content).await?;
+    Ok(())
+}
+
+fn history_draft(timeline: Timeline) -> WalDraft {
+    WalDraft {
+        file: WalFileName::History(timeline),
+        piece: None,
+        newest_commit: None,
+    }
+}
+
+/// A log on its way from the server into the regions.
+struct Reception<'a> {
+    session: &'a Session,
+    environment: &'a Environment,
+    clock: Arc<dyn Clock>,
+    archive: Archive,
+    conninfo: Conninfo,
+    /// How the log is received.
+    from: ReceiverOptions,
+    /// The segment that the server was at when this began.
+    now: Segment,
+    receiver: WalReceiver,
+    incoming: Incoming,
+    /// How long a byte waits before it is kept.
+    wait: Duration,
+    /// When the oldest byte came that is not kept yet, on the clock.
+    oldest: Option<Duration>,
+    /// Replicas that failed, in their order.
+    resting: Vec<Option<Rest>>,
+}
+
+/// A replica that failed is left alone for a while: neither the home nor the others wait for it.
+struct Rest {
+    why: String,
+    /// When it is tried again, on the clock.
+    until: Duration,
+    /// The first segment that it may lack.
+    since: Segment,
+}
+
+impl<'a> Reception<'a> {
+    /// Asks the server who it is and where its log is, and finds where the home's ends.
+    async fn prepare(
+        session: &'a Session,
+        environment: &'a Environment,
+        source: &Source,
+        options: &ReceiveOptions,
+    ) -> Result<Self, OperationError> {
+        let cluster = source.cluster().expect("the source is a cluster");
+        let conninfo = conninfo(session, cluster)?;
+        let mut sender = WalSender::connect(&conninfo).await?;
+        let identity = sender.identify_system().await?;
+        let size = sender.segment_size().await?;
+        let system = identity.system_id;
+        refuse_foreign(session, environment, source, system).await?;
+        let archive = Archive::open(session, environment, source, system).await?;
+        let now = Segment::holding(identity.timeline, identity.end, size);
+        let first = next_segment(&archive, size).await?.unwrap_or(now);
+        keep_history(&archive, &mut sender, identity.timeline).await?;
+        let mut from = receiver_options(cluster, system, &mut sender).await?;
+        (from.timeline, from.start) = (first.timeline, first.start(size));
+        sender.close().await;
+        Ok(Self {
+            session,
+            environment,
+            clock: session.world.clock.clone(),
+            incoming: Incoming::new(first, size, &archive),
+            receiver: WalReceiver::new(conninfo.clone(), from.clone()),
+            wait: options.within - options.within / SHARE_OF_WAIT,
+            oldest: None,
+            resting: archive.replicas.iter().map(|_| None).collect(),
+            archive,
+            conninfo,
+            from,
+            now,
+        })
+    }
+
+    /// Receives; goes on behind a hole, which must not become the end of the log.
+    async fn run_over_gaps(
+        &mut self,
+        tell: &(dyn Fn(&Received) + Sync),
+    ) -> Result<(), OperationError> {
+        let ended = self.run(tell).await;
+        let Err(OperationError::Replication(ReplicationError::SegmentRemoved { segment, .. })) =
+            &ended
+        else {
+            return ended;
+        };
+        let now = self.now;
+        tracing::error!(
+            "the server has removed segment {segment} before it was received, so the log has a gap from \
+             there to {now}: take a backup now, only what follows it can be recovered"
+        );
+        let size = self.incoming.size();
+        (self.from.timeline, self.from.start) = (now.timeline, now.start(size));
+        self.receiver = WalReceiver::new(self.conninfo.clone(), self.from.clone());
+        self.incoming = Incoming::new(now, size, &self.archive);
+        self.run(tell).await
+    }
+
+    async fn run(&mut self, tell: &(dyn Fn(&Received) + Sync)) -> Result<(), OperationError> {
+        let mut told = Duration::ZERO;
+        loop {
+            match self.receiver.next(self.until_due()).await? {
+                WalEvent::Bytes {
+                    timeline,
+                    start,
+                    bytes,
+                } => self.take(timeline, start, bytes).await?,
+                WalEvent::TimelineEnded { next, history, .. } => {
+                    self.keep().await?;
+                    self.archive.keep(&history_draft(next), history).await?;
+                }
+                WalEvent::Disconnected {
+                    error, retry_in, ..
+                } => {
+                    tracing::warn!("{}; tried again in {retry_in:?}", error_chain(&error));
+                    self.keep().await?;
+                }
+                WalEvent::Connected { host, .. } => {
+                    tracing::info!("receives from {host}, from {} on", self.receiver.position());
+                }
+                WalEvent::Idle => {}
+            }
+            if self.until_due().is_zero() {
+                self.keep().await?;
+            }
+            if self.clock.elapsed().saturating_sub(told) >= TELL_EVERY || told.is_zero() {
+                told = self.clock.elapsed().max(Duration::from_nanos(1));
+                tell(&self.received());
+            }
+        }
+    }
+
+    /// Returns how long the oldest byte may still wait.
+    fn until_due(&self) -> Duration {
+        match self.oldest {
+            Some(oldest) => (oldest + self.wait).saturating_sub(self.clock.elapsed()),
+            None => self.wait,
+        }
+    }
+
+    async fn take(
+        &mut self,
+        timeline: Timeline,
+        start: Lsn,
+        mut bytes: bytes::Bytes,
+    ) -> Result<(), OperationError> {
+        if timeline != self.incoming.segment().timeline {
+            let size = self.incoming.size();
+            self.incoming = Incoming::holding(timeline, start, size, &self.archive);
+        }
+        while !bytes.is_empty() {
+            self.incoming.take(&mut bytes);
+            if self.oldest.is_none() {
+                self.oldest = Some(self.clock.elapsed());
+            }
+            if self.incoming.is_full() {
+                self.keep().await?;
+                self.incoming = self.incoming.next(&self.archive);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes what came durable at home, and tells the server. A home that fails is asked again for a
+    /// while: the server keeps what is not confirmed.
+    async fn keep(&mut self) -> Result<(), OperationError> {
+        self.oldest = None;
+        if !self.incoming.is_behind() {
+            return Ok(());
+        }
+        let tried = self.wake().await?;
+        let end = self.clock.elapsed() + HOME_PATIENCE;
+        let mut pause = Duration::from_millis(100);
+        loop {
+            match self.incoming.keep(&self.archive, &tried).await {
+                Ok(failed) => {
+                    self.note(&tried, failed);
+                    break;
+                }
+                Err(error) if may_pass(&error) && self.clock.elapsed() < end => {
+                    tracing::warn!("the home region: {}; tried again", error_chain(&error));
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(Duration::from_secs(5));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.receiver.confirm(self.incoming.durable());
+        Ok(())
+    }
+
+    /// Says which replicas are tried now; one that could not be opened is opened again.
+    async fn wake(&mut self) -> Result<Vec<bool>, OperationError> {
+        let now = self.clock.elapsed();
+        let rested = |rest: &Option<Rest>| rest.as_ref().is_none_or(|rest| rest.until <= now);
+        let tried: Vec<bool> = self.resting.iter().map(rested).collect();
+        for (replica, tried) in self.archive.replicas.iter_mut().zip(&tried) {
+            if *tried && replica.repository.is_err() {
+                let region = replica.region.clone();
+                *replica = Replica::open(self.session, self.environment, &region).await?;
+            }
+        }
+        Ok(tried)
+    }
+
+    /// Lets replicas rest that failed, and brings those up to date that are back.
+    fn note(&mut self, tried: &[bool], failed: Vec<Option<String>>) {
+        let until = self.clock.elapsed() + REST;
+        let segment = self.incoming.segment();
+        for (at, failed) in failed.into_iter().enumerate().filter(|(at, _)| tried[*at]) {
+            let region = &self.archive.replicas[at].region;
+            let rest = &mut self.resting[at];
+            let since = rest.as_ref().map_or(segment, |rest| rest.since);
+            match failed {
+                Some(why) => {
+                    if rest.is_none() {
+                        tracing::warn!("region `{region}` is behind: {why}");
+                    }
+                    *rest = Some(Rest { why, until, since });
+                }
+                None if rest.take().is_some() => self.catch_up(at, since),
+                None => {}
+            }
+        }
+    }
+
+    /// Copies what a replica missed, while the log goes on.
+    fn catch_up(&self, at: usize, since: Segment) {
+        let replica = &self.archive.replicas[at];
+        let Ok(repository) = &replica.repository else {
+            return;
+        };
+        let (from, to) = (
+            self.archive.home.store().clone(),
+            repository.store().clone(),
+        );
+        let (place, region) = (self.archive.place.clone(), replica.region.clone());
+        let runtime = tokio::runtime::Handle::current();
+        tokio::task::spawn_blocking(move || {
+            let wanted = |object: &WalObject| object.segment().is_none_or(|one| one >= since);
+            match runtime.block_on(Repository::copy_wal(&*from, &*to, &place, wanted)) {
+                Ok(copied) => tracing::warn!(
+                    "region `{region}` is back, and got the {} objects that it missed",
+                    copied.objects
+                ),
+                Err(error) => tracing::warn!(
+                    "region `{region}` is back and lacks a part of the log: {}; `lifeboat replicate` \
+                     brings it",
+                    error_chain(&error)
+                ),
+            }
+        });
+    }
+
+    fn behind(&self) -> Vec<(RegionName, String)> {
+        let replicas = self.archive.replicas.iter().zip(&self.resting);
+        let behind = replicas.filter_map(|(replica, rest)| {
+            let rest = rest.as_ref()?;
+            Some((replica.region.clone(), rest.why.clone()))
+        });
+        behind.collect()
+    }
+
+    fn received(&self) -> Received {
+        Received {
+            timeline: self.incoming.segment().timeline,
+            durable: self.incoming.durable(),
+            server: self.receiver.server_end(),
+            behind: self.behind(),
+        }
+    }
+}
+
+/// Reports whether a store may work again soon. One that is full or denies needs somebody to act, but
+/// while somebody may, nothing is lost by asking.
+fn may_pass(error: &OperationError) -> bool {
+    use lifeboat_model::{Diagnose as _, ErrorKind};
+    matches!(
+        error.kind(),
+        ErrorKind::Transient | ErrorKind::NoSpace | ErrorKind::Denied | ErrorKind::Failed
+    )
+}
+
+/// Writes the heartbeat as often as the log is kept. A server that does not take it is told of once;
+/// receiving goes on, and a recovery then proves its age by other commits.
+async fn beat(session: Session, cluster: Cluster, every: Duration) {
+    let mut sql: Option<SqlSession> = None;
+    let mut warned = false;
+    loop {
+        let done = async {
+            if sql.is_none() {
+                let opened = connect(&session, &cluster).await?;
+                heartbeat::create(&opened).await?;
+                sql = Some(opened);
+            }
+            let client = sql.as_ref().expect("it was just opened");
+            heartbeat::beat(client).await?;
+            Ok::<(), OperationError>(())
+        };
+        match done.await {
+            Ok(()) => warned = false,
+            Err(error) => {
+                sql = None;
+                if !warned {
+                    tracing::warn!("no heartbeat is written: {}", error_chain(&error));
+                    warned = true;
+                }
+            }
+        }
+        tokio::time::sleep(every).await;
+    }
+}

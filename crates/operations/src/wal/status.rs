@@ -1,0 +1,333 @@
+//! `wal status`: what of a cluster can be recovered, what is missing, and what would be lost now.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use lifeboat_config::{Environment, Source};
+use lifeboat_model::{
+    Diagnose as _, EnvironmentName, Lsn, RegionName, Segment, SegmentSize, SnapshotId, SourceName,
+    SystemId, Timeline, error_chain,
+};
+use lifeboat_policy::{Gap, Interval, SnapshotWal, WalArchive, coverage};
+use lifeboat_repository::{Repository, Role, Snapshot, WalListing, WalPlace};
+use lifeboat_source_postgres::connect::SqlSession;
+use lifeboat_source_postgres::{ServerFacts, log_end};
+use lifeboat_storage::ObjectStore;
+use serde::Serialize;
+
+use crate::cluster::connect;
+use crate::error::OperationError;
+use crate::session::Session;
+
+/// Where the log of a cluster stands.
+#[derive(Debug, Clone, Serialize)]
+pub struct WalStatus {
+    /// The environment.
+    pub environment: EnvironmentName,
+    /// The source.
+    pub source: SourceName,
+    /// How far the server is, if it answers.
+    pub server: Option<ServerPosition>,
+    /// Why the server does not answer.
+    pub server_fault: Option<String>,
+    /// What each region holds.
+    pub regions: Vec<WalRegionStatus>,
+}
+
+/// How far a server is.
+#[derive(Debug, Clone, Serialize)]
+pub struct ServerPosition {
+    /// The cluster.
+    pub system: SystemId,
+    /// The position after the last byte of its log.
+    pub lsn: Lsn,
+    /// Whether it is a standby.
+    pub in_recovery: bool,
+}
+
+/// What a region holds of a cluster.
+#[derive(Debug, Clone, Serialize)]
+pub struct WalRegionStatus {
+    /// The region.
+    pub region: RegionName,
+    /// Why it cannot be asked.
+    pub fault: Option<String>,
+    /// By cluster, should the source have been several; the one of the newest snapshot first.
+    pub clusters: Vec<ClusterLog>,
+}
+
+/// What a region holds of one cluster.
+#[derive(Debug, Clone, Serialize)]
+pub struct ClusterLog {
+    /// The cluster.
+    pub system: SystemId,
+    /// What can be recovered, by timeline, oldest first.
+    pub recoverable: Vec<Recoverable>,
+    /// What is missing behind the oldest snapshot.
+    pub gaps: Vec<MissingLog>,
+    /// Snapshots that lack a part of the log and cannot be made consistent.
+    pub lost: Vec<SnapshotId>,
+    /// Files that are there twice, with different content.
+    pub conflicts: Vec<String>,
+    /// The end of the log: the first position that is not there.
+    pub end: Option<Lsn>,
+    /// When the newest transaction that is there was committed.
+    pub newest_commit: Option<Timestamp>,
+    /// How old that is: what would be lost now, if work is committed all the time.
+    pub exposure_secs: Option<f64>,
+    /// How many bytes of the server's log are not there, if the server answers.
+    pub pending_bytes: Option<u64>,
+}
+
+/// A stretch to any point of which a cluster can be recovered.
+#[derive(Debug, Clone, Serialize)]
+pub struct Recoverable {
+    /// The timeline along which it is reached.
+    pub timeline: Timeline,
+    /// The first position.
+    pub from: Lsn,
+    /// The first position after it.
+    pub to: Lsn,
+    /// The moment of the first position.
+    pub from_time: Timestamp,
+    /// The newest commit.
+    pub to_time: Timestamp,
+    /// How many snapshots are in it.
+    pub snapshots: usize,
+}
+
+/// Segments that are missing.
+#[derive(Debug, Clone, Serialize)]
+pub struct MissingLog {
+    /// The first.
+    pub first: Segment,
+    /// The last.
+    pub last: Segment,
+    /// How many there are.
+    pub segments: u64,
+}
+
+impl From<&Interval> for Recoverable {
+    fn from(interval: &Interval) -> Self {
+        Self {
+            timeline: interval.timeline,
+            from: interval.from,
+            to: interval.to,
+            from_time: interval.from_time,
+            to_time: interval.to_time,
+            snapshots: interval.snapshots.len(),
+        }
+    }
+}
+
+impl From<&Gap> for MissingLog {
+    fn from(gap: &Gap) -> Self {
+        Self {
+            first: gap.first,
+            last: gap.last,
+            segments: gap.segments,
+        }
+    }
+}
+
+impl WalStatus {
+    /// Reports whether every region answers, and none lacks a part of the log or contradicts itself.
+    pub fn is_sound(&self) -> bool {
+        let sound = |log: &ClusterLog| {
+            log.gaps.is_empty() && log.lost.is_empty() && log.conflicts.is_empty()
+        };
+        let mut regions = self.regions.iter();
+        regions.all(|region| region.fault.is_none() && region.clusters.iter().all(sound))
+    }
+}
+
+impl Session {
+    /// Tells where the log of a source stands, in one region or in all of its environment. Needs the
+    /// auditor key.
+    ///
+    /// # Errors
+    /// Fails if there is no such region; a region that cannot be asked is part of the answer.
+    pub async fn wal_status(
+        &self,
+        environment: &Environment,
+        source: &Source,
+        region: Option<&str>,
+    ) -> Result<WalStatus, OperationError> {
+        let cluster = source.cluster().expect("the source is a cluster");
+        let server = match connect(self, cluster).await {
+            Ok(session) => position(&session).await,
+            Err(error) => Err(error),
+        };
+        let regions: Vec<&RegionName> = match region {
+            Some(name) => vec![&self.config.region(name)?.name],
+            None => environment.regions().collect(),
+        };
+        let mut found = Vec::new();
+        for region in regions {
+            let clusters = self
+                .wal_of_region(environment, source, region, server.as_ref().ok())
+                .await;
+            let (clusters, fault) = match clusters {
+                Ok(clusters) => (clusters, None),
+                Err(error) => (Vec::new(), Some(error_chain(&error))),
+            };
+            found.push(WalRegionStatus {
+                region: region.clone(),
+                fault,
+                clusters,
+            });
+        }
+        let (server, server_fault) = match server {
+            Ok(server) => (Some(server), None),
+            Err(error) => (None, Some(told(&error))),
+        };
+        Ok(WalStatus {
+            environment: environment.name.clone(),
+            source: source.name.clone(),
+            server,
+            server_fault,
+            regions: found,
+        })
+    }
+
+    async fn wal_of_region(
+        &self,
+        environment: &Environment,
+        source: &Source,
+        region: &RegionName,
+        server: Option<&ServerPosition>,
+    ) -> Result<Vec<ClusterLog>, OperationError> {
+        let opened = self.open_region(region).await?;
+        let repository = self
+            .open_repository(environment, &opened, Role::Auditor)
+            .await?;
+        let listing = repository.listing(Some(&environment.name), Some(&source.name));
+        let snapshots = listing.await?.snapshots;
+        let store = &**repository.store();
+        let systems = Repository::wal_systems(store, &environment.name, &source.name).await?;
+        let of_snapshots = snapshots.iter().rev().filter_map(|s| Some(s.wal?.system));
+        let mut ordered: Vec<SystemId> = Vec::new();
+        for system in of_snapshots.chain(systems) {
+            if !ordered.contains(&system) {
+                ordered.push(system);
+            }
+        }
+        let mut clusters = Vec::new();
+        for system in ordered {
+            let place = WalPlace {
+                environment: environment.name.clone(),
+                source: source.name.clone(),
+                system,
+            };
+            let listing = Repository::wal_listing(store, &place).await?;
+            let server = server.filter(|server| server.system == system);
+            clusters.push(cluster_log(
+                &place,
+                &snapshots,
+                &listing,
+                server,
+                self.world.clock.now(),
+            ));
+        }
+        Ok(clusters)
+    }
+}
+
+/// Returns the newest moment to which a source can be recovered from a store by its log. Needs no key
+/// besides the snapshots that the store holds.
+pub(crate) async fn newest_recoverable(
+    store: &dyn ObjectStore,
+    environment: &EnvironmentName,
+    source: &SourceName,
+    held: &[&Snapshot],
+) -> Result<Option<Timestamp>, OperationError> {
+    let of_source = held.iter().filter(|snapshot| snapshot.source == *source);
+    let of_source: Vec<Snapshot> = of_source.map(|snapshot| (*snapshot).clone()).collect();
+    let systems: BTreeSet<SystemId> = of_source
+        .iter()
+        .filter_map(|s| Some(s.wal?.system))
+        .collect();
+    let mut newest = None;
+    for system in systems {
+        let place = WalPlace {
+            environment: environment.clone(),
+            source: source.clone(),
+            system,
+        };
+        let listing = Repository::wal_listing(store, &place).await?;
+        let of_system = of_system(&of_source, system);
+        let archive = WalArchive::new(size_of(&of_system), listing.objects());
+        let covered = coverage(&of_system, &archive);
+        newest = newest.max(covered.intervals.iter().map(|one| one.to_time).max());
+    }
+    Ok(newest)
+}
+
+fn of_system(snapshots: &[Snapshot], system: SystemId) -> Vec<SnapshotWal> {
+    let with_log = snapshots.iter().filter_map(|snapshot| {
+        let wal = snapshot.wal.filter(|wal| wal.system == system)?;
+        let (id, instant) = (snapshot.id, snapshot.instant);
+        Some(SnapshotWal { id, instant, wal })
+    });
+    with_log.collect()
+}
+
+/// Without a snapshot nothing can be recovered, and the length of segments does not matter.
+fn size_of(snapshots: &[SnapshotWal]) -> SegmentSize {
+    let first = snapshots.first().map(|snapshot| snapshot.wal.segment_size);
+    first.unwrap_or(SegmentSize::DEFAULT)
+}
+
+fn told(error: &OperationError) -> String {
+    let hint = error
+        .hint()
+        .map_or_else(String::new, |hint| format!(" ({hint})"));
+    format!("{}{hint}", error_chain(error))
+}
+
+async fn position(session: &SqlSession) -> Result<ServerPosition, OperationError> {
+    let facts = ServerFacts::ask(session).await?;
+    Ok(ServerPosition {
+        system: facts.system_id,
+        lsn: log_end(session).await?,
+        in_recovery: facts.in_recovery,
+    })
+}
+
+fn cluster_log(
+    place: &WalPlace,
+    snapshots: &[Snapshot],
+    listing: &WalListing,
+    server: Option<&ServerPosition>,
+    now: Timestamp,
+) -> ClusterLog {
+    let of_system = of_system(snapshots, place.system);
+    let archive = WalArchive::new(size_of(&of_system), listing.objects());
+    let covered = coverage(&of_system, &archive);
+    let end = covered.newest.map(|(_, end, _)| end);
+    let newest_commit = covered.newest.and_then(|(_, _, commit)| commit);
+    let exposure = newest_commit.map(|at| now.duration_since(at).as_secs_f64().max(0.0));
+    ClusterLog {
+        system: place.system,
+        recoverable: covered.intervals.iter().map(Recoverable::from).collect(),
+        gaps: covered.gaps.iter().map(MissingLog::from).collect(),
+        lost: covered.lost,
+        conflicts: listing
+            .conflicts()
+            .iter()
+            .map(|conflict| {
+                format!(
+                    "{} and {}",
+                    place.key(&conflict.one),
+                    place.key(&conflict.other)
+                )
+            })
+            .collect(),
+        end,
+        newest_commit,
+        exposure_secs: exposure,
+        pending_bytes: server
+            .zip(end)
+            .map(|(server, end)| server.lsn.bytes_since(end)),
+    }
+}

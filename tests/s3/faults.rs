@@ -1,0 +1,91 @@
+//! Lines that fail, regions that die: what still works, and what is never claimed.
+
+use lifeboat_testkit::proxy::{FaultProxy, LineFaults};
+
+use crate::{AWAY, Buckets, count};
+
+/// Snapshots in a bucket of which a receipt says that all they need is there.
+fn receipts(server: &lifeboat_testkit::s3::S3Server) -> usize {
+    count(server, &format!("receipts/{AWAY}/"))
+}
+
+#[test]
+fn one_request_in_twenty_fails_and_replication_completes() {
+    let buckets = Buckets::new();
+    for number in 0..6 {
+        buckets.back_up_noise(number, 300_000);
+    }
+    let lines = [buckets.home(), buckets.away()].map(|server| {
+        let line = FaultProxy::start(server.address(), 11, LineFaults::evenly(50)).unwrap();
+        buckets.reach_by(server, &line.endpoint());
+        line
+    });
+    buckets.project.ok(&["replicate", "prod"]);
+    let faults: u64 = lines.iter().map(FaultProxy::faults).sum();
+    assert!(faults >= 3, "only {faults} requests met a fault");
+    assert_eq!(receipts(buckets.away()), 6);
+    buckets
+        .project
+        .ok(&["verify", "prod", "--region", AWAY, "--level", "full"]);
+    buckets.assert_restores(&["--region", AWAY]);
+}
+
+#[test]
+fn a_source_that_dies_midway_is_gone_on_from_and_only_what_is_whole_has_receipts() {
+    let buckets = Buckets::new();
+    for number in 0..6 {
+        buckets.back_up_noise(number, 1_500_000);
+    }
+    let packs = count(buckets.home(), "packs/");
+    let line = FaultProxy::start(buckets.home().address(), 1, LineFaults::default()).unwrap();
+    buckets.reach_by(buckets.home(), &line.endpoint());
+    line.kill_after(4_000_000);
+    buckets
+        .project
+        .fails(&["replicate", "prod"], 1, &["failed to"]);
+    let landed = count(buckets.away(), "packs/");
+    assert!(
+        (1..packs).contains(&landed),
+        "{landed} of {packs} packs landed"
+    );
+    assert_eq!(receipts(buckets.away()), 0);
+    assert_eq!(count(buckets.away(), "snapshots/"), 0);
+    line.revive();
+    let copied = buckets.project.json(&["replicate", "prod"]);
+    let present = copied[0]["present"].as_u64().unwrap();
+    assert!(
+        present >= landed as u64,
+        "what had landed was copied again: {copied}"
+    );
+    assert_eq!(receipts(buckets.away()), 6);
+    buckets.assert_restores(&["--region", AWAY]);
+}
+
+#[test]
+fn the_replica_alone_restores_with_the_home_and_its_credentials_gone() {
+    let mut buckets = Buckets::new();
+    buckets.back_up_noise(1, 300_000);
+    buckets.project.ok(&["replicate", "prod"]);
+    let mut home = buckets.home.take().unwrap();
+    home.revoke(home.admin());
+    // Denied, without being asked for another region.
+    buckets.assert_restores(&[]);
+    home.kill();
+    buckets.assert_restores(&["--region", AWAY]);
+    // Gone altogether.
+    buckets.assert_restores(&[]);
+}
+
+#[test]
+fn a_home_that_dies_in_the_middle_of_a_restore_is_stood_in_for() {
+    let buckets = Buckets::new();
+    for number in 0..4 {
+        buckets.back_up_noise(number, 3_000_000);
+    }
+    buckets.project.ok(&["replicate", "prod"]);
+    let line = FaultProxy::start(buckets.home().address(), 1, LineFaults::default()).unwrap();
+    buckets.reach_by(buckets.home(), &line.endpoint());
+    line.kill_after(5_000_000);
+    buckets.assert_restores(&[]);
+    assert!(line.requests() > 5, "the home was not asked");
+}
