@@ -24,6 +24,8 @@ const SEEDS_ELSEWHERE: &[(&str, &str)] = &[
     ("config", "crates/config/src/templates"),
     ("schedule", "schedules"),
     ("masking_rules", "masking-rules"),
+    ("masking_checks", "masking-rules/samples"),
+    ("detectors", "crates/masking/tests/data"),
     ("document", "schedules"),
 ];
 

@@ -11,6 +11,7 @@
 mod bench;
 mod bench_peers;
 mod bench_postgres;
+mod detectors;
 mod fuzz;
 mod install;
 mod steps;
@@ -27,6 +28,7 @@ Usage: cargo xtask test [--only <step>] [--skip-install]
        cargo xtask bench-postgres [--scale <n>] [--runs <n>] [--seconds <n>] [--segments <n>]
                                [--only <tool>,...] [--pgbackrest <program>] [--lifeboat <program>]
                                [--bin <folder>] [--out <file>]
+       cargo xtask score-detectors [--seed <n>] [--per-kind <n>]
 
 test: installs the servers that the tests need, then runs fmt, clippy, test, doc and fuzz.
 
@@ -58,6 +60,11 @@ bench-postgres: measures Lifeboat and pgBackRest on one PostgreSQL cluster.
   --lifeboat <program>  measure this one instead of building a release
   --bin <folder>    the server's programs (the newest in /usr/lib/postgresql, else in the path)
   --out <file>      where to write the page (benches/results/<date>-postgres.md)
+
+score-detectors: makes labelled values with PyPI's Faker and scores the masking detectors on them.
+
+  --seed <n>        make other values (77)
+  --per-kind <n>    so many of each kind (2000)
 
 With REQUIRE_SERVERS=1 in the environment a missing server is a failure, with REQUIRE_FUZZ=1 a
 missing nightly toolchain or cargo-fuzz.";
@@ -101,6 +108,7 @@ fn main() -> ExitCode {
         Task::Test(request) => run(request),
         Task::Fuzz(request) => fuzz::run(request),
         Task::BenchPeers(request) => bench_peers::run(request),
+        Task::ScoreDetectors(request) => detectors::run(request),
         Task::BenchPostgres(request) => bench_postgres::run(request),
     };
     match done {
@@ -117,6 +125,7 @@ enum Task {
     Test(Request),
     Fuzz(fuzz::Request),
     BenchPeers(bench_peers::Request),
+    ScoreDetectors(detectors::Request),
     BenchPostgres(bench_postgres::Request),
 }
 
@@ -125,6 +134,9 @@ fn parse_task(args: &[String]) -> Result<Task, String> {
         Some((task, rest)) if task == "fuzz" => fuzz::parse(rest).map(Task::Fuzz),
         Some((task, rest)) if task == "bench-peers" => {
             bench_peers::parse(rest).map(Task::BenchPeers)
+        }
+        Some((task, rest)) if task == "score-detectors" => {
+            detectors::parse(rest).map(Task::ScoreDetectors)
         }
         Some((task, rest)) if task == "bench-postgres" => {
             bench_postgres::parse(rest).map(Task::BenchPostgres)

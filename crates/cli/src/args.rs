@@ -379,6 +379,17 @@ impl RescueArgs {
     }
 }
 
+/// What rows to mask stand in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MaskFormat {
+    /// A SQLite database.
+    Sqlite,
+    /// Comma-separated values with a header.
+    Csv,
+    /// One JSON object a line.
+    Jsonl,
+}
+
 /// What to do with a cluster's log.
 #[derive(Debug, Subcommand)]
 pub(crate) enum WalCommand {
@@ -452,18 +463,27 @@ pub(crate) enum WalCommand {
 /// What to do with masking rules.
 #[derive(Debug, Subcommand)]
 pub(crate) enum MaskCommand {
-    /// Mask a SQLite database into a new file, and prove that nothing leaked.
+    /// Mask a SQLite database, CSV or JSON Lines, and prove that nothing leaked.
     Run {
         /// The masking rules.
         #[arg(long, value_name = "FILE")]
         rules: PathBuf,
-        /// The database to read; nobody may write to it meanwhile.
-        #[arg(long, value_name = "DB")]
+        /// The database or file to read, or `-` for standard input; nobody may write to it meanwhile.
+        #[arg(long, value_name = "FILE", default_value = "-")]
         input: PathBuf,
-        /// The database to make; it must not exist.
-        #[arg(long, value_name = "DB")]
+        /// The database or file to make, which must not exist, or `-` for standard output.
+        #[arg(long, value_name = "FILE", default_value = "-")]
         output: PathBuf,
-        /// Where the leak report goes, as JSON.
+        /// What input and output are; by default what their names end in.
+        #[arg(long, value_name = "FORMAT")]
+        format: Option<MaskFormat>,
+        /// The table whose rules are meant, for CSV and JSON Lines.
+        #[arg(long, value_name = "NAME")]
+        table: Option<String>,
+        /// What stands for NULL in CSV where it has no quotes; by default nothing at all.
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        null: String,
+        /// Where the leak report goes: a page if it ends in `.html`, otherwise JSON.
         #[arg(long, value_name = "FILE")]
         report: Option<PathBuf>,
     },
@@ -476,6 +496,75 @@ pub(crate) enum MaskCommand {
         #[arg(long, value_name = "DB")]
         input: PathBuf,
     },
+    /// Propose a rule file from a schema and a sample of rows.
+    Discover {
+        /// A SQLite database that nobody writes to, a CSV file with a header, or JSON Lines.
+        #[arg(long, value_name = "FILE")]
+        input: PathBuf,
+        /// Write the rules to this new file, instead of to stdout.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Show some rows before and after masking. Only on a terminal.
+    Preview {
+        /// The masking rules.
+        #[arg(long, value_name = "FILE")]
+        rules: PathBuf,
+        /// A SQLite database that nobody writes to, a CSV file with a header, or JSON Lines.
+        #[arg(long, value_name = "FILE")]
+        input: PathBuf,
+        /// One table; by default all of them.
+        #[arg(long)]
+        table: Option<String>,
+        /// How many rows of each table.
+        #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        rows: u16,
+    },
+    /// Make a data set from a schema and rules alone; no production row is read.
+    Synth {
+        /// The masking rules: they say what values look like.
+        #[arg(long, value_name = "FILE")]
+        rules: PathBuf,
+        /// A SQLite database or a file of SQL statements whose schema to use; by default the tables
+        /// and columns that the rules name.
+        #[arg(long, value_name = "FILE")]
+        schema: Option<PathBuf>,
+        /// How many rows each table gets, or `TABLE=N` for one; may be given several times.
+        #[arg(long = "rows", value_name = "N|TABLE=N", required = true)]
+        row_counts: Vec<RowCount>,
+        /// Equal seeds make equal data.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// For a CSV file: which table.
+        #[arg(long)]
+        table: Option<String>,
+        /// The file to make, which must not exist: `.csv`, otherwise a SQLite database.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Print the JSON Schema of rule files, for editors.
+    Schema,
+}
+
+/// A number of rows, for every table or for one.
+#[derive(Debug, Clone)]
+pub(crate) struct RowCount {
+    pub(crate) table: Option<String>,
+    pub(crate) rows: u64,
+}
+
+impl std::str::FromStr for RowCount {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (table, number) = match text.rsplit_once('=') {
+            Some((table, number)) => (Some(table.to_owned()), number),
+            None => (None, text),
+        };
+        let rows = number.replace('_', "").parse();
+        let rows = rows.map_err(|_| format!("`{number}` is no number of rows"))?;
+        Ok(Self { table, rows })
+    }
 }
 
 /// What to do with keys.

@@ -100,38 +100,64 @@ impl fmt::Debug for MaskKey {
     }
 }
 
-/// The key of one domain: columns that share it mask equal values alike.
+/// The keys of one domain: columns that share it mask equal values alike.
 #[derive(Clone, ZeroizeOnDrop)]
 pub(crate) struct DomainKey {
+    /// For long hashes.
     bytes: [u8; 32],
-    sip: SipKey,
+    /// For pseudonyms.
+    pseudonym: SipKey,
+    /// For permutations.
+    permutation: SipKey,
 }
 
 impl DomainKey {
     fn new(bytes: [u8; 32]) -> Self {
-        let mut sip = blake3::derive_key("lifeboat masking 2026-11 permutation", &bytes);
-        let key = Self {
-            bytes,
-            sip: SipKey::new(first_16(&sip)),
+        let sip = |context| {
+            let mut derived = blake3::derive_key(context, &bytes);
+            let key = SipKey::new(first_16(&derived));
+            derived.zeroize();
+            key
         };
-        sip.zeroize();
-        key
+        Self {
+            bytes,
+            pseudonym: sip("lifeboat masking 2026-11 pseudonym"),
+            permutation: sip("lifeboat masking 2026-11 permutation"),
+        }
     }
 
-    /// Returns the keyed hash of a normalised value.
+    /// Returns the keyed hash of a normalised value; another one for each attempt.
+    #[inline]
     pub(crate) fn digest(&self, value: &[u8], attempt: u8) -> Digest {
+        let first = self.pseudonym.hash128(value);
         if attempt == 0 {
-            return Digest(*blake3::keyed_hash(&self.bytes, value).as_bytes());
+            return Digest(first);
         }
-        let first = blake3::keyed_hash(&self.bytes, value);
-        let mut again = *first.as_bytes();
-        again[0] ^= attempt;
-        Digest(*blake3::keyed_hash(&self.bytes, &again).as_bytes())
+        let mut again = [0; 17];
+        again[..8].copy_from_slice(&first[0].to_le_bytes());
+        again[8..16].copy_from_slice(&first[1].to_le_bytes());
+        again[16] = attempt;
+        Digest(self.pseudonym.hash128(&again))
+    }
+
+    /// Returns 256 bits of a digest, for values longer than itself.
+    pub(crate) fn widened(&self, digest: &Digest) -> [u8; 32] {
+        *blake3::keyed_hash(&self.bytes, &digest.bytes()).as_bytes()
+    }
+
+    /// Returns the keyed BLAKE3 of a normalised value.
+    pub(crate) fn long_digest(&self, value: &[u8]) -> [u8; 32] {
+        *blake3::keyed_hash(&self.bytes, value).as_bytes()
+    }
+
+    /// Returns 32 bytes to key another cipher with.
+    pub(crate) fn derived(&self, context: &str) -> [u8; 32] {
+        blake3::derive_key(context, &self.bytes)
     }
 
     /// Returns the key for permutations.
-    pub(crate) fn sip(&self) -> &SipKey {
-        &self.sip
+    pub(crate) fn permutation(&self) -> &SipKey {
+        &self.permutation
     }
 }
 
@@ -141,59 +167,129 @@ impl fmt::Debug for DomainKey {
     }
 }
 
-/// 256 pseudo-random bits that belong to one value in one domain.
+/// 128 pseudo-random bits that belong to one value in one domain.
 #[derive(Clone, Copy)]
-pub(crate) struct Digest(pub(crate) [u8; 32]);
+pub(crate) struct Digest(pub(crate) [u64; 2]);
 
 impl Digest {
-    /// Returns the `lane`-th of four independent words.
-    pub(crate) fn word(&self, lane: usize) -> u64 {
-        let at = (lane % 4) * 8;
-        u64::from_le_bytes(self.0[at..at + 8].try_into().expect("eight bytes"))
+    /// Returns the bits as bytes.
+    pub(crate) fn bytes(&self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&self.0[0].to_le_bytes());
+        bytes[8..].copy_from_slice(&self.0[1].to_le_bytes());
+        bytes
     }
 
-    /// Maps a word onto `0..size` by multiply-shift.
-    pub(crate) fn below(&self, lane: usize, size: u64) -> u64 {
-        scale(self.word(lane), size)
-    }
-
-    /// Returns an endless stream of words, for values that need more than four.
-    pub(crate) fn stream(&self) -> WordStream {
-        WordStream {
-            state: self.word(0) ^ self.word(1).rotate_left(32),
+    /// Returns the draws that belong to the value, of which there is no end.
+    #[inline]
+    pub(crate) fn draws(&self) -> Draws {
+        Draws {
+            fraction: self.0[0],
+            bits: 64,
+            refills: 0,
+            digest: *self,
         }
+    }
+
+    /// Returns one number below `size`, for masks that need no more than that.
+    #[inline]
+    pub(crate) fn below(&self, size: u64) -> u64 {
+        scale(self.0[0], size)
     }
 }
 
 /// Maps a uniform word onto `0..size`.
+#[inline]
 pub(crate) fn scale(word: u64, size: u64) -> u64 {
     // The high half of the product is below `size`.
     ((u128::from(word) * u128::from(size)) >> 64) as u64
 }
 
-/// SplitMix64 over a digest: uniform words for filling digits and picking words.
-pub(crate) struct WordStream {
-    state: u64,
+/// Uniform numbers out of a digest.
+///
+/// A word is read as a fraction between 0 and 1. Multiplied by a size, its whole part is a number
+/// below the size and its rest the next fraction, so that one word serves several draws. The words
+/// are the two of the digest, then SplitMix64 seeded by both (Steele, Lea and Flood, "Fast splittable
+/// pseudorandom number generators", 2014).
+pub(crate) struct Draws {
+    fraction: u64,
+    /// Random bits left in the fraction.
+    bits: u32,
+    refills: u64,
+    digest: Digest,
 }
 
-impl WordStream {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
+impl Draws {
+    /// Bits that a fraction keeps beyond those of a draw: no number is likelier than another by more
+    /// than one part in two to this power.
+    const SPARE: u32 = 16;
 
     /// Returns a number below `size`.
+    #[inline]
     pub(crate) fn below(&mut self, size: u64) -> u64 {
-        scale(self.next(), size)
+        let needed = u64::BITS - size.leading_zeros();
+        if self.bits < needed + Self::SPARE {
+            self.refill();
+        }
+        let product = u128::from(self.fraction) * u128::from(size);
+        self.fraction = product as u64;
+        self.bits = self.bits.saturating_sub(needed);
+        (product >> 64) as u64
+    }
+
+    fn refill(&mut self) {
+        self.bits = 64;
+        let [first, second] = self.digest.0;
+        self.fraction = match self.refills {
+            0 => second,
+            n => split_mix((first ^ second.rotate_left(32)).wrapping_add(n.wrapping_mul(GAMMA))),
+        };
+        self.refills += 1;
+    }
+
+    /// Fills `digits` with decimal digits as ASCII.
+    #[inline]
+    pub(crate) fn fill(&mut self, digits: &mut [u8]) {
+        for chunk in digits.chunks_mut(8) {
+            let mut number = self.below(POWERS[chunk.len()]) as u32;
+            for digit in chunk.iter_mut().rev() {
+                *digit = b'0' + (number % 10) as u8;
+                number /= 10;
+            }
+        }
     }
 
     /// Returns a decimal digit as ASCII.
+    #[inline]
     pub(crate) fn digit(&mut self) -> u8 {
         b'0' + self.below(10) as u8
     }
+
+    /// Returns an upper case letter.
+    #[inline]
+    pub(crate) fn letter(&mut self) -> u8 {
+        b'A' + self.below(26) as u8
+    }
+}
+
+const POWERS: [u64; 9] = [
+    1,
+    10,
+    100,
+    1_000,
+    10_000,
+    100_000,
+    1_000_000,
+    10_000_000,
+    100_000_000,
+];
+
+const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
+
+fn split_mix(mut z: u64) -> u64 {
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
 }
 
 fn first_16(bytes: &[u8; 32]) -> &[u8; 16] {
@@ -215,6 +311,25 @@ mod tests {
                 MaskKey::new(&SECRET, bad),
                 Err(KeyError::Scope(_))
             ));
+        }
+    }
+
+    #[test]
+    fn draws_are_uniform_over_their_sizes() {
+        let key = MaskKey::new(&SECRET, "stable:qa").unwrap().domain("x");
+        let mut counts = [[0_u32; 10]; 24];
+        for n in 0..20_000_u32 {
+            let mut draws = key.digest(&n.to_le_bytes(), 0).draws();
+            let mut digits = [0; 20];
+            draws.fill(&mut digits);
+            let singles = std::iter::repeat_with(|| draws.digit()).take(4);
+            for (place, digit) in digits.into_iter().chain(singles).enumerate() {
+                counts[place][usize::from(digit - b'0')] += 1;
+            }
+        }
+        // Each count is about 2000 with a deviation of 42.
+        for count in counts.as_flattened() {
+            assert!((1750..2250).contains(count), "{counts:?}");
         }
     }
 

@@ -10,23 +10,32 @@
 
 mod batch;
 mod detect;
+mod discover;
+mod face;
 mod key;
+mod limits;
 mod mask;
 mod plan;
 mod rules;
 mod schema;
 mod sip;
+mod synth;
 mod verify;
 mod words;
 
 pub use batch::{Cell, Row, RowBatch};
 pub use detect::{Hit, HitKind, detect};
+pub use discover::{Clue, DiscoveredColumn, Discovery, Outcome, Sample, discover};
+pub use face::{
+    CopyText, Csv, JsonLines, RowTooLong, TextBatch, TextBatches, TextFormat, TextMasker,
+};
 pub use key::{KeyError, MaskKey};
 pub use plan::{ColumnClass, MaskError, Plan, PlanManifest, TablePlan};
-pub use rules::{RulePolicy, RuleScope, RuleSet, Unlisted};
+pub use rules::{RULES_SCHEMA, RulePolicy, RuleScope, RuleSet, Unlisted};
 pub use schema::{ColumnSchema, ColumnType, Schema, TableSchema};
+pub use synth::{RowCounts, Synthesis, schema_of_rules};
 pub use verify::{
     Canaries, Evidence, Finding, Gate, IntegrityCheck, LeakReport, Masked, NotMasked, Originals,
-    OutputScan, verify,
+    OutputScan, ScanFindings, verify,
 };
 pub use words::WORD_LIST_VERSION;

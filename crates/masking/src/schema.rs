@@ -65,6 +65,18 @@ pub struct ColumnSchema {
     pub generated: bool,
     /// The longest value the column takes, in bytes.
     pub max_len: Option<usize>,
+    /// The longest value the column takes, in characters.
+    pub max_chars: Option<usize>,
+    /// The type as the source writes it, such as `varchar(80)`; empty if it is not known.
+    pub declared: String,
+    /// Whether it is one of several columns that only together identify a row.
+    pub key_part: bool,
+    /// Whether the database numbers it by itself (`GENERATED .. AS IDENTITY`); it is stored all the same.
+    pub identity: bool,
+    /// The labels of an enumeration type; empty if it is none.
+    pub labels: Vec<String>,
+    /// The CHECK expressions that speak of this column, as the source writes them.
+    pub checks: Vec<String>,
 }
 
 impl ColumnSchema {
@@ -79,6 +91,12 @@ impl ColumnSchema {
             references: None,
             generated: false,
             max_len: None,
+            max_chars: None,
+            declared: String::new(),
+            key_part: false,
+            identity: false,
+            labels: Vec::new(),
+            checks: Vec::new(),
         }
     }
 }

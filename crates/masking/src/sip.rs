@@ -1,7 +1,8 @@
-//! SipHash-2-4: the fast keyed function behind permutations and the set of originals.
+//! SipHash-2-4: the fast keyed function behind pseudonyms, permutations and the set of originals.
 //!
-//! Its 128-bit key comes from BLAKE3, so it is never weaker than the secret it stands under. It is
-//! some ten times faster than a keyed BLAKE3 on eight bytes, which permutations call 20 times.
+//! A pseudo-random function with a 128-bit key (Aumasson and Bernstein, "SipHash: a fast short-input
+//! PRF", 2012). The key is derived by BLAKE3, so it is never weaker than the secret it stands under.
+//! On a value of 20 bytes it takes a quarter of what a keyed BLAKE3 takes.
 
 use zeroize::ZeroizeOnDrop;
 
@@ -21,34 +22,79 @@ impl SipKey {
         Self(word(low), word(high))
     }
 
-    /// Hashes `bytes`.
+    /// Hashes `bytes` to 64 bits.
     pub(crate) fn hash(&self, bytes: &[u8]) -> u64 {
-        let mut v = [
+        let mut state = self.absorbed(bytes, 0);
+        state[2] ^= 0xff;
+        squeeze(&mut state)
+    }
+
+    /// Hashes `bytes` to 128 bits.
+    pub(crate) fn hash128(&self, bytes: &[u8]) -> [u64; 2] {
+        let mut state = self.absorbed(bytes, 0xee);
+        state[2] ^= 0xee;
+        let low = squeeze(&mut state);
+        state[1] ^= 0xdd;
+        [low, squeeze(&mut state)]
+    }
+
+    /// Maps a word to 64 bits, as a round of a permutation needs it.
+    ///
+    /// The rounds are those of SipHash-2-4; its last word, which keeps inputs of different lengths apart,
+    /// is left out, since all inputs here have one length.
+    #[inline]
+    pub(crate) fn hash_word(&self, word: u64) -> u64 {
+        let mut state = self.start(0);
+        absorb(&mut state, word);
+        state[2] ^= 0xff;
+        squeeze(&mut state)
+    }
+
+    #[inline]
+    fn start(&self, width: u64) -> [u64; 4] {
+        [
             self.0 ^ 0x736f_6d65_7073_6575,
-            self.1 ^ 0x646f_7261_6e64_6f6d,
+            self.1 ^ 0x646f_7261_6e64_6f6d ^ width,
             self.0 ^ 0x6c79_6765_6e65_7261,
             self.1 ^ 0x7465_6462_7974_6573,
-        ];
-        let mut chunks = bytes.chunks_exact(8);
-        for chunk in &mut chunks {
-            absorb(&mut v, word(chunk));
-        }
-        let mut last = [0; 8];
-        let rest = chunks.remainder();
-        last[..rest.len()].copy_from_slice(rest);
-        absorb(&mut v, word(&last) | (bytes.len() as u64) << 56);
-        v[2] ^= 0xff;
-        for _ in 0..4 {
-            round(&mut v);
-        }
-        v[0] ^ v[1] ^ v[2] ^ v[3]
+        ]
     }
+
+    #[inline]
+    fn absorbed(&self, bytes: &[u8], width: u64) -> [u64; 4] {
+        let mut state = self.start(width);
+        let (chunks, rest) = bytes.as_chunks::<8>();
+        for chunk in chunks {
+            absorb(&mut state, u64::from_le_bytes(*chunk));
+        }
+        absorb(&mut state, last(rest, bytes.len()));
+        state
+    }
+}
+
+/// Returns the last word: what is left of the input below its length.
+#[inline]
+fn last(rest: &[u8], len: usize) -> u64 {
+    let rest = rest
+        .iter()
+        .rev()
+        .fold(0, |word, byte| word << 8 | u64::from(*byte));
+    rest | (len as u64) << 56
+}
+
+#[inline]
+fn squeeze(state: &mut [u64; 4]) -> u64 {
+    for _ in 0..4 {
+        round(state);
+    }
+    state[0] ^ state[1] ^ state[2] ^ state[3]
 }
 
 fn word(bytes: &[u8]) -> u64 {
     u64::from_le_bytes(bytes.try_into().expect("callers pass eight bytes"))
 }
 
+#[inline]
 fn absorb(v: &mut [u64; 4], word: u64) {
     v[3] ^= word;
     round(v);
@@ -56,6 +102,7 @@ fn absorb(v: &mut [u64; 4], word: u64) {
     v[0] ^= word;
 }
 
+#[inline]
 fn round(v: &mut [u64; 4]) {
     v[0] = v[0].wrapping_add(v[1]);
     v[1] = v[1].rotate_left(13) ^ v[0];
@@ -80,5 +127,13 @@ mod tests {
         let message: Vec<u8> = (0..15).collect();
         assert_eq!(key.hash(&[]), 0x726f_db47_dd0e_0e31);
         assert_eq!(key.hash(&message), 0xa129_ca61_49be_45e5);
+        let wide = key.hash128(&[]).map(u64::to_le_bytes).concat();
+        assert_eq!(
+            wide,
+            [
+                0xa3, 0x81, 0x7f, 0x04, 0xba, 0x25, 0xa8, 0xe6, 0x6d, 0xf6, 0x72, 0x14, 0xc7, 0x55,
+                0x02, 0x93
+            ]
+        );
     }
 }

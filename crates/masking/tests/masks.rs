@@ -65,7 +65,7 @@ const TEXTS: [(&str, &str); 20] = [
     ("{ mask = 'phone', keep_country = true }", "+49 30 1234567"),
     ("'phone'", "+49 30 1234567"),
     ("'name'", "Maria Schmidt"),
-    ("{ mask = 'person', by = 'v', part = 'first' }", "Maria"),
+    ("{ mask = 'person', by = 'v', part = 'last' }", "Schmidt"),
     ("'company'", "Schmidt GmbH"),
     ("'address'", "Hauptstr. 5"),
     ("'city'", "Berlin"),

@@ -177,6 +177,10 @@ pub enum OperationError {
     #[error(transparent)]
     Mask(#[from] lifeboat_masking::MaskError),
 
+    /// A stream to mask holds a row without an end.
+    #[error(transparent)]
+    RowTooLong(#[from] lifeboat_masking::RowTooLong),
+
     /// The masking key cannot be used.
     #[error(transparent)]
     MaskKey(#[from] lifeboat_masking::KeyError),
@@ -212,6 +216,15 @@ pub enum OperationError {
         path: PathBuf,
         /// Why.
         source: std::io::Error,
+    },
+
+    /// A rule forbids what was asked.
+    #[error("{message}")]
+    Refused {
+        /// What is refused, and why.
+        message: String,
+        /// What to do.
+        hint: String,
     },
 
     /// What was asked makes no sense here.
@@ -271,9 +284,10 @@ impl Diagnose for OperationError {
             Self::Unknown(error) => error.kind(),
             Self::Problems { kind, .. } | Self::Target { kind, .. } => *kind,
             Self::NotConfigured { .. } | Self::Usage { .. } => ErrorKind::Usage,
-            Self::Residency { .. } | Self::RegionMismatch { .. } | Self::NotMasked(_) => {
-                ErrorKind::Refused
-            }
+            Self::Residency { .. }
+            | Self::RegionMismatch { .. }
+            | Self::NotMasked(_)
+            | Self::Refused { .. } => ErrorKind::Refused,
             Self::RawData(error) => error.kind(),
             Self::Postgres(error) => error.kind(),
             Self::Conninfo(error) => error.kind(),
@@ -287,6 +301,7 @@ impl Diagnose for OperationError {
             Self::LogNotKept { .. } => ErrorKind::Failed,
             Self::WalGap { .. } => ErrorKind::NotFound,
             Self::Mask(error) => error.kind(),
+            Self::RowTooLong(error) => error.kind(),
             Self::MaskKey(error) => error.kind(),
             Self::NotSound { .. } => ErrorKind::Corrupt,
             Self::Io { source, .. } => ErrorKind::of_io(source),
@@ -342,11 +357,13 @@ impl Diagnose for OperationError {
             Self::RegionMismatch { hint, .. }
             | Self::NotConfigured { hint, .. }
             | Self::Usage { hint, .. }
+            | Self::Refused { hint, .. }
             | Self::Target { hint, .. } => Some(hint.clone()),
             Self::NotMasked(_) => {
                 Some("the leak report names the columns; mend the masking rules".to_owned())
             }
             Self::Mask(error) => error.hint(),
+            Self::RowTooLong(error) => error.hint(),
             Self::MaskKey(error) => error.hint(),
             Self::NotSound { .. } => Some("restore another snapshot; `lifeboat snapshots` lists them".to_owned()),
             Self::Io { source, .. } if ErrorKind::of_io(source) == ErrorKind::NoSpace => {

@@ -7,6 +7,7 @@ mod backup;
 mod browse;
 mod cluster;
 mod delta;
+mod discover;
 mod error;
 mod files;
 mod init;
@@ -16,7 +17,9 @@ mod keys;
 mod lease;
 mod ledger;
 mod mask;
+mod mask_stream;
 mod place;
+mod preview;
 mod prune;
 mod refresh;
 mod region;
@@ -26,6 +29,7 @@ mod rescue;
 mod restore;
 mod restore_database;
 mod restore_target;
+mod sampled;
 mod scratch;
 mod select;
 mod selection;
@@ -33,6 +37,7 @@ mod session;
 mod sqlite;
 mod staging;
 mod status;
+mod synth;
 mod tree;
 mod verify;
 mod wal;
@@ -48,6 +53,7 @@ pub use cluster::{
     TablespaceFacts, ThenDo, cluster_database, server_programs,
 };
 pub use delta::{Changes, Delta, DeltaReport};
+pub use discover::{discover, write_rules};
 pub use error::OperationError;
 pub use init::{InitPlan, InitReport};
 pub use job::OpenJob;
@@ -58,7 +64,9 @@ pub use key::{
 pub use lease::HeldLease;
 pub use ledger::{Facts, Run};
 pub use mask::{MaskReport, MaskTask, MaskedDatabase};
+pub use mask_stream::{StreamFormat, StreamPlace, StreamRequest, StreamTask};
 pub use place::{Opened, StoreOpener};
+pub use preview::{PreviewTable, preview};
 pub use prune::{PruneDecision, PrunePlan, PruneRun};
 pub use refresh::{RefreshPlan, RefreshReport};
 pub use region::{KeyCheck, RegionCheck, SourceCheck, check_keys, check_regions, check_sources};
@@ -73,6 +81,7 @@ pub use sqlite::{FINGERPRINT_FACT, NEWEST_COMMIT_FACT};
 pub use status::{
     DamagedStatus, EnvironmentStatus, RegionStatus, SourceStatus, TierStatus, status,
 };
+pub use synth::{SynthReport, SynthRequest, synth};
 pub use verify::{VerifyPlan, VerifyRun};
 pub use wal::{
     ClusterLog, MissingLog, ReceiveOptions, Received, Recoverable, ServerPosition, WalFetch,

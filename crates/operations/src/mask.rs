@@ -37,6 +37,7 @@ pub struct MaskTask {
     input: PathBuf,
     schema: DatabaseSchema,
     plan: Plan,
+    canaries: PlantedValues,
     /// What is worth telling about the rules, no errors among it.
     pub warnings: Problems,
 }
@@ -88,6 +89,7 @@ impl MaskTask {
         let name = rules.strip_prefix(&session.config.root).unwrap_or(rules);
         let (rules, mut warnings) = RuleSet::parse(&name.display().to_string(), &text)?;
         let key = masking_key(session, &rules, scope_id)?;
+        let canaries = PlantedValues::fetch(session, &rules)?;
         let schema = read_schema(input)?;
         let known = describe(&schema, &RowReader::open(input)?)?;
         let (plan, more) = Plan::compile(&rules, &known, &key).map_err(|mut problems| {
@@ -102,6 +104,7 @@ impl MaskTask {
             input: input.to_owned(),
             schema,
             plan,
+            canaries,
             warnings,
         })
     }
@@ -261,7 +264,7 @@ impl MaskTask {
         originals: &Originals,
         evidence: &Evidence,
     ) -> Result<LeakReport, OperationError> {
-        let canaries = Canaries::new::<&str>(&[]);
+        let canaries = self.canaries.search();
         let mut scan = OutputScan::new(&self.plan, originals, &canaries);
         let written = read_schema(output)?;
         for table in &written.tables {
@@ -287,7 +290,7 @@ impl MaskTask {
     }
 }
 
-fn masking_key(
+pub(crate) fn masking_key(
     session: &Session,
     rules: &RuleSet,
     scope_id: &str,
@@ -312,8 +315,57 @@ fn masking_key(
     )?)
 }
 
+/// Values that were planted in the source. They are real to whoever looks for them: never printed.
+pub(crate) struct PlantedValues(Vec<Vec<u8>>);
+
+impl std::fmt::Debug for PlantedValues {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} planted values", self.0.len())
+    }
+}
+
+impl PlantedValues {
+    /// Fetches them from where the rules say they are; none if the rules say nothing.
+    pub(crate) fn fetch(session: &Session, rules: &RuleSet) -> Result<Self, OperationError> {
+        let Some(written) = &rules.policy().canaries else {
+            return Ok(Self(Vec::new()));
+        };
+        let reference: SecretRef = written.parse().map_err(|message| OperationError::Usage {
+            message,
+            hint: format!("see `canaries` in `{}`", rules.file()),
+        })?;
+        let text = reference
+            .fetch(&session.config.root, &session.variables)
+            .map_err(|source| OperationError::Secret {
+                role: "canary",
+                source,
+            })?;
+        let lines = text.expose().split(|byte| *byte == b'\n');
+        let planted = lines
+            .map(<[u8]>::trim_ascii)
+            .filter(|line| !line.is_empty());
+        Ok(Self(planted.map(<[u8]>::to_vec).collect()))
+    }
+
+    /// Prepares to look for them.
+    pub(crate) fn search(&self) -> Canaries {
+        Canaries::new(&self.0)
+    }
+}
+
+/// Tells the masking engine what it must know of a schema, row counts included.
+pub(crate) fn describe(
+    schema: &DatabaseSchema,
+    reader: &RowReader,
+) -> Result<Schema, OperationError> {
+    describe_tables(schema, |table| Ok(Some(reader.count(table)?)))
+}
+
 /// Tells the masking engine what it must know of a schema.
-fn describe(schema: &DatabaseSchema, reader: &RowReader) -> Result<Schema, OperationError> {
+pub(crate) fn describe_tables(
+    schema: &DatabaseSchema,
+    rows: impl Fn(&TableInfo) -> Result<Option<u64>, OperationError>,
+) -> Result<Schema, OperationError> {
     let mut tables = Vec::new();
     for table in schema.tables.iter().filter(|table| table.holds_rows()) {
         let keys = table
@@ -325,15 +377,15 @@ fn describe(schema: &DatabaseSchema, reader: &RowReader) -> Result<Schema, Opera
         tables.push(TableSchema {
             name: table.name.clone(),
             columns: columns
-                .map(|column| describe_column(column, keys == 1))
+                .map(|column| describe_column(table, column, keys == 1))
                 .collect(),
-            rows: Some(reader.count(table)?),
+            rows: rows(table)?,
         });
     }
     Ok(Schema { tables })
 }
 
-fn describe_column(column: &ColumnInfo, single_key: bool) -> ColumnSchema {
+fn describe_column(table: &TableInfo, column: &ColumnInfo, single_key: bool) -> ColumnSchema {
     let primary_key = single_key && column.primary_key > 0;
     ColumnSchema {
         not_null: column.not_null,
@@ -342,6 +394,9 @@ fn describe_column(column: &ColumnInfo, single_key: bool) -> ColumnSchema {
         references: column.references.clone(),
         generated: column.generated,
         max_len: column.max_len.and_then(|len| usize::try_from(len).ok()),
+        declared: column.declared_type.clone(),
+        key_part: column.key_part,
+        checks: table.checks_of(&column.name),
         ..ColumnSchema::new(&column.name, affinity(&column.declared_type))
     }
 }
@@ -425,7 +480,7 @@ fn load(
     Ok(())
 }
 
-fn to_cell<'a>(value: &ValueRef<'a>) -> Cell<'a> {
+pub(crate) fn to_cell<'a>(value: &ValueRef<'a>) -> Cell<'a> {
     match *value {
         ValueRef::Null => Cell::Null,
         ValueRef::Integer(number) => Cell::Integer(number),
@@ -435,7 +490,7 @@ fn to_cell<'a>(value: &ValueRef<'a>) -> Cell<'a> {
     }
 }
 
-fn to_value(cell: Cell<'_>) -> ValueRef<'_> {
+pub(crate) fn to_value(cell: Cell<'_>) -> ValueRef<'_> {
     match cell {
         Cell::Null => ValueRef::Null,
         Cell::Integer(number) => ValueRef::Integer(number),

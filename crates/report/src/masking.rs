@@ -1,5 +1,6 @@
 //! Masked copies: the gates they passed, and what they were made with.
 
+use lifeboat_model::Verdict;
 use maud::{Markup, html};
 
 use crate::figure::{counted, human_secs, sentence};
@@ -25,6 +26,13 @@ fn copy(view: &MaskingView) -> Markup {
             div.title { h3 { (view.source) " → " (view.target) } (badge(view.verdict)) }
             p.lead { (tables) ", " (rows) " in " (human_secs(view.secs)) "." }
             @if !view.gates.is_empty() { (gates(&view.gates)) }
+            @for gate in &view.gates { (findings(gate)) }
+            @if !view.kept.is_empty() {
+                details {
+                    summary { "Kept as they are: " (counted(view.kept.len() as u64, "column")) }
+                    ul { @for column in &view.kept { li { code { (column) } } } }
+                }
+            }
             @if !view.manifest.is_empty() {
                 dl.facts {
                     @for (name, value) in &view.manifest {
@@ -52,6 +60,26 @@ fn gates(gates: &[GateView]) -> Markup {
                         th scope="row" { (sentence(&gate.name)) }
                         td { (badge_or(gate.verdict, "nothing to look for")) }
                         td { (sentence(&gate.detail)) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Lists where a gate found something: at once if it did not pass, on demand otherwise.
+fn findings(gate: &GateView) -> Markup {
+    let open = gate.verdict.is_some_and(|verdict| verdict != Verdict::Pass);
+    html! {
+        @if !gate.findings.is_empty() {
+            details open[open] {
+                summary { "Findings of " (sentence(&gate.name)) }
+                table.findings {
+                    thead { tr { th scope="col" { "Place" } th scope="col" { "Found" } } }
+                    tbody {
+                        @for (place, found) in &gate.findings {
+                            tr { th scope="row" { code { (place) } } td { (sentence(found)) } }
+                        }
                     }
                 }
             }

@@ -43,6 +43,8 @@ pub struct MaskingView {
     pub verdict: Verdict,
     /// The gates in order.
     pub gates: Vec<GateView>,
+    /// Columns that went through unchanged, as `table.column`: what a reader has to agree with.
+    pub kept: Vec<String>,
     /// What the copy was made with, such as the rules' hash, the key's id and versions: name and
     /// value.
     pub manifest: Vec<(String, String)>,
@@ -57,4 +59,6 @@ pub struct GateView {
     pub verdict: Option<Verdict>,
     /// What it found, in a sentence; never a value of the data.
     pub detail: String,
+    /// What it found where: table and column, and what; never a value of the data.
+    pub findings: Vec<(String, String)>,
 }

@@ -87,6 +87,7 @@ fn masking() -> MaskingView {
         name: name.to_owned(),
         verdict: Some(verdict),
         detail: detail.to_owned(),
+        findings: vec![("orders.status".to_owned(), format!("3 x <{name}>"))],
     };
     MaskingView {
         source: "production/shop-db".to_owned(),
@@ -95,6 +96,7 @@ fn masking() -> MaskingView {
         rows: 1_204_331,
         secs: 6.1,
         verdict: Verdict::Pass,
+        kept: vec!["orders.status".to_owned()],
         gates: vec![
             gate(
                 "every column is decided",
@@ -571,4 +573,18 @@ fn an_empty_story_is_a_page_that_claims_nothing() {
 fn the_whole_page_is_small_enough_to_mail() {
     let page = Facts::all().page();
     assert!(page.len() < 64 << 10, "{} bytes", page.len());
+}
+
+#[test]
+fn findings_are_listed_and_stand_open_where_a_gate_did_not_pass() {
+    let mut facts = Facts::none();
+    let mut view = masking();
+    view.gates[1].verdict = Some(Verdict::Fail);
+    let gates = view.gates.len();
+    facts.masking.push(view);
+    let page = facts.page();
+    assert_eq!(page.matches("<details open>").count(), 1);
+    assert_eq!(page.matches("Findings of").count(), gates);
+    assert!(page.contains("3 x &lt;canaries&gt;") && !page.contains("<canaries>"));
+    assert!(page.contains("Kept as they are"));
 }

@@ -111,6 +111,7 @@ fn read_tables(connection: &Connection) -> rusqlite::Result<Vec<TableInfo>> {
         table.columns = read_columns(connection, &table.name)?;
         mark_references(connection, table)?;
         mark_keys(connection, table)?;
+        mark_key_parts(connection, table)?;
     }
     Ok(tables)
 }
@@ -126,6 +127,7 @@ fn read_columns(connection: &Connection, table: &str) -> rusqlite::Result<Vec<Co
                 not_null: row.get(2)?,
                 primary_key: row.get::<_, i64>(3)?.try_into().unwrap_or(u8::MAX),
                 unique: false,
+                key_part: false,
                 // 2 and 3 are generated columns, virtual and stored; 1 is hidden.
                 generated: hidden >= 2,
                 hidden: hidden == 1,
@@ -178,6 +180,23 @@ fn mark_keys(connection: &Connection, table: &mut TableInfo) -> rusqlite::Result
     };
     if numbered {
         table.rowid = free_rowid_name(&table.columns);
+    }
+    Ok(())
+}
+
+/// Finds the columns that are unique only together with others.
+fn mark_key_parts(connection: &Connection, table: &mut TableInfo) -> rusqlite::Result<()> {
+    let keyed = table.columns.iter().filter(|c| c.primary_key > 0).count();
+    let sql = "SELECT DISTINCT i.name FROM pragma_index_list(?1) l, pragma_index_info(l.name) i \
+               WHERE l.\"unique\" AND NOT l.partial \
+               AND (SELECT count(*) FROM pragma_index_info(l.name)) > 1";
+    let mut statement = connection.prepare(sql)?;
+    let parts = statement
+        .query_map([&table.name], |row| row.get::<_, Option<String>>(0))?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    for column in &mut table.columns {
+        column.key_part = column.primary_key > 0 && keyed > 1
+            || parts.iter().any(|part| part.as_ref() == Some(&column.name));
     }
     Ok(())
 }

@@ -56,6 +56,79 @@ pub(crate) fn declared_max_len(declared_type: &str) -> Option<u64> {
     digits.trim().parse().ok()
 }
 
+/// Returns the expressions of all `CHECK (..)` clauses of a statement, in order, without comments.
+pub(crate) fn checks(sql: &str) -> Vec<String> {
+    let sql = strip_comments(sql);
+    let mut found = Vec::new();
+    let mut rest = sql.as_str();
+    while let Some(first) = rest.chars().next() {
+        if let Some(len) = quoted_len(rest) {
+            rest = &rest[len.min(rest.len())..];
+        } else if is_word(first) {
+            let len = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
+            let after = rest[len..].trim_start();
+            let is_check = rest[..len].eq_ignore_ascii_case("check");
+            rest = match bracketed_len(after).filter(|_| is_check) {
+                Some(len) => {
+                    found.push(after[1..len - 1].trim().to_owned());
+                    &after[len..]
+                }
+                None => &rest[len..],
+            };
+        } else {
+            rest = &rest[first.len_utf8()..];
+        }
+    }
+    found
+}
+
+/// Returns the length of what stands in brackets at the start of `text`, brackets included.
+fn bracketed_len(text: &str) -> Option<usize> {
+    let mut depth = 0;
+    let mut at = 0;
+    while let Some(first) = text[at..].chars().next() {
+        if let Some(len) = quoted_len(&text[at..]) {
+            at += len.min(text.len() - at);
+            continue;
+        }
+        match first {
+            '(' => depth += 1,
+            ')' => depth -= 1,
+            _ if depth == 0 => return None,
+            _ => {}
+        }
+        at += first.len_utf8();
+        if depth == 0 {
+            return Some(at);
+        }
+    }
+    None
+}
+
+/// Reports whether an expression names a column, as a word of its own or quoted.
+pub(crate) fn names_column(expression: &str, column: &str) -> bool {
+    let mut rest = expression;
+    while let Some(first) = rest.chars().next() {
+        let len = if let Some(len) = quoted_len(rest) {
+            let len = len.min(rest.len());
+            if first != '\'' && unquote(&rest[..len]).eq_ignore_ascii_case(column) {
+                return true;
+            }
+            len
+        } else if is_word(first) {
+            let len = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
+            if rest[..len].eq_ignore_ascii_case(column) {
+                return true;
+            }
+            len
+        } else {
+            first.len_utf8()
+        };
+        rest = &rest[len..];
+    }
+    false
+}
+
 /// Returns where a virtual table keeps its rows, judged by its module and arguments.
 pub(crate) fn virtual_content(sql: &str) -> VirtualContent {
     let sql = strip_comments(sql);
@@ -161,6 +234,19 @@ fn unquote(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn checks_are_found_whatever_stands_in_them() {
+        let sql = "CREATE TABLE \"check\" (a INT CHECK (a > 0), b TEXT DEFAULT 'check (x)' \
+                   CONSTRAINT c CHECK(b IN ('x)', 'y''(')), -- CHECK (no)\n CHECK (a < 9 AND \"b\" <> ''))";
+        let found = checks(sql);
+        assert_eq!(
+            found,
+            ["a > 0", "b IN ('x)', 'y''(')", "a < 9 AND \"b\" <> ''"]
+        );
+        assert!(names_column(&found[2], "B") && names_column(&found[2], "a"));
+        assert!(!names_column(&found[1], "x") && !names_column(&found[0], "b"));
+    }
 
     #[test]
     fn comments_go_and_strings_stay() {

@@ -30,5 +30,5 @@ pub use rows::{RowRange, RowReader};
 pub use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 pub use schema::{
     ColumnInfo, DatabaseSchema, DatabaseSettings, SchemaItem, SchemaItemKind, TableInfo, TableKind,
-    VirtualContent, read_schema,
+    VirtualContent, parse_schema, read_schema, read_schema_of_sql,
 };

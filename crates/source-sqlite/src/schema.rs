@@ -2,9 +2,12 @@
 
 use std::path::Path;
 
-use crate::catalog;
+use rusqlite::Connection;
+use rusqlite::config::DbConfig;
+
 use crate::error::SqliteError;
 use crate::open::open_private;
+use crate::{catalog, ddl};
 
 /// What kind of table it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +49,8 @@ pub struct ColumnInfo {
     pub primary_key: u8,
     /// Whether no two rows may have the same value here, by this column alone.
     pub unique: bool,
+    /// Whether it is one of several columns that together are a primary key or unique.
+    pub key_part: bool,
     /// Computed from other columns: readable, never inserted.
     pub generated: bool,
     /// Hidden column of a virtual table: an argument or function, no content.
@@ -92,6 +97,12 @@ impl TableInfo {
         self.columns
             .iter()
             .filter(|column| !column.generated && !column.hidden)
+    }
+
+    /// Returns the CHECK expressions that speak of a column, as they stand in the statement.
+    pub fn checks_of(&self, column: &str) -> Vec<String> {
+        let speaks = |check: &String| ddl::names_column(check, column);
+        ddl::checks(&self.sql).into_iter().filter(speaks).collect()
     }
 
     /// Returns the name that rows are ordered and divided by.
@@ -171,4 +182,30 @@ pub fn read_schema(database: &Path) -> Result<DatabaseSchema, SqliteError> {
     let connection = open_private(database)?;
     catalog::schema_of(&connection)
         .map_err(|error| SqliteError::sqlite("read the schema of", database, error))
+}
+
+/// Reads the schema that the SQL statements in a file make, `CREATE TABLE` and the like. Rows that they
+/// insert are forgotten with the private database in which they run.
+///
+/// # Errors
+/// Fails if the file cannot be read, or if SQLite refuses a statement.
+pub fn read_schema_of_sql(file: &Path) -> Result<DatabaseSchema, SqliteError> {
+    let sql =
+        std::fs::read_to_string(file).map_err(|error| SqliteError::io("read", file, error))?;
+    parse_schema(&sql, file)
+}
+
+/// Reads the schema that SQL statements make, which the user knows as `file`.
+///
+/// # Errors
+/// Fails if SQLite refuses a statement.
+pub fn parse_schema(sql: &str, file: &Path) -> Result<DatabaseSchema, SqliteError> {
+    let run = || {
+        let connection = Connection::open_in_memory()?;
+        // Old schemas write texts in double quotes.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DDL, true)?;
+        connection.execute_batch(sql)?;
+        catalog::schema_of(&connection)
+    };
+    run().map_err(|error| SqliteError::sqlite("read the schema in", file, error))
 }

@@ -16,11 +16,12 @@ use lifeboat_demo::{ConfigFolder, DemoError, Shop, ShopOptions, ShopWriter};
 use lifeboat_drill::{DrillReport, DrillRequest, Scenario, plan_drill, run_drill};
 use lifeboat_model::{Diagnose as _, RunId, Tier, Verdict};
 use lifeboat_operations::{BackupReport, OperationError, RefreshReport, ReplicateReport, Session};
-use lifeboat_report::{GateView, MaskingView, Story};
+use lifeboat_report::Story;
 use lifeboat_repository::CopyLimits;
 use lifeboat_runtime::Stopwatch;
 use serde::Serialize;
 
+use super::leak_report;
 use super::{backup, drill, mask};
 use crate::args::Args;
 use crate::exit::Exit;
@@ -319,7 +320,8 @@ async fn rehearse(session: &Session) -> Result<DrillReport, OperationError> {
 }
 
 fn write_html(session: &Session, report: &DemoReport) -> Result<(), OperationError> {
-    let masking = masking_view(&report.masking);
+    let refresh = &report.masking;
+    let masking = leak_report::view(&refresh.from, &refresh.environment, &refresh.mask);
     let story = Story {
         title: "Lifeboat demo",
         project: &session.config.project,
@@ -331,31 +333,6 @@ fn write_html(session: &Session, report: &DemoReport) -> Result<(), OperationErr
         drills: std::slice::from_ref(&report.drill),
     };
     write(&report.report, lifeboat_report::html(&story).as_bytes())
-}
-
-fn masking_view(report: &RefreshReport) -> MaskingView {
-    let leak_report = &report.mask.leak_report;
-    let gate = |gate: &lifeboat_masking::Gate| GateView {
-        name: gate.name.to_owned(),
-        verdict: gate.verdict,
-        detail: format!("{} checked. {}", gate.checked, gate.note),
-    };
-    let manifest = leak_report.manifest();
-    MaskingView {
-        source: report.from.clone(),
-        target: report.environment.clone(),
-        tables: report.mask.tables,
-        rows: report.mask.rows,
-        secs: report.secs,
-        verdict: leak_report.verdict(),
-        gates: leak_report.gates().iter().map(gate).collect(),
-        manifest: vec![
-            ("rules hash".to_owned(), manifest.rules_hash.clone()),
-            ("key id".to_owned(), manifest.key_id.clone()),
-            ("word lists".to_owned(), manifest.word_lists.to_owned()),
-            ("schema".to_owned(), manifest.schema_fingerprint.clone()),
-        ],
-    }
 }
 
 fn show(report: &DemoReport) {

@@ -9,8 +9,10 @@ mod drill;
 mod find;
 mod init;
 mod key;
+mod leak_report;
 mod ls;
 mod mask;
+mod mask_tools;
 #[cfg(all(feature = "mount", target_os = "linux"))]
 pub(crate) mod mount;
 mod prune;
@@ -78,13 +80,14 @@ async fn dispatch(args: &Args) -> Result<Exit, OperationError> {
         Command::Repair { .. } => repair::run(args).await,
         Command::Wal { command } => wal::run(args, command).await,
         Command::Mask { command } => match command {
-            MaskCommand::Run {
-                rules,
-                input,
-                output,
-                report,
-            } => mask::run(args, rules, input, output, report.as_deref()),
+            MaskCommand::Run { .. } => mask::run(args, command),
             MaskCommand::Check { rules, input } => mask::check(args, rules, input),
+            MaskCommand::Discover { input, out } => {
+                mask_tools::discover(args, input, out.as_deref())
+            }
+            MaskCommand::Preview { .. } => mask_tools::preview(args, command),
+            MaskCommand::Synth { .. } => mask_tools::synth(args, command),
+            MaskCommand::Schema => mask_tools::schema(),
         },
         Command::Refresh {
             environment,

@@ -5,6 +5,8 @@
 //! that stands in such a range is invisible here; the value reuse gate finds those.
 
 mod finance;
+mod name;
+mod national;
 mod network;
 mod number;
 mod phone;
@@ -16,6 +18,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use finance::{TEST_BINS, iban_check_digits, luhn_check_digit, synthetic_bank};
+pub(crate) use name::{NameLike, name_like};
 pub(crate) use phone::country_code_len;
 
 /// What a detector found.
@@ -38,11 +41,15 @@ pub enum HitKind {
     Jwt,
     /// A key or token of a cloud or code service, or a private key.
     CloudKey,
+    /// A number that a state gives to a person, with right check digits.
+    NationalId,
+    /// Names of people, judged over a whole column and never found in a single text.
+    Name,
 }
 
 impl HitKind {
     /// All kinds with their names.
-    const NAMES: [(HitKind, &'static str); 8] = [
+    const NAMES: [(HitKind, &'static str); 10] = [
         (HitKind::Email, "email"),
         (HitKind::Card, "card"),
         (HitKind::Iban, "iban"),
@@ -51,6 +58,8 @@ impl HitKind {
         (HitKind::Ssn, "ssn"),
         (HitKind::Jwt, "jwt"),
         (HitKind::CloudKey, "cloud_key"),
+        (HitKind::NationalId, "national_id"),
+        (HitKind::Name, "name"),
     ];
 
     /// Returns the name used in rules and reports.
@@ -88,10 +97,23 @@ pub struct Hit {
 /// Finds everything in `text`, in order and without overlaps.
 pub fn detect(text: &[u8]) -> Vec<Hit> {
     let mut hits = Vec::new();
-    secret::find(text, &mut hits);
-    finance::find_ibans(text, &mut hits);
-    network::find_ipv6(text, &mut hits);
-    number::find(text, &mut hits);
+    // A look at its bytes rules out most kinds for most texts, and costs less than one search.
+    let signs = Signs::of(text);
+    if signs.at || signs.dashes >= 5 || signs.longest_token >= SECRET_MIN {
+        secret::find(text, &mut hits);
+    }
+    if signs.digits >= 2 && signs.capitals >= 2 && text.len() >= IBAN_MIN {
+        finance::find_ibans(text, &mut hits);
+    }
+    if signs.colons >= 2 {
+        network::find_ipv6(text, &mut hits);
+    }
+    if signs.digits >= NATIONAL_DIGITS_MIN {
+        national::find(text, &mut hits);
+    }
+    if signs.digits >= NUMBER_DIGITS_MIN {
+        number::find(text, &mut hits);
+    }
     if hits.len() > 1 {
         // Where finds overlap, the one that starts first and reaches farthest is the real one.
         hits.sort_by_key(|hit| (hit.range.start, usize::MAX - hit.range.end));
@@ -105,6 +127,46 @@ pub fn detect(text: &[u8]) -> Vec<Hit> {
         });
     }
     hits
+}
+
+/// Shortest run of letters, digits, `-`, `_` and `.` that holds a secret: a prefix of four characters
+/// with sixteen behind it. Private keys start with five dashes.
+const SECRET_MIN: usize = 20;
+/// Shortest IBAN: country and check digits, two of each, and 11 more.
+const IBAN_MIN: usize = 15;
+/// Fewest digits of a number that a state gives to a person and writes with letters: `AB123456C`.
+const NATIONAL_DIGITS_MIN: usize = 6;
+/// Fewest digits of what is written with separators: an IPv4 address such as `10.1.2.3`.
+const NUMBER_DIGITS_MIN: usize = 5;
+
+/// What stands in a text.
+#[derive(Default)]
+struct Signs {
+    at: bool,
+    colons: usize,
+    dashes: usize,
+    digits: usize,
+    capitals: usize,
+    longest_token: usize,
+}
+
+impl Signs {
+    fn of(text: &[u8]) -> Self {
+        let mut signs = Self::default();
+        for byte in text {
+            signs.at |= *byte == b'@';
+            signs.colons += usize::from(*byte == b':');
+            signs.dashes += usize::from(*byte == b'-');
+            signs.digits += usize::from(byte.is_ascii_digit());
+            signs.capitals += usize::from(byte.is_ascii_uppercase());
+        }
+        if text.len() >= SECRET_MIN {
+            let joins = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
+            let tokens = text.split(|byte| !joins(byte));
+            signs.longest_token = tokens.map(<[u8]>::len).max().unwrap_or(0);
+        }
+        signs
+    }
 }
 
 /// Reports whether no letter or digit stands directly before and after `range`.

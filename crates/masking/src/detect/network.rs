@@ -35,7 +35,10 @@ pub(super) fn find_ipv6(text: &[u8], hits: &mut Vec<Hit>) {
             let parsed = std::str::from_utf8(token)
                 .ok()
                 .and_then(|text| text.parse().ok());
-            if let Some(address) = parsed {
+            // A network has no host, and words with colons have the form of one: `fe80::`.
+            if let Some(address) = parsed
+                && !token.ends_with(b"::")
+            {
                 hits.push(Hit {
                     kind: HitKind::Ip,
                     range: at..at + token.len(),

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Hit, HitKind, finance, network, phone};
+use super::{Hit, HitKind, finance, national, network, phone};
 
 /// Longest number looked at, in digits.
 const DIGITS_MAX: usize = 24;
@@ -108,6 +108,9 @@ impl<'t> Phrase<'t> {
     fn judge(&self) -> Option<(HitKind, bool)> {
         if self.is_date() {
             return None;
+        }
+        if let Some(synthetic) = national::judge(self) {
+            return Some((HitKind::NationalId, synthetic));
         }
         if self.groups.len() == 4 && self.separated_by(b".") {
             return network::ipv4(self.text).map(|synthetic| (HitKind::Ip, synthetic));

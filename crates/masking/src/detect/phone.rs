@@ -16,11 +16,27 @@ const TWO_DIGITS: &[&[u8; 2]] = &[
     b"92", b"93", b"94", b"95", b"98",
 ];
 
+/// Whether two digits are a country code, by the number they make.
+const IS_TWO_DIGITS: [bool; 100] = {
+    let mut is_code = [false; 100];
+    let mut n = 0;
+    while n < TWO_DIGITS.len() {
+        let [first, second] = *TWO_DIGITS[n];
+        is_code[((first - b'0') * 10 + second - b'0') as usize] = true;
+        n += 1;
+    }
+    is_code
+};
+
 /// Returns how many of the digits after `+` are the country code.
 pub(crate) fn country_code_len(digits: &[u8]) -> usize {
     match digits {
         [first, ..] if ONE_DIGIT.contains(first) => 1,
-        [first, second, ..] if TWO_DIGITS.contains(&&[*first, *second]) => 2,
+        [first @ b'0'..=b'9', second @ b'0'..=b'9', ..]
+            if IS_TWO_DIGITS[usize::from((first - b'0') * 10 + second - b'0')] =>
+        {
+            2
+        }
         _ => 3.min(digits.len()),
     }
 }
@@ -41,6 +57,13 @@ pub(super) fn judge(phrase: &Phrase<'_>) -> Option<bool> {
     if is_nanp(groups, digits) {
         return Some(fictional_nanp(&digits[count - 10..]));
     }
+    if is_brazilian(phrase) {
+        // Of ten digits, our mask makes them as if they were North American.
+        return Some(count == 10 && fictional_nanp(digits));
+    }
+    if is_grouped_in_pairs(phrase) || is_norwegian(phrase) {
+        return Some(false);
+    }
     // A trunk zero and at least two groups, the first of them an area code.
     let national = digits[0] == b'0'
         && separated
@@ -49,6 +72,35 @@ pub(super) fn judge(phrase: &Phrase<'_>) -> Option<bool> {
         && groups.len() <= 5
         && phrase.separated_by(b" -/()");
     national.then(|| digits.starts_with(b"000"))
+}
+
+/// `49 3619-1316`, `(11) 98315-7349`: area, then two groups with a dash between.
+fn is_brazilian(phrase: &Phrase<'_>) -> bool {
+    let dash = phrase.text.len() >= 5 && phrase.text[phrase.text.len() - 5] == b'-';
+    matches!(phrase.groups[..], [2, 4 | 5, 4])
+        && dash
+        && phrase.digits[0] != b'0'
+        && phrase.text.iter().filter(|byte| **byte == b'-').count() == 1
+        && phrase.separated_by(b" -()")
+}
+
+/// `02 47 68 93 77` in France, `08-72 47 02` in Sweden.
+fn is_grouped_in_pairs(phrase: &Phrase<'_>) -> bool {
+    let trunk = matches!(phrase.digits[..], [b'0', b'1'..=b'9', ..]);
+    let french = phrase.groups == [2, 2, 2, 2, 2]
+        && (phrase.separated_by(b" ") || phrase.separated_by(b"."));
+    let swedish = matches!(phrase.groups[..], [2, 2 | 3, 2 | 3, 2] | [2, 3, 3])
+        && phrase.text[2] == b'-'
+        && phrase.separated_by(b" -")
+        && phrase.text[3..].iter().all(|byte| *byte != b'-');
+    trunk && (french || swedish)
+}
+
+/// `985 58 964`: mobile numbers, which start with 4 or 9.
+fn is_norwegian(phrase: &Phrase<'_>) -> bool {
+    phrase.groups == [3, 2, 3]
+        && matches!(phrase.digits[0], b'4' | b'9')
+        && phrase.separated_by(b" ")
 }
 
 /// `212-736-5000` with or without a leading 1, in the usual separators.

@@ -7,7 +7,7 @@ use aho_corasick::AhoCorasick;
 use super::{Hit, HitKind, stands_alone};
 
 /// A fixed part, and the fewest characters that follow it.
-const ANCHORS: [(&str, usize); 14] = [
+const ANCHORS: [(&str, usize); 22] = [
     ("@", 0),
     ("eyJ", 0),
     ("AKIA", 16),
@@ -21,11 +21,19 @@ const ANCHORS: [(&str, usize); 14] = [
     ("xoxp-", 20),
     ("sk_live_", 16),
     ("AIza", 30),
+    ("npm_", 30),
+    ("hf_", 30),
+    ("pypi-", 40),
+    ("SG.", 40),
+    ("sk_test_", 16),
+    ("rk_live_", 16),
+    ("sk-ant-", 30),
+    ("dop_v1_", 40),
     ("-----BEGIN ", 0),
 ];
 
 static SEARCH: LazyLock<AhoCorasick> = LazyLock::new(|| {
-    AhoCorasick::new(ANCHORS.map(|(anchor, _)| anchor)).expect("fourteen short words make a search")
+    AhoCorasick::new(ANCHORS.map(|(anchor, _)| anchor)).expect("a few short words make a search")
 });
 
 pub(super) fn find(text: &[u8], hits: &mut Vec<Hit>) {
@@ -122,8 +130,10 @@ fn jwt(text: &[u8], start: usize) -> Option<Hit> {
 fn token(text: &[u8], start: usize, follow_at: usize, follow: usize) -> Option<Hit> {
     let len = text[follow_at..]
         .iter()
-        .take_while(|byte| base64url(byte))
+        .take_while(|byte| base64url(byte) || **byte == b'.')
         .count();
+    // The dot that ends a sentence is none of it.
+    let len = len - usize::from(text[follow_at..follow_at + len].ends_with(b"."));
     let range = start..follow_at + len;
     (len >= follow && stands_alone(text, &range)).then_some(Hit {
         kind: HitKind::CloudKey,

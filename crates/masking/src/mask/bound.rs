@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{Fault, Identity, Mask};
+use super::decimal::signed;
+use super::{Fault, Identity, Mask, Traits};
 use crate::batch::{Cell, Row, Slot};
+use crate::detect::HitKind;
 use crate::key::{Digest, DomainKey, MaskKey};
 use crate::rules::{Choice, MaskRule, Normalize, RuleSet};
+use crate::schema::ColumnType;
 
 /// The kind of value a mask made; text and blobs stand at the end of the output buffer.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -39,38 +42,43 @@ pub(crate) struct Context<'a> {
 
 impl Context<'_> {
     /// Returns the digest of `cell`: equal values of one domain have equal ones, in any type.
+    #[inline]
     pub(crate) fn digest(&self, cell: Cell<'_>) -> Digest {
-        let mut small = [0; 128];
-        let bytes = match cell {
-            Cell::Null => &[][..],
-            Cell::Integer(number) => decimal(number, &mut small),
-            Cell::Real(number) => {
-                return self.key.digest(number.to_string().as_bytes(), self.attempt);
-            }
+        self.normalized(cell, |bytes| self.key.digest(bytes, self.attempt))
+    }
+
+    /// Returns a 256-bit digest of `cell`.
+    pub(crate) fn long_digest(&self, cell: Cell<'_>) -> [u8; 32] {
+        if self.attempt > 0 {
+            return self.key.widened(&self.digest(cell));
+        }
+        self.normalized(cell, |bytes| self.key.long_digest(bytes))
+    }
+
+    /// Calls `hash` with the bytes that stand for a value.
+    #[inline]
+    fn normalized<T>(&self, cell: Cell<'_>, hash: impl FnOnce(&[u8]) -> T) -> T {
+        match cell {
+            Cell::Null => hash(&[]),
+            Cell::Integer(number) => hash(signed(number, &mut [0; 20])),
+            Cell::Real(number) => hash(number.to_string().as_bytes()),
             Cell::Text(bytes) | Cell::Blob(bytes) => {
                 if self.normalize == Normalize::default() {
-                    bytes
-                } else if bytes.is_ascii() && bytes.len() <= small.len() {
-                    ascii(self.normalize, bytes, &mut small)
+                    hash(bytes)
+                } else if bytes.is_ascii() && bytes.len() <= SMALL {
+                    hash(ascii(self.normalize, bytes, &mut [0; SMALL]))
                 } else {
-                    let even = unicode(self.normalize, bytes);
-                    return self.key.digest(&even, self.attempt);
+                    hash(&unicode(self.normalize, bytes))
                 }
             }
-        };
-        self.key.digest(bytes, self.attempt)
+        }
     }
 }
 
-fn decimal(number: i64, buffer: &mut [u8; 128]) -> &[u8] {
-    use std::io::Write;
-    let mut rest = &mut buffer[..];
-    write!(rest, "{number}").expect("64-bit numbers fit into 128 bytes");
-    let left = rest.len();
-    &buffer[..128 - left]
-}
+/// Longest value that is evened out without allocation, in bytes.
+const SMALL: usize = 128;
 
-fn ascii<'b>(normalize: Normalize, bytes: &[u8], buffer: &'b mut [u8; 128]) -> &'b [u8] {
+fn ascii<'b>(normalize: Normalize, bytes: &[u8], buffer: &'b mut [u8; SMALL]) -> &'b [u8] {
     let bytes = if normalize.trim {
         bytes.trim_ascii()
     } else {
@@ -110,18 +118,38 @@ pub(crate) struct Bound {
     pub(crate) mask: Arc<dyn Mask>,
     key: DomainKey,
     normalize: Normalize,
-    differs: bool,
+    traits: Traits,
+    hit_kind: Option<HitKind>,
+    makes_null: bool,
 }
 
 impl Bound {
     /// Binds a mask that looks nothing up.
     pub(crate) fn constant(rule: &MaskRule, key: &MaskKey, label: &str) -> Self {
+        let key = key.domain(label);
         Self {
-            key: key.domain(label),
-            differs: rule.mask.traits().identity == Identity::Never,
-            mask: rule.mask.clone(),
+            traits: rule.mask.traits(),
+            hit_kind: rule.mask.hit_kind(),
+            makes_null: rule.mask.makes_null(),
+            mask: rule.mask.keyed(&key).unwrap_or_else(|| rule.mask.clone()),
             normalize: rule.normalize,
+            key,
         }
+    }
+
+    /// Returns what is true of every output.
+    pub(crate) fn traits(&self) -> &Traits {
+        &self.traits
+    }
+
+    /// Returns what kind of find in a text the mask replaces.
+    pub(crate) fn hit_kind(&self) -> Option<HitKind> {
+        self.hit_kind
+    }
+
+    /// Reports whether the mask makes numbers only, so that text which is one must be read as one.
+    pub(crate) fn wants_number(&self) -> bool {
+        !self.traits.types.contains(&ColumnType::Text)
     }
 
     /// Masks `input`; NULL stays NULL, and empty stays empty.
@@ -139,14 +167,14 @@ impl Bound {
         };
         match input {
             Cell::Null => return Ok(Made::Null),
-            Cell::Text([]) if !self.mask.makes_null() => return Ok(Made::Text),
-            Cell::Blob([]) if !self.mask.makes_null() => return Ok(Made::Blob),
+            Cell::Text([]) if !self.makes_null => return Ok(Made::Text),
+            Cell::Blob([]) if !self.makes_null => return Ok(Made::Blob),
             _ => {}
         }
         loop {
             let start = out.len();
             let made = self.mask.apply(input, &cx, out)?;
-            if !self.differs || !same(input, made, &out[start..]) {
+            if self.traits.identity != Identity::Never || !same(input, made, &out[start..]) {
                 return Ok(made);
             }
             out.truncate(start);
@@ -201,7 +229,8 @@ pub(crate) struct Binder<'a> {
 impl Binder<'_> {
     /// Binds a mask written in place.
     pub(crate) fn rule(&self, rule: &MaskRule) -> Result<Bound, String> {
-        self.labelled(rule, &self.place)
+        let label = rule.mask.label(&self.place);
+        self.labelled(rule, label.as_deref().unwrap_or(&self.place))
     }
 
     /// Binds a domain.

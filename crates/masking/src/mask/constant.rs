@@ -140,7 +140,7 @@ impl Mask for Dict {
     }
 
     fn apply(&self, input: Cell<'_>, cx: &Context<'_>, out: &mut Vec<u8>) -> Result<Made, Fault> {
-        let chosen = cx.digest(input).below(0, self.0.len() as u64);
+        let chosen = cx.digest(input).below(self.0.len() as u64);
         out.extend_from_slice(self.0[chosen as usize].as_bytes());
         Ok(Made::Text)
     }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::{Context, Distinct, Fault, Made, Mask, Options, Reuse, Traits, text_of};
 use crate::batch::Cell;
 use crate::detect::{HitKind, country_code_len};
-use crate::words;
+use crate::key::{Digest, Draws};
+use crate::words::{FIRST_NAME_MAX, PersonName, SURNAME_MAX};
 
 /// Domains that RFC 2606 keeps from everybody.
 const DOMAINS: [&[u8]; 3] = [b"@example.com", b"@example.net", b"@example.org"];
@@ -18,7 +19,7 @@ struct Email {
 }
 
 const SUFFIX: usize = 4;
-const UNIQUE_SUFFIX: usize = 12;
+pub(super) const UNIQUE_SUFFIX: usize = 12;
 
 pub(super) fn email(options: &Options<'_>) -> Option<Arc<dyn Mask>> {
     let unique = options.flag("unique");
@@ -35,7 +36,7 @@ impl Mask for Email {
     fn traits(&self) -> Traits {
         // 7 bits of first names and 11 of surnames, 5 per character of the suffix.
         let bits = 18.0 + 5.0 * self.suffix_len() as f64;
-        let max_len = 8 + 1 + 14 + self.suffix_len() + 12;
+        let max_len = FIRST_NAME_MAX + 1 + SURNAME_MAX + self.suffix_len() + 12;
         Traits {
             reuse: Reuse::Leak,
             ..Traits::text(Distinct::Bits(bits), Some(max_len))
@@ -43,26 +44,33 @@ impl Mask for Email {
     }
 
     fn apply(&self, input: Cell<'_>, cx: &Context<'_>, out: &mut Vec<u8>) -> Result<Made, Fault> {
-        const BASE32: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
         text_of(input)?;
-        let digest = cx.digest(input);
-        let start = out.len();
-        words::push_first_name(&digest, out);
-        out.push(b'.');
-        words::push_surname(&digest, out);
-        out[start..].make_ascii_lowercase();
-        let mut bits = digest.word(3);
-        for _ in 0..self.suffix_len() {
-            out.push(BASE32[(bits & 31) as usize]);
-            bits >>= 5;
-        }
-        out.extend_from_slice(DOMAINS[digest.below(2, 3) as usize]);
+        push_email(&cx.digest(input), self.suffix_len(), out);
         Ok(Made::Text)
     }
 
     fn hit_kind(&self) -> Option<HitKind> {
         Some(HitKind::Email)
     }
+}
+
+/// Appends an address whose user is the name that belongs to `digest`, and a suffix.
+///
+/// The name takes the first word of the digest, the suffix up to 60 bits of the second.
+pub(super) fn push_email(digest: &Digest, suffix_len: usize, out: &mut Vec<u8>) {
+    const BASE32: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    let mut draws = digest.draws();
+    let name = PersonName::draw(&mut draws);
+    let start = out.len();
+    name.push_first(out);
+    out.push(b'.');
+    name.push_surname(out);
+    out[start..].make_ascii_lowercase();
+    let bits = digest.0[1];
+    let suffix: [u8; UNIQUE_SUFFIX] =
+        std::array::from_fn(|n| BASE32[(bits >> (5 * n) & 31) as usize]);
+    out.extend_from_slice(&suffix[..suffix_len]);
+    out.extend_from_slice(DOMAINS[draws.below(3) as usize]);
 }
 
 /// A phone number in the same format that nobody can have.
@@ -95,9 +103,16 @@ impl Mask for Phone {
         }
         let digits = &mut digits[..count];
         let plus = text.trim_start().starts_with('+');
-        self.replace(plus, digits, &mut cx.digest(input).stream());
+        self.replace(plus, digits, &mut cx.digest(input).draws());
         let mut next = digits.iter();
-        for c in text.chars() {
+        if text.is_ascii() {
+            out.extend(text.bytes().map(|byte| match byte {
+                b'0'..=b'9' => next.next().copied().unwrap_or(b'0'),
+                byte if byte.is_ascii_alphabetic() => b'x',
+                other => other,
+            }));
+        }
+        for c in text.chars().filter(|_| !text.is_ascii()) {
             out.push(match c {
                 // Digits beyond any phone number are not kept.
                 c if c.is_ascii_digit() => next.next().copied().unwrap_or(b'0'),
@@ -118,56 +133,52 @@ impl Mask for Phone {
 }
 
 impl Phone {
-    fn replace(&self, plus: bool, digits: &mut [u8], words: &mut crate::key::WordStream) {
+    fn replace(&self, plus: bool, digits: &mut [u8], draws: &mut Draws) {
         let prefix = if plus {
             0
         } else if digits.starts_with(b"00") && !digits.starts_with(b"000") {
             2
         } else {
-            return replace_national(digits, words);
+            return replace_national(digits, draws);
         };
         let number = &mut digits[prefix..];
         let code_len = country_code_len(number);
         if number.first() == Some(&b'1') && number.len() == 11 && self.keep_country {
-            return fictional_nanp(&mut number[1..], words);
+            return fictional_nanp(&mut number[1..], draws);
         }
         if !self.keep_country {
             let code_len = number.len().min(3);
             number[..code_len].fill(b'9');
-            return unassigned(&mut number[code_len..], words);
+            return unassigned(&mut number[code_len..], draws);
         }
-        unassigned(&mut number[code_len..], words);
+        unassigned(&mut number[code_len..], draws);
     }
 }
 
-fn replace_national(digits: &mut [u8], words: &mut crate::key::WordStream) {
+fn replace_national(digits: &mut [u8], draws: &mut Draws) {
     match digits.len() {
-        10 if digits[0] >= b'2' => fictional_nanp(digits, words),
-        11 if digits[0] == b'1' => fictional_nanp(&mut digits[1..], words),
+        10 if digits[0] >= b'2' => fictional_nanp(digits, draws),
+        11 if digits[0] == b'1' => fictional_nanp(&mut digits[1..], draws),
         // The trunk zero and the two that nobody has.
         _ => {
             let zeros = digits.len().min(3);
             digits[..zeros].fill(b'0');
-            fill(&mut digits[zeros..], words);
+            draws.fill(&mut digits[zeros..]);
         }
     }
 }
 
-fn fictional_nanp(ten: &mut [u8], words: &mut crate::key::WordStream) {
-    ten[0] = b'2' + words.below(8) as u8;
-    fill(&mut ten[1..3], words);
+fn fictional_nanp(ten: &mut [u8], draws: &mut Draws) {
+    ten[0] = b'2' + draws.below(8) as u8;
+    draws.fill(&mut ten[1..3]);
     ten[3..8].copy_from_slice(b"55501");
-    fill(&mut ten[8..], words);
+    draws.fill(&mut ten[8..]);
 }
 
-fn unassigned(national: &mut [u8], words: &mut crate::key::WordStream) {
+fn unassigned(national: &mut [u8], draws: &mut Draws) {
     let zeros = national.len().min(2);
     national[..zeros].fill(b'0');
-    fill(&mut national[zeros..], words);
-}
-
-fn fill(digits: &mut [u8], words: &mut crate::key::WordStream) {
-    digits.iter_mut().for_each(|digit| *digit = words.digit());
+    draws.fill(&mut national[zeros..]);
 }
 
 /// The mask for addresses found in text, where rules name no domain.

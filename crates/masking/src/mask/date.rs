@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use super::{
-    Binder, Context, Distinct, Fault, Identity, Made, Mask, Options, Reuse, Traits, text_of,
+    Binder, Context, Distinct, Fault, Identity, Made, Mask, Options, Reuse, Traits, parse_signed,
+    push_signed, text_of,
 };
 use crate::batch::Cell;
 use crate::schema::ColumnType;
@@ -17,6 +18,7 @@ const MILLIS_FROM: u64 = 100_000_000_000;
 #[derive(Debug)]
 struct ShiftDate {
     max_days: i64,
+    format: Format,
     by: Option<String>,
     by_index: Option<usize>,
 }
@@ -24,8 +26,21 @@ struct ShiftDate {
 pub(super) fn shift_date(options: &Options<'_>) -> Option<Arc<dyn Mask>> {
     let max_days = options.integer("max_days", 1..=36_500, 30)?;
     let by = options.reader.string("by");
+    let format = match options.reader.string("format") {
+        None => Format::ISO,
+        Some(text) => match Format::parse(&text) {
+            Some(format) => format,
+            None => {
+                let message = format!("`{text}` is no form of a date");
+                let hint = "write it with YYYY, MM and DD, such as `DD.MM.YYYY`".to_owned();
+                options.reader.reject("format", message, Some(hint));
+                return None;
+            }
+        },
+    };
     Options::done(ShiftDate {
         max_days,
+        format,
         by,
         by_index: None,
     })
@@ -35,12 +50,21 @@ impl ShiftDate {
     /// Returns the shift in days: never zero, as far back as forth.
     fn days(&self, cx: &Context<'_>, input: Cell<'_>) -> i64 {
         let subject = self.by_index.map_or(input, |at| cx.row.original.cell(at));
-        let drawn = cx.digest(subject).below(0, 2 * self.max_days as u64) as i64;
+        let drawn = cx.digest(subject).below(2 * self.max_days as u64) as i64;
         if drawn < self.max_days {
             drawn - self.max_days
         } else {
             drawn - self.max_days + 1
         }
+    }
+}
+
+impl ShiftDate {
+    /// Moves a Unix time.
+    fn moved(&self, time: i64, days: i64) -> Result<i64, Fault> {
+        let millis = time.unsigned_abs() >= MILLIS_FROM;
+        let unit = if millis { 1000 * DAY_SECS } else { DAY_SECS };
+        time.checked_add(days * unit).ok_or(TOO_FAR)
     }
 }
 
@@ -59,18 +83,20 @@ impl Mask for ShiftDate {
     fn apply(&self, input: Cell<'_>, cx: &Context<'_>, out: &mut Vec<u8>) -> Result<Made, Fault> {
         let days = self.days(cx, input);
         if let Cell::Integer(time) = input {
-            let millis = time.unsigned_abs() >= MILLIS_FROM;
-            let unit = if millis { 1000 * DAY_SECS } else { DAY_SECS };
-            let moved = time.checked_add(days * unit).ok_or(TOO_FAR)?;
-            return Ok(Made::Integer(moved));
+            return self.moved(time, days).map(Made::Integer);
         }
         let text = text_of(input)?;
-        let (date, time) = split_date(text).ok_or(NOT_A_DATE)?;
+        if let Some(time) = parse_signed(text.as_bytes()).filter(|_| self.format == Format::ISO) {
+            // A column without a type holds Unix times as text.
+            push_signed(self.moved(time, days)?, out);
+            return Ok(Made::Text);
+        }
+        let (date, time) = self.format.split(text).ok_or(NOT_A_DATE)?;
         let (year, month, day) = civil(to_days(date) + days);
         if !(0..=9999).contains(&year) {
             return Err(TOO_FAR);
         }
-        out.extend_from_slice(format!("{year:04}-{month:02}-{day:02}").as_bytes());
+        self.format.push((year, month, day), out);
         out.extend_from_slice(time.as_bytes());
         Ok(Made::Text)
     }
@@ -83,42 +109,106 @@ impl Mask for ShiftDate {
             (binder.position)(by).ok_or_else(|| format!("`by` names no column `{by}`"))?;
         Ok(Some(Arc::new(ShiftDate {
             max_days: self.max_days,
+            format: self.format,
             by: self.by.clone(),
             by_index: Some(by_index),
         })))
     }
+
+    fn reads(&self) -> Option<usize> {
+        self.by_index
+    }
 }
 
-const NOT_A_DATE: Fault = Fault::new("the value is not a date such as `2024-05-31`");
+const NOT_A_DATE: Fault = Fault::new("the value is not a date in the form that the rule names");
 const TOO_FAR: Fault = Fault::new("the shifted date leaves the calendar");
 
 /// Year, month and day.
 type Date = (i64, i64, i64);
 
-/// Splits `2024-05-31` from the time of day behind it, which must look like one.
-fn split_date(text: &str) -> Option<(Date, &str)> {
-    let (date, time) = text.split_at_checked(10)?;
-    let bytes = date.as_bytes();
-    if bytes[4] != b'-' || bytes[7] != b'-' {
-        return None;
-    }
-    let number = |range: std::ops::Range<usize>| {
-        let digits = &date[range];
-        let all = digits.bytes().all(|byte| byte.is_ascii_digit());
-        all.then(|| digits.parse::<i64>().ok()).flatten()
+/// How a date is written: where its parts start, and what stands at each place.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Format {
+    pattern: [u8; Format::LEN_MAX],
+    len: usize,
+    year: usize,
+    month: usize,
+    day: usize,
+}
+
+impl Format {
+    const LEN_MAX: usize = 10;
+
+    /// `2024-05-31`.
+    const ISO: Self = Self {
+        pattern: *b"YYYY-MM-DD",
+        len: 10,
+        year: 0,
+        month: 5,
+        day: 8,
     };
-    if !date.is_ascii() {
-        return None;
+
+    /// Reads `DD.MM.YYYY` and its like; between the parts stands one sign, or nothing.
+    fn parse(text: &str) -> Option<Self> {
+        let mut pattern = [0; Self::LEN_MAX];
+        pattern
+            .get_mut(..text.len())?
+            .copy_from_slice(text.as_bytes());
+        let sign = |byte: u8| b"YMD-./ ".contains(&byte);
+        let count = |letter: u8| text.bytes().filter(|byte| *byte == letter).count();
+        let whole = text.bytes().all(sign) && (count(b'Y'), count(b'M'), count(b'D')) == (4, 2, 2);
+        whole.then_some(Self {
+            pattern,
+            len: text.len(),
+            year: text.find("YYYY")?,
+            month: text.find("MM")?,
+            day: text.find("DD")?,
+        })
     }
-    let parsed = (number(0..4)?, number(5..7)?, number(8..10)?);
-    // What follows is copied, so it may be nothing but a time: no free text rides along.
-    let is_time = time.is_empty()
-        || time.len() <= 24
-            && time.starts_with(['T', ' '])
-            && time[1..]
-                .bytes()
-                .all(|byte| byte.is_ascii_digit() || b":.+-Z ".contains(&byte));
-    (civil(to_days(parsed)) == parsed && is_time).then_some((parsed, time))
+
+    /// Splits a date from the time of day behind it, which must look like one.
+    fn split(self, text: &str) -> Option<(Date, &str)> {
+        let (date, time) = text.split_at_checked(self.len)?;
+        let signs = date.bytes().zip(self.pattern);
+        let fits = |(byte, sign): (u8, u8)| match sign {
+            b'Y' | b'M' | b'D' => byte.is_ascii_digit(),
+            sign => byte == sign,
+        };
+        if !signs.into_iter().all(fits) {
+            return None;
+        }
+        let number = |start: usize, len: usize| date[start..start + len].parse::<i64>().ok();
+        let parsed = (
+            number(self.year, 4)?,
+            number(self.month, 2)?,
+            number(self.day, 2)?,
+        );
+        // What follows is copied, so it may be nothing but a time: no free text rides along.
+        let is_time = time.is_empty()
+            || time.len() <= 24
+                && time.starts_with(['T', ' '])
+                && time[1..]
+                    .bytes()
+                    .all(|byte| byte.is_ascii_digit() || b":.+-Z ".contains(&byte));
+        (civil(to_days(parsed)) == parsed && is_time).then_some((parsed, time))
+    }
+
+    /// Appends a date.
+    fn push(self, (year, month, day): Date, out: &mut Vec<u8>) {
+        let mut text = self.pattern;
+        for (start, width, number) in [
+            (self.year, 4, year),
+            (self.month, 2, month),
+            (self.day, 2, day),
+        ] {
+            let mut rest = number;
+            for digit in text[start..start + width].iter_mut().rev() {
+                *digit = b'0' + (rest % 10) as u8;
+                rest /= 10;
+            }
+        }
+        out.extend_from_slice(&text[..self.len]);
+    }
 }
 
 /// Returns days since 1970-01-01 in the Gregorian calendar; after Howard Hinnant, "chrono-Compatible
@@ -165,13 +255,40 @@ mod tests {
     }
 
     #[test]
+    fn a_date_is_written_in_the_form_it_was_read() {
+        for (pattern, date) in [
+            ("DD.MM.YYYY", "31.05.2024"),
+            ("MM/DD/YYYY", "05/31/2024"),
+            ("YYYYMMDD", "20240531"),
+            ("YYYY-MM-DD", "2024-05-31"),
+        ] {
+            let format = Format::parse(pattern).unwrap();
+            let (parsed, rest) = format.split(date).unwrap();
+            assert_eq!((parsed, rest), ((2024, 5, 31), ""));
+            let mut out = Vec::new();
+            format.push(parsed, &mut out);
+            assert_eq!(out, date.as_bytes());
+        }
+        for bad in [
+            "",
+            "DD.MM.YY",
+            "YYYY-MM-DD-",
+            "YMYMYYDD",
+            "DDxMMxYYYY",
+            "YYYY-MM-DD hh",
+        ] {
+            assert!(Format::parse(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
     fn only_a_date_with_a_time_is_a_date() {
         for good in [
             "2024-02-29",
             "2024-05-31 10:33:22",
             "2024-05-31T10:33:22.123+02:00",
         ] {
-            assert!(split_date(good).is_some(), "{good}");
+            assert!(Format::ISO.split(good).is_some(), "{good}");
         }
         for bad in [
             "2023-02-29",
@@ -183,7 +300,7 @@ mod tests {
             "ä024-05-31",
             "+024-05-31",
         ] {
-            assert!(split_date(bad).is_none(), "{bad}");
+            assert!(Format::ISO.split(bad).is_none(), "{bad}");
         }
     }
 }

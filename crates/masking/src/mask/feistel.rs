@@ -28,7 +28,7 @@ impl Permutation {
 
     /// Returns the image of `value`, which must be below the size.
     ///
-    /// `tweak` chooses among independent permutations.
+    /// `tweak`, below 2^24, chooses among independent permutations.
     pub(crate) fn image(self, key: &SipKey, tweak: u64, value: u64) -> u64 {
         let mut at = value;
         loop {
@@ -43,10 +43,9 @@ impl Permutation {
         let mask = (1_u64 << self.half_bits) - 1;
         let (mut left, mut right) = (value >> self.half_bits, value & mask);
         for round in 0..Self::ROUNDS {
-            let mut block = [0; 16];
-            block[..8].copy_from_slice(&right.to_le_bytes());
-            block[8..].copy_from_slice(&(tweak << 8 | round).to_le_bytes());
-            (left, right) = (right, left ^ key.hash(&block) & mask);
+            // A half has at most 32 bits, so half, round and tweak share one word.
+            let word = right | round << 32 | tweak << 40;
+            (left, right) = (right, left ^ key.hash_word(word) & mask);
         }
         left << self.half_bits | right
     }

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{Context, Distinct, Fault, Made, Mask, Options, Traits, text_of};
+use super::{
+    Context, Distinct, Fault, Made, Mask, Options, Traits, push_decimal, push_padded, text_of,
+};
 use crate::batch::Cell;
 use crate::detect::{HitKind, TEST_BINS, iban_check_digits, luhn_check_digit, synthetic_bank};
-use crate::key::WordStream;
+use crate::key::Draws;
 
 /// A card number as long and as grouped as the original, from the published test range nearest to
 /// its brand, with a right Luhn digit.
@@ -23,7 +25,7 @@ impl Mask for Card {
 
     fn apply(&self, input: Cell<'_>, cx: &Context<'_>, out: &mut Vec<u8>) -> Result<Made, Fault> {
         let text = text_of(input)?;
-        let mut words = cx.digest(input).stream();
+        let mut draws = cx.digest(input).draws();
         let count = text.bytes().filter(u8::is_ascii_digit).count();
         // What is no card number comes out as one of 16 digits.
         let like_card = (12..=19).contains(&count) && is_grouped_digits(text);
@@ -32,9 +34,7 @@ impl Mask for Card {
         let digits = &mut digits[..count];
         let first = text.bytes().find(u8::is_ascii_digit);
         digits[..6].copy_from_slice(TEST_BINS[brand(first)]);
-        digits[6..]
-            .iter_mut()
-            .for_each(|digit| *digit = words.digit());
+        draws.fill(&mut digits[6..]);
         digits[count - 1] = luhn_check_digit(digits[..count - 1].iter().copied());
         if like_card {
             refill(text, digits, out);
@@ -92,16 +92,21 @@ impl Mask for Iban {
     fn apply(&self, input: Cell<'_>, cx: &Context<'_>, out: &mut Vec<u8>) -> Result<Made, Fault> {
         let text = text_of(input)?;
         let form = if looks_like_iban(text) { text } else { GERMAN };
-        let mut words = cx.digest(input).stream();
+        let mut draws = cx.digest(input).draws();
         let mut compact = [0; 34];
+        draws.fill(&mut compact);
         let mut len = 0;
         for byte in form.bytes().filter(u8::is_ascii_alphanumeric) {
-            compact[len] = masked_character(len, byte, &mut words);
+            compact[len] = masked_character(len, byte, compact[len], &mut draws);
             len += 1;
         }
         let account = compact[4..len].iter().copied();
         let check = iban_check_digits(&compact[..2], account);
         compact[2..4].copy_from_slice(&check);
+        if len == form.len() {
+            out.extend_from_slice(&compact[..len]);
+            return Ok(Made::Text);
+        }
         let mut next = compact[..len].iter();
         out.extend(form.bytes().map(|byte| {
             if byte == b' ' {
@@ -119,13 +124,14 @@ impl Mask for Iban {
     }
 }
 
-fn masked_character(place: usize, original: u8, words: &mut WordStream) -> u8 {
+/// Returns what stands at a place, where `digit` is drawn for it already.
+fn masked_character(place: usize, original: u8, digit: u8, draws: &mut Draws) -> u8 {
     match place {
         0 | 1 => original.to_ascii_uppercase(),
         2 | 3 => b'0',
         4..8 => synthetic_bank(place - 4, original),
-        _ if original.is_ascii_digit() => words.digit(),
-        _ => b'A' + words.below(26) as u8,
+        _ if original.is_ascii_digit() => digit,
+        _ => draws.letter(),
     }
 }
 
@@ -161,16 +167,14 @@ impl Mask for Ssn {
 
     fn apply(&self, input: Cell<'_>, cx: &Context<'_>, out: &mut Vec<u8>) -> Result<Made, Fault> {
         let text = text_of(input)?;
-        let digest = cx.digest(input);
-        let area = 900 + digest.below(0, 100);
-        let group = 1 + digest.below(1, 49);
-        let serial = 1 + digest.below(2, 9999);
-        let number = if text.len() == 9 && text.bytes().all(|byte| byte.is_ascii_digit()) {
-            format!("{area}{group:02}{serial:04}")
-        } else {
-            format!("{area}-{group:02}-{serial:04}")
-        };
-        out.extend_from_slice(number.as_bytes());
+        let mut draws = cx.digest(input).draws();
+        let plain = text.len() == 9 && text.bytes().all(|byte| byte.is_ascii_digit());
+        let dash = if plain { &b""[..] } else { b"-" };
+        push_decimal(900 + draws.below(100), out);
+        out.extend_from_slice(dash);
+        push_padded(1 + draws.below(49), 2, out);
+        out.extend_from_slice(dash);
+        push_padded(1 + draws.below(9999), 4, out);
         Ok(Made::Text)
     }
 

@@ -11,8 +11,8 @@ use lifeboat_document::Node;
 use serde_json::{Number, Value};
 
 use super::{
-    Binder, Bound, Context, Distinct, Fault, Identity, Made, Mask, Options, Reuse, RowContext,
-    Traits,
+    Binder, Bound, Context, Distinct, Fault, Identity, Made, Mask, Options, Parts, Reuse,
+    RowContext, Traits,
 };
 use crate::batch::Cell;
 use crate::rules::{Choice, Unlisted, unlisted};
@@ -152,8 +152,12 @@ impl Mask for JsonMask {
         })))
     }
 
-    fn json(&self) -> Option<&JsonMask> {
+    fn parts(&self) -> Option<&dyn Parts> {
         Some(self)
+    }
+
+    fn is_json(&self) -> bool {
+        true
     }
 }
 
@@ -279,15 +283,6 @@ impl JsonMask {
         steps.is_empty() || paths.any(|path| path.len() > steps.len() && matches(path, steps))
     }
 
-    /// Calls `visit` with each text and number of a document and what masks it.
-    ///
-    /// With `None` come leaves that are kept or that no path names, and names of members.
-    pub(crate) fn leaves(&self, document: &[u8], visit: &mut dyn FnMut(Cell<'_>, Option<&Bound>)) {
-        if let Ok(document) = serde_json::from_slice::<Value>(document) {
-            self.visit(&document, &mut Vec::new(), None, visit);
-        }
-    }
-
     fn visit<'m>(
         &'m self,
         value: &Value,
@@ -321,6 +316,14 @@ impl JsonMask {
                     steps.pop();
                 }
             }
+        }
+    }
+}
+
+impl Parts for JsonMask {
+    fn each(&self, value: &[u8], visit: &mut dyn FnMut(Cell<'_>, Option<&Bound>)) {
+        if let Ok(document) = serde_json::from_slice::<Value>(value) {
+            self.visit(&document, &mut Vec::new(), None, visit);
         }
     }
 }

@@ -11,9 +11,15 @@ mod bound;
 mod constant;
 mod contact;
 mod date;
+mod decimal;
 mod feistel;
+mod ff1;
 mod finance;
+mod fpe;
+mod geo;
 mod json;
+mod literal;
+mod national;
 mod network;
 mod number;
 mod options;
@@ -28,10 +34,13 @@ use std::fmt;
 
 pub(crate) use bound::{Binder, Bound, Context, Made, RowContext};
 pub(crate) use constant::{null_mask, redact};
+pub(crate) use decimal::{parse_signed, push_decimal, push_padded, push_signed};
 pub(crate) use feistel::Permutation;
 pub(crate) use options::Options;
+pub(crate) use token::push_hex;
 
 use crate::batch::Cell;
+use crate::key::DomainKey;
 use crate::schema::ColumnType;
 
 /// A transformer with its options.
@@ -48,6 +57,12 @@ pub(crate) trait Mask: fmt::Debug + Send + Sync {
     fn bind(&self, binder: &Binder<'_>) -> Result<Option<std::sync::Arc<dyn Mask>>, String> {
         let _unused_by_most = binder;
         Ok(None)
+    }
+
+    /// Returns what its key is derived from where it is written in place, if that is not the place.
+    fn label(&self, place: &str) -> Option<String> {
+        let _unused_by_most = place;
+        None
     }
 
     /// Reports whether every output is NULL.
@@ -70,15 +85,38 @@ pub(crate) trait Mask: fmt::Debug + Send + Sync {
         false
     }
 
+    /// Returns the original column of the row that it reads besides its own.
+    fn reads(&self) -> Option<usize> {
+        None
+    }
+
     /// Reports whether it reads other masked columns, and so comes after them.
     fn reads_masked(&self) -> bool {
         false
     }
 
-    /// Returns the paths of a JSON mask, for those who look into documents.
-    fn json(&self) -> Option<&json::JsonMask> {
+    /// Returns the mask with what its domain's key makes, if that is worth making once.
+    fn keyed(&self, key: &DomainKey) -> Option<std::sync::Arc<dyn Mask>> {
+        let _unused_by_most = key;
         None
     }
+
+    /// Returns what takes its values apart, if they hold others: for those who look into them.
+    fn parts(&self) -> Option<&dyn Parts> {
+        None
+    }
+
+    /// Reports whether its outputs are JSON documents.
+    fn is_json(&self) -> bool {
+        false
+    }
+}
+
+/// Takes apart values that hold others.
+pub(crate) trait Parts {
+    /// Calls `visit` with each value inside `value`, and with what masks it: `None` if it is kept, if
+    /// no rule names it, and for names of members.
+    fn each(&self, value: &[u8], visit: &mut dyn FnMut(Cell<'_>, Option<&Bound>));
 }
 
 /// What is true of a transformer's outputs.
@@ -165,6 +203,7 @@ static KINDS: &[Kind] = &[
     entry("random", token::random),
     entry("permute_int", permute::permute_int),
     entry("permute_id", permute::permute_id),
+    entry("fpe", fpe::fpe),
     entry("noise", number::noise),
     entry("bucket", number::bucket),
     entry("generalize", number::generalize),
@@ -179,13 +218,19 @@ static KINDS: &[Kind] = &[
     entry("card", finance::card),
     entry("iban", finance::iban),
     entry("ssn", finance::ssn),
+    entry("national_id", national::national_id),
     entry("ip", network::ip),
     entry("mac", network::mac),
     entry("url", network::url),
+    entry("geo", geo::geo),
     entry("shift_date", date::shift_date),
     entry("text", text::text),
     entry("json", json::json),
+    entry("array", literal::array),
+    entry("hstore", literal::hstore),
+    entry("composite", literal::composite),
     entry("template", template::template),
+    entry("derive", template::derive),
 ];
 
 /// Returns the transformer called `name`.

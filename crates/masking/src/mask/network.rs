@@ -1,10 +1,9 @@
 //! Addresses of machines: documentation ranges only.
 
-use std::io::Write;
 use std::sync::Arc;
 
 use super::token::push_hex;
-use super::{Context, Distinct, Fault, Made, Mask, Options, Reuse, Traits, text_of};
+use super::{Context, Distinct, Fault, Made, Mask, Options, Reuse, Traits, push_decimal, text_of};
 use crate::batch::Cell;
 use crate::detect::HitKind;
 
@@ -26,17 +25,17 @@ impl Mask for Ip {
 
     fn apply(&self, input: Cell<'_>, cx: &Context<'_>, out: &mut Vec<u8>) -> Result<Made, Fault> {
         let text = text_of(input)?;
-        let digest = cx.digest(input);
+        let mut draws = cx.digest(input).draws();
         if !text.contains(':') {
             const NETS: [&[u8]; 3] = [b"192.0.2.", b"198.51.100.", b"203.0.113."];
-            out.extend_from_slice(NETS[digest.below(0, 3) as usize]);
-            write_number(digest.below(1, 254) + 1, out);
+            out.extend_from_slice(NETS[draws.below(3) as usize]);
+            push_decimal(draws.below(254) + 1, out);
             return Ok(Made::Text);
         }
         out.extend_from_slice(b"2001:db8");
-        for pair in digest.0.chunks_exact(2).take(6) {
+        for _ in 0..6 {
             out.push(b':');
-            push_hex(pair, 4, out);
+            push_hex(&(draws.below(1 << 16) as u16).to_be_bytes(), 4, out);
         }
         Ok(Made::Text)
     }
@@ -44,10 +43,6 @@ impl Mask for Ip {
     fn hit_kind(&self) -> Option<HitKind> {
         Some(HitKind::Ip)
     }
-}
-
-fn write_number(number: u64, out: &mut Vec<u8>) {
-    write!(out, "{number}").expect("writing to memory does not fail");
 }
 
 /// A locally administered address, which no maker gives out.
@@ -70,7 +65,7 @@ impl Mask for Mac {
             b':'
         };
         out.extend_from_slice(b"02");
-        for byte in &cx.digest(input).0[..5] {
+        for byte in &cx.digest(input).bytes()[..5] {
             out.push(separator);
             push_hex(&[*byte], 2, out);
         }
@@ -94,7 +89,7 @@ impl Mask for Url {
     fn apply(&self, input: Cell<'_>, cx: &Context<'_>, out: &mut Vec<u8>) -> Result<Made, Fault> {
         text_of(input)?;
         out.extend_from_slice(b"https://example.com/");
-        push_hex(&cx.digest(input).0, 32, out);
+        push_hex(&cx.digest(input).bytes(), 32, out);
         Ok(Made::Text)
     }
 }

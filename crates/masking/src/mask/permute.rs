@@ -56,7 +56,9 @@ impl Mask for PermuteInt {
                 "the id is outside the range of `permute_int`; widen `min` and `max`",
             ));
         }
-        let image = self.permutation.image(cx.key.sip(), 0, offset as u64);
+        let image = self
+            .permutation
+            .image(cx.key.permutation(), 0, offset as u64);
         Ok(Made::Integer(
             (i128::from(self.min) + i128::from(image)) as i64,
         ))
@@ -96,15 +98,14 @@ impl Mask for PermuteId {
         }
         let size = 10_u64.pow(count);
         let permutation = Permutation::new(u128::from(size));
-        let image = permutation.image(cx.key.sip(), u64::from(count), number);
-        let mut unit = size;
-        out.extend(text.iter().map(|byte| {
-            if !byte.is_ascii_digit() {
-                return *byte;
-            }
-            unit /= 10;
-            b'0' + (image / unit % 10) as u8
-        }));
+        let mut image = permutation.image(cx.key.permutation(), u64::from(count), number);
+        let start = out.len();
+        out.extend_from_slice(text);
+        let places = out[start..].iter_mut().rev();
+        for digit in places.filter(|byte| byte.is_ascii_digit()) {
+            *digit = b'0' + (image % 10) as u8;
+            image /= 10;
+        }
         Ok(Made::Text)
     }
 }

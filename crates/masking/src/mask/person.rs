@@ -4,21 +4,18 @@ use std::sync::Arc;
 
 use lifeboat_document::suggest;
 
-use super::{Binder, Context, Distinct, Fault, Made, Mask, Options, Reuse, Traits};
+use super::contact::{UNIQUE_SUFFIX, push_email};
+use super::{Binder, Context, Distinct, Fault, Identity, Made, Mask, Options, Reuse, Traits};
 use crate::batch::Cell;
-use crate::key::Digest;
-use crate::words;
+use crate::words::{self, FIRST_NAME_MAX, FIRST_NAMES, PersonName, SURNAME_MAX};
 
-/// Longest first name, surname and both with a blank.
-const FIRST_MAX: usize = 8;
-const SURNAME_MAX: usize = 14;
-
-/// Which part of a name is made.
+/// Which part of a person is made.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Part {
     Full,
     First,
     Last,
+    Email,
 }
 
 /// A name that belongs to the value, or, with `by`, to another column of the row.
@@ -41,52 +38,64 @@ pub(super) fn name(options: &Options<'_>) -> Option<Arc<dyn Mask>> {
         options.reader.reject("locale", message, Some(hint));
     }
     Options::done(Name {
-        part: part(options)?,
+        part: part(options, &["full", "first", "last"])?,
         by: None,
         by_index: None,
     })
 }
 
-/// `person` makes the columns of one person agree: the same `by` gives the same person.
+/// `person` makes the columns of one person agree: in one table the same `by` gives the same person.
 pub(super) fn person(options: &Options<'_>) -> Option<Arc<dyn Mask>> {
     let hint = "name the column that tells people apart, such as `by = \"id\"`";
     let by = options.reader.required_string("by", hint)?;
     Options::done(Name {
-        part: part(options)?,
+        part: part(options, &["full", "first", "last", "email"])?,
         by: Some(by),
         by_index: None,
     })
 }
 
-fn part(options: &Options<'_>) -> Option<Part> {
+fn part(options: &Options<'_>, known: &[&str]) -> Option<Part> {
     let Some(text) = options.reader.string("part") else {
         return Some(Part::Full);
     };
     match text.as_str() {
-        "full" => Some(Part::Full),
-        "first" => Some(Part::First),
-        "last" => Some(Part::Last),
-        other => {
-            let near = suggest(other, ["full", "first", "last"]);
-            let hint = near.map_or("use `full`, `first` or `last`".to_owned(), |near| {
-                format!("did you mean `{near}`?")
-            });
-            let message = format!("`{other}` is no part of a name");
-            options.reader.reject("part", message, Some(hint));
-            None
-        }
+        "full" => return Some(Part::Full),
+        "first" => return Some(Part::First),
+        "last" => return Some(Part::Last),
+        "email" if known.contains(&"email") => return Some(Part::Email),
+        _ => {}
     }
+    let hint = match suggest(&text, known.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("use one of `{}`", known.join("`, `")),
+    };
+    let message = format!("`{text}` is no part of a person that this mask makes");
+    options.reader.reject("part", message, Some(hint));
+    None
 }
 
 impl Mask for Name {
     fn traits(&self) -> Traits {
         let max_len = match self.part {
-            Part::Full => FIRST_MAX + 1 + SURNAME_MAX,
-            Part::First => FIRST_MAX,
+            Part::Full => FIRST_NAME_MAX + 1 + SURNAME_MAX,
+            Part::First => FIRST_NAME_MAX,
             Part::Last => SURNAME_MAX,
+            Part::Email => FIRST_NAME_MAX + 1 + SURNAME_MAX + UNIQUE_SUFFIX + 12,
+        };
+        let identity = match (&self.by, self.part) {
+            // Another name for one column would tear the person apart. First names are real ones.
+            (Some(_), Part::First) => Identity::Chance(1.0 / FIRST_NAMES as f64),
+            (Some(_), _) => Identity::Chance(0.0),
+            (None, _) => Identity::Never,
+        };
+        let reuse = match self.part {
+            Part::Email => Reuse::Leak,
+            _ => Reuse::Listed(words::is_listed),
         };
         Traits {
-            reuse: Reuse::Listed(words::is_listed),
+            reuse,
+            identity,
             ..Traits::text(Distinct::Few, Some(max_len))
         }
     }
@@ -94,10 +103,19 @@ impl Mask for Name {
     fn apply(&self, input: Cell<'_>, cx: &Context<'_>, out: &mut Vec<u8>) -> Result<Made, Fault> {
         let subject = self.by_index.map_or(input, |at| cx.row.original.cell(at));
         let digest = cx.digest(subject);
-        match self.part {
-            Part::Full => push_full_name(&digest, out),
-            Part::First => words::push_first_name(&digest, out),
-            Part::Last => words::push_surname(&digest, out),
+        if self.part == Part::Email {
+            push_email(&digest, UNIQUE_SUFFIX, out);
+            return Ok(Made::Text);
+        }
+        let name = PersonName::draw(&mut digest.draws());
+        if self.part != Part::Last {
+            name.push_first(out);
+        }
+        if self.part == Part::Full {
+            out.push(b' ');
+        }
+        if self.part != Part::First {
+            name.push_surname(out);
         }
         Ok(Made::Text)
     }
@@ -114,11 +132,14 @@ impl Mask for Name {
             by_index: Some(by_index),
         })))
     }
-}
 
-/// Appends first name and surname.
-fn push_full_name(digest: &Digest, out: &mut Vec<u8>) {
-    words::push_first_name(digest, out);
-    out.push(b' ');
-    words::push_surname(digest, out);
+    fn label(&self, place: &str) -> Option<String> {
+        let by = self.by.as_ref()?;
+        let (table, _) = place.rsplit_once('.')?;
+        Some(format!("person {table} by {by}"))
+    }
+
+    fn reads(&self) -> Option<usize> {
+        self.by_index
+    }
 }

@@ -2,12 +2,7 @@
 
 use std::sync::Arc;
 
-use fake::Fake;
-use fake::faker::company::en::CompanyName;
-use rand::SeedableRng;
-use rand_xoshiro::Xoshiro256PlusPlus;
-
-use super::{Context, Distinct, Fault, Identity, Made, Mask, Options, Reuse, Traits};
+use super::{Context, Distinct, Fault, Identity, Made, Mask, Options, Reuse, Traits, push_decimal};
 use crate::batch::Cell;
 use crate::words;
 
@@ -18,8 +13,7 @@ const fn listed(max_len: usize) -> Traits {
     }
 }
 
-/// A company from the lists of the crate `fake`, whose version is pinned: its dictionaries change
-/// between versions, and stable pseudonyms must not.
+/// A company named after people who bear common surnames.
 #[derive(Debug)]
 struct Company;
 
@@ -37,9 +31,7 @@ impl Mask for Company {
     }
 
     fn apply(&self, input: Cell<'_>, cx: &Context<'_>, out: &mut Vec<u8>) -> Result<Made, Fault> {
-        let mut rng = Xoshiro256PlusPlus::from_seed(cx.digest(input).0);
-        let name: String = CompanyName().fake_with_rng(&mut rng);
-        out.extend_from_slice(name.as_bytes());
+        words::push_company(&mut cx.digest(input).draws(), out);
         Ok(Made::Text)
     }
 }
@@ -61,14 +53,13 @@ impl Mask for Address {
     }
 
     fn apply(&self, input: Cell<'_>, cx: &Context<'_>, out: &mut Vec<u8>) -> Result<Made, Fault> {
-        let digest = cx.digest(input);
-        words::push_street(&digest, out);
+        let mut draws = cx.digest(input).draws();
+        words::push_street(&mut draws, out);
         if self.full {
             out.extend_from_slice(b", ");
-            let postcode = 10_000 + digest.below(1, 90_000);
-            out.extend_from_slice(postcode.to_string().as_bytes());
+            push_decimal(10_000 + draws.below(90_000), out);
             out.push(b' ');
-            words::push_city(&digest, out);
+            words::push_city(&mut draws, out);
         }
         Ok(Made::Text)
     }
@@ -87,7 +78,7 @@ impl Mask for City {
     }
 
     fn apply(&self, input: Cell<'_>, cx: &Context<'_>, out: &mut Vec<u8>) -> Result<Made, Fault> {
-        words::push_city(&cx.digest(input), out);
+        words::push_city(&mut cx.digest(input).draws(), out);
         Ok(Made::Text)
     }
 }
@@ -112,13 +103,13 @@ impl Mask for Postcode {
 
     fn apply(&self, input: Cell<'_>, cx: &Context<'_>, out: &mut Vec<u8>) -> Result<Made, Fault> {
         let text = super::text_of(input)?;
-        let mut words = cx.digest(input).stream();
+        let mut draws = cx.digest(input).draws();
         let mut changed = false;
         for c in text.chars() {
             let made = match c {
-                '0'..='9' => words.digit(),
-                'a'..='z' => b'a' + words.below(26) as u8,
-                c if c.is_alphabetic() => b'A' + words.below(26) as u8,
+                '0'..='9' => draws.digit(),
+                'a'..='z' => draws.letter().to_ascii_lowercase(),
+                c if c.is_alphabetic() => draws.letter(),
                 c if c.is_ascii() => {
                     out.push(c as u8);
                     continue;
@@ -130,7 +121,7 @@ impl Mask for Postcode {
         }
         if !changed {
             // Signs alone: nothing of a postcode to keep.
-            out.push(words.digit());
+            out.push(draws.digit());
         }
         Ok(Made::Text)
     }

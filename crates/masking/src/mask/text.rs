@@ -77,7 +77,8 @@ impl Mask for Text {
         let text = text_of(input)?.as_bytes();
         match self {
             Self::Replace => {
-                words::push_sentences(&cx.digest(input), text.len().min(SYNTHETIC_MAX), out);
+                let mut draws = cx.digest(input).draws();
+                words::push_sentences(&mut draws, text.len().min(SYNTHETIC_MAX), out);
             }
             Self::Hits(_, domains) => replace_hits(text, domains, cx, out)?,
         }

@@ -33,14 +33,15 @@ impl Mask for Hash {
     }
 
     fn apply(&self, input: Cell<'_>, cx: &Context<'_>, out: &mut Vec<u8>) -> Result<Made, Fault> {
-        let mut digest = cx.digest(input);
-        if self.by_row {
-            let mut salted = [0; 40];
-            salted[..32].copy_from_slice(&digest.0);
-            salted[32..].copy_from_slice(&cx.row.number.to_le_bytes());
-            digest = cx.key.digest(&salted, cx.attempt);
-        }
-        push_hex(&digest.0, self.digits, out);
+        let digest = if self.by_row {
+            let mut salted = [0; 24];
+            salted[..16].copy_from_slice(&cx.digest(input).bytes());
+            salted[16..].copy_from_slice(&cx.row.number.to_le_bytes());
+            cx.key.widened(&cx.key.digest(&salted, cx.attempt))
+        } else {
+            cx.long_digest(input)
+        };
+        push_hex(&digest, self.digits, out);
         Ok(Made::Text)
     }
 }
@@ -59,7 +60,7 @@ impl Mask for Uuid {
     }
 
     fn apply(&self, input: Cell<'_>, cx: &Context<'_>, out: &mut Vec<u8>) -> Result<Made, Fault> {
-        let mut bytes = cx.digest(input).0;
+        let mut bytes = cx.digest(input).bytes();
         bytes[6] = bytes[6] & 0x0f | 0x80;
         bytes[8] = bytes[8] & 0x3f | 0x80;
         for (n, range) in [0..4, 4..6, 6..8, 8..10, 10..16].into_iter().enumerate() {
@@ -73,11 +74,8 @@ impl Mask for Uuid {
 }
 
 /// Appends the first `digits` hex digits of `bytes`.
-pub(super) fn push_hex(bytes: &[u8], digits: usize, out: &mut Vec<u8>) {
+pub(crate) fn push_hex(bytes: &[u8], digits: usize, out: &mut Vec<u8>) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
-    for n in 0..digits {
-        let byte = bytes[n / 2];
-        let nibble = if n % 2 == 0 { byte >> 4 } else { byte & 15 };
-        out.push(HEX[usize::from(nibble)]);
-    }
+    let nibbles = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    out.extend(nibbles.take(digits).map(|nibble| HEX[usize::from(nibble)]));
 }

@@ -2,6 +2,7 @@
 
 use super::compile::{Compiler, Decision};
 use super::{ColumnClass, ColumnPlan, dangling, names};
+use crate::discover::speaks_of_people;
 use crate::mask::{Distinct, Traits};
 use crate::rules::{Choice, Keep, written};
 use crate::schema::{ColumnSchema, ColumnType, TableSchema};
@@ -68,7 +69,9 @@ fn check_keep(
         "`{} = {{ mask = \"keep\", reason = \"..\" }}`",
         written::key(name)
     );
-    match names::personal_word(name) {
+    let personal = names::personal_word(name).map(str::to_owned);
+    // Words of more languages, and of two words, that discovery knows.
+    match personal.or_else(|| speaks_of_people(name).then(|| name.clone())) {
         Some(word) if keep.reason.is_none() => {
             let message = format!("`{place}` is kept, but `{word}` in its name speaks of people");
             let hint = format!("mask it, or say why it may stay: {example}");
@@ -114,7 +117,9 @@ pub(super) fn misfits(
             found.push((message, hint));
         }
     }
-    if let (Some(made), Some(taken)) = (traits.max_len, column.max_len)
+    // Masks make ASCII of a length known beforehand: a byte is a character.
+    let taken = column.max_len.into_iter().chain(column.max_chars).min();
+    if let (Some(made), Some(taken)) = (traits.max_len, taken)
         && made > taken
     {
         let message =

@@ -6,10 +6,10 @@ use lifeboat_document::{Origin, suggest};
 use lifeboat_model::{Problem, Problems};
 
 use super::missing::Missing;
-use super::{ArmPlan, ColumnClass, ColumnPlan, TablePlan, check};
+use super::{ArmPlan, ColumnClass, ColumnPlan, TablePlan, check, constraint};
 use crate::key::MaskKey;
 use crate::mask::{Binder, Bound};
-use crate::rules::{Arm, Choice, ColumnRule, RuleSet};
+use crate::rules::{Arm, Choice, ColumnRule, CompiledCondition, RuleSet};
 use crate::schema::{ColumnSchema, Schema, TableSchema};
 
 /// How deep foreign keys are followed to the column that decides.
@@ -35,10 +35,14 @@ pub(super) fn tables(
         problems: RefCell::default(),
     };
     compiler.check_names();
+    compiler.check_risk();
     let tables = schema.tables.iter().enumerate();
-    let tables = tables
+    let tables: Vec<TablePlan> = tables
         .map(|(index, table)| compiler.table(index, table))
         .collect();
+    for (table, plan) in schema.tables.iter().zip(&tables) {
+        constraint::check(&compiler, table, plan);
+    }
     (tables, compiler.problems.into_inner())
 }
 
@@ -75,12 +79,34 @@ impl<'a> Compiler<'a> {
                 self.error(&rules.origin, message, near(&rules.name, names));
                 continue;
             };
-            for column in &rules.columns {
-                if table.column(&column.name).is_none() {
+            let ruled = rules.columns.iter().map(|rule| (&rule.name, &rule.origin));
+            let undecided = rules.undecided.iter().map(|key| (&key.name, &key.origin));
+            for (name, origin) in ruled.chain(undecided) {
+                if table.column(name).is_none() {
                     let names = table.columns.iter().map(|column| column.name.as_str());
-                    let message = format!("there is no column `{}.{}`", table.name, column.name);
-                    self.error(&column.origin, message, near(&column.name, names));
+                    let message = format!("there is no column `{}.{name}`", table.name);
+                    self.error(origin, message, near(name, names));
                 }
+            }
+        }
+    }
+
+    /// Reports columns of `[risk]` that do not exist.
+    fn check_risk(&self) {
+        for (name, column, origin) in self.rules.risk.iter().flat_map(|risk| &risk.quasi) {
+            let Some(table) = self.schema.table(name) else {
+                let names = self.schema.tables.iter().map(|table| table.name.as_str());
+                let message = format!("`quasi` names no table `{name}`");
+                self.error(origin, message, near(name, names));
+                continue;
+            };
+            if table
+                .column(column)
+                .is_none_or(|(_, column)| column.generated)
+            {
+                let names = table.columns.iter().map(|column| column.name.as_str());
+                let message = format!("`quasi` names no stored column `{name}.{column}`");
+                self.error(origin, message, near(column, names));
             }
         }
     }
@@ -97,17 +123,12 @@ impl<'a> Compiler<'a> {
             .map(|column| self.column(table, &stored, column, &mut missing))
             .collect();
         missing.report();
-        let late = |column: &ColumnPlan| {
-            let mut actions = column.arms.iter().filter_map(|arm| arm.action.as_ref());
-            actions.any(|bound| bound.mask.reads_masked())
-        };
-        let mut order: Vec<usize> = (0..columns.len()).collect();
-        order.sort_by_key(|at| late(&columns[*at]));
         TablePlan {
             name: table.name.clone(),
             index,
+            masked: masked_in_order(&columns),
+            looked_at: looked_at(&columns),
             columns,
-            order,
         }
     }
 
@@ -121,6 +142,7 @@ impl<'a> Compiler<'a> {
         let mut plan = ColumnPlan {
             name: column.name.clone(),
             class: ColumnClass::Policy,
+            ty: column.ty,
             arms: Vec::new(),
             allow: Vec::new(),
         };
@@ -140,7 +162,8 @@ impl<'a> Compiler<'a> {
             inside: false,
         };
         for arm in &decision.rule.arms {
-            plan.arms.extend(self.arm(arm, &binder, decision.rule));
+            plan.arms
+                .extend(self.arm(arm, &binder, decision.rule, stored));
             if let Choice::Keep(keep) = &arm.choice {
                 plan.allow.extend(&keep.allow);
             }
@@ -150,14 +173,25 @@ impl<'a> Compiler<'a> {
         plan
     }
 
-    fn arm(&self, arm: &Arm, binder: &Binder<'_>, rule: &ColumnRule) -> Option<ArmPlan> {
+    fn arm(
+        &self,
+        arm: &Arm,
+        binder: &Binder<'_>,
+        rule: &ColumnRule,
+        stored: &[&ColumnSchema],
+    ) -> Option<ArmPlan> {
+        let names = stored.iter().map(|column| column.name.as_str());
         let when = match &arm.when {
             None => None,
             Some(condition) => match condition.compile(binder.position) {
                 Ok(condition) => Some(condition),
                 Err(column) => {
                     let message = format!("`when` names no column `{column}` of this table");
-                    self.error(&rule.origin, message, "conditions read the same row");
+                    let hint = match suggest(&column, names) {
+                        Some(near) => format!("did you mean `{near}`?"),
+                        None => "conditions read columns of the same row".to_owned(),
+                    };
+                    self.error(&rule.origin, message, hint);
                     return None;
                 }
             },
@@ -165,8 +199,9 @@ impl<'a> Compiler<'a> {
         match self.action(&arm.choice, binder) {
             Ok(action) => Some(ArmPlan { when, action }),
             Err(message) => {
+                let hint = meant(&message, names);
                 let message = format!("`{}`: {message}", binder.place);
-                self.push(rule.origin.error(message, None));
+                self.error(&rule.origin, message, hint);
                 None
             }
         }
@@ -204,7 +239,7 @@ impl<'a> Compiler<'a> {
                         if self.find(target).is_none() {
                             let message =
                                 format!("`references` names no column `{table}.{column}`");
-                            self.error(origin, message, "write `table.column` as the schema does");
+                            self.error(origin, message, self.near_column(table, column));
                             return None;
                         }
                         target
@@ -218,6 +253,7 @@ impl<'a> Compiler<'a> {
                         });
                     }
                 },
+                None if self.undecided(&at_table.name, &at_column.name).is_some() => return None,
                 None => {
                     let (table, column) = at_column.references.as_ref()?;
                     (table, column)
@@ -236,9 +272,31 @@ impl<'a> Compiler<'a> {
         table.column(column).map(|(_, column)| (table, column))
     }
 
+    /// Says which column was probably meant.
+    fn near_column(&self, table: &str, column: &str) -> String {
+        match self.schema.table(table) {
+            Some(table) => near(
+                column,
+                table.columns.iter().map(|column| column.name.as_str()),
+            ),
+            None => near(
+                table,
+                self.schema.tables.iter().map(|table| table.name.as_str()),
+            ),
+        }
+    }
+
     pub(super) fn rule(&self, table: &str, column: &str) -> Option<&'a ColumnRule> {
         let rules = self.rules.tables.iter().find(|rules| rules.name == table)?;
         rules.columns.iter().find(|rule| rule.name == column)
+    }
+
+    /// Returns where a rule says that somebody has still to decide about a column.
+    pub(super) fn undecided(&self, table: &str, column: &str) -> Option<&'a Origin> {
+        let rules = self.rules.tables.iter().find(|rules| rules.name == table)?;
+        let mut undecided = rules.undecided.iter();
+        let key = undecided.find(|key| key.name == column)?;
+        Some(&key.origin)
     }
 
     /// Reports whether a rule masks a column in at least some rows.
@@ -265,6 +323,44 @@ impl<'a> Compiler<'a> {
             _ => false,
         })
     }
+}
+
+/// Says which column was probably meant by the last name in a message.
+fn meant<'n>(message: &str, names: impl Iterator<Item = &'n str>) -> String {
+    let mut quoted = message.rsplit('`').skip(1);
+    match quoted.next().and_then(|name| suggest(name, names)) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => "columns are those of the same row; docs/masking.md says what each mask takes"
+            .to_owned(),
+    }
+}
+
+/// Returns the columns to mask, those last that read others.
+fn masked_in_order(columns: &[ColumnPlan]) -> Vec<usize> {
+    let late = |at: &usize| {
+        columns[*at]
+            .actions()
+            .any(|bound| bound.mask.reads_masked())
+    };
+    let mut masked: Vec<usize> = (0..columns.len())
+        .filter(|at| columns[*at].actions().next().is_some())
+        .collect();
+    masked.sort_by_key(late);
+    masked
+}
+
+/// Marks the columns whose original value decides about a masked one.
+fn looked_at(columns: &[ColumnPlan]) -> Vec<bool> {
+    let mut looked_at = vec![false; columns.len()];
+    for (at, column) in columns.iter().enumerate() {
+        for arm in &column.arms {
+            let tested = arm.when.iter().flat_map(CompiledCondition::columns);
+            let read = arm.action.iter().filter_map(|bound| bound.mask.reads());
+            tested.chain(read).for_each(|other| looked_at[other] = true);
+            looked_at[at] |= arm.action.is_some();
+        }
+    }
+    looked_at
 }
 
 fn near<'n>(name: &str, names: impl Iterator<Item = &'n str> + Clone) -> String {

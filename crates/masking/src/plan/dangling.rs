@@ -46,7 +46,7 @@ pub(super) fn check(
 
 /// Returns the table and key that a column's name speaks of: `user_id` or `authorUserId` of
 /// `users.id`.
-pub(super) fn looks_like<'s>(
+pub(crate) fn looks_like<'s>(
     schema: &'s Schema,
     table: &TableSchema,
     column: &ColumnSchema,

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::{ArmPlan, ColumnPlan, TablePlan};
 use crate::batch::{Row, RowBatch, Slot};
-use crate::mask::{Fault, Made, RowContext};
+use crate::mask::{Bound, Fault, Made, RowContext};
 use crate::rules::written;
 
 /// A value could not be masked. Says where, never what.
@@ -72,16 +72,41 @@ impl TablePlan {
     fn mask_row(&self, row: Row<'_>, number: u64, into: &mut RowBatch) -> Result<(), MaskError> {
         let first = into.slots.len();
         into.slots.resize(first + self.columns.len(), Slot::Null);
-        for &at in &self.order {
-            let column = &self.columns[at];
-            let slot = mask_cell(column, at, row, number, first, into)
-                .map_err(|Fault(reason)| self.error(&column.name, number, reason.into_owned()))?;
-            into.slots[first + at] = slot;
+        for &at in &self.masked {
+            self.mask_cell(at, row, number, first, into)?;
+        }
+        for (at, column) in self.columns.iter().enumerate() {
+            if column.arm(row).is_some_and(|arm| arm.action.is_none()) {
+                into.slots[first + at] = into.store(row.cell(at));
+            }
         }
         Ok(())
     }
 
-    fn error(&self, column: &str, number: u64, reason: String) -> MaskError {
+    /// Masks one cell of a row into the row of `into` that starts with slot `first`, and reports
+    /// whether it did: a rule may keep the values of some rows.
+    #[inline]
+    pub(crate) fn mask_cell(
+        &self,
+        at: usize,
+        row: Row<'_>,
+        number: u64,
+        first: usize,
+        into: &mut RowBatch,
+    ) -> Result<bool, MaskError> {
+        let column = &self.columns[at];
+        match column.masked(at, row, number, first, into) {
+            Ok(Some(slot)) => {
+                into.slots[first + at] = slot;
+                Ok(true)
+            }
+            Ok(None) => Ok(false),
+            Err(Fault(reason)) => Err(self.error(&column.name, number, reason.into_owned())),
+        }
+    }
+
+    #[cold]
+    pub(crate) fn error(&self, column: &str, number: u64, reason: String) -> MaskError {
         MaskError {
             table: self.name.clone(),
             column: column.to_owned(),
@@ -91,40 +116,45 @@ impl TablePlan {
     }
 }
 
-fn mask_cell(
-    column: &ColumnPlan,
-    at: usize,
-    row: Row<'_>,
-    number: u64,
-    first: usize,
-    into: &mut RowBatch,
-) -> Result<Slot, Fault> {
-    let cell = row.cell(at);
-    // The last arm has no condition, so one always holds; without arms there is no plan.
-    let arm = column
-        .arm(row)
-        .ok_or(Fault::new("no arm of its rule holds"))?;
-    let Some(bound) = &arm.action else {
-        return Ok(into.store(cell));
-    };
-    let context = RowContext {
-        original: row,
-        masked: &into.slots[first..],
-        number,
-    };
-    let start = into.arena.len();
-    let made = bound.apply(cell, context, &mut into.arena)?;
-    let len = into.arena.len() - start;
-    Ok(match made {
-        Made::Null => Slot::Null,
-        Made::Integer(number) => Slot::Integer(number),
-        Made::Real(number) => Slot::Real(number),
-        Made::Text => Slot::Text { start, len },
-        Made::Blob => Slot::Blob { start, len },
-    })
-}
-
 impl ColumnPlan {
+    /// Returns the masked value of a row's cell, or `None` if the rule keeps it.
+    fn masked(
+        &self,
+        at: usize,
+        row: Row<'_>,
+        number: u64,
+        first: usize,
+        into: &mut RowBatch,
+    ) -> Result<Option<Slot>, Fault> {
+        // The last arm has no condition, so one always holds; without arms there is no plan.
+        let arm = self
+            .arm(row)
+            .ok_or(Fault::new("no arm of its rule holds"))?;
+        let Some(bound) = &arm.action else {
+            return Ok(None);
+        };
+        let context = RowContext {
+            original: row,
+            masked: &into.slots[first..],
+            number,
+        };
+        let start = into.arena.len();
+        let made = bound.apply(row.cell(at), context, &mut into.arena)?;
+        let len = into.arena.len() - start;
+        Ok(Some(match made {
+            Made::Null => Slot::Null,
+            Made::Integer(number) => Slot::Integer(number),
+            Made::Real(number) => Slot::Real(number),
+            Made::Text => Slot::Text { start, len },
+            Made::Blob => Slot::Blob { start, len },
+        }))
+    }
+
+    /// Iterates over the masks of its arms.
+    pub(crate) fn actions(&self) -> impl Iterator<Item = &Bound> {
+        self.arms.iter().filter_map(|arm| arm.action.as_ref())
+    }
+
     /// Returns the arm for an original row.
     pub(crate) fn arm(&self, row: Row<'_>) -> Option<&ArmPlan> {
         self.arms

@@ -27,6 +27,16 @@ impl<'c, 'a> Missing<'c, 'a> {
     pub(super) fn arm(&mut self, column: &'a ColumnSchema) -> Option<ArmPlan> {
         let compiler = self.compiler;
         let place = format!("{}.{}", self.table.name, column.name);
+        if let Some(origin) = compiler.undecided(&self.table.name, &column.name) {
+            let message = format!("nobody has decided yet what happens to `{place}`");
+            let line = propose::line(compiler, self.table, column);
+            let hint = format!(
+                "write a rule, such as `{}`; or keep it with a reason, if it says nothing about people",
+                line.rule
+            );
+            compiler.error(origin, message, hint);
+            return None;
+        }
         let keyed = column.unique || column.primary_key;
         let (mask, fits) = match compiler.rules.policy.unlisted {
             Unlisted::Error => {

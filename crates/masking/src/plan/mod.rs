@@ -3,6 +3,7 @@
 
 mod check;
 mod compile;
+mod constraint;
 mod dangling;
 mod engine;
 mod missing;
@@ -11,13 +12,16 @@ mod propose;
 
 use lifeboat_model::Problems;
 
+pub(crate) use dangling::looks_like as looks_like_key;
 pub use engine::MaskError;
+pub(crate) use names::words as name_words;
+pub(crate) use propose::rule_fits;
 
 use crate::detect::HitKind;
 use crate::key::MaskKey;
 use crate::mask::Bound;
 use crate::rules::{CompiledCondition, RuleSet};
-use crate::schema::Schema;
+use crate::schema::{ColumnType, Schema};
 use crate::sip::SipKey;
 use crate::words::WORD_LIST_VERSION;
 
@@ -26,7 +30,34 @@ use crate::words::WORD_LIST_VERSION;
 pub struct Plan {
     pub(crate) tables: Vec<TablePlan>,
     pub(crate) originals_key: SipKey,
+    pub(crate) risk: Option<RiskPlan>,
     manifest: PlanManifest,
+}
+
+/// Columns that together may point at a person.
+#[derive(Debug, Clone)]
+pub(crate) struct RiskPlan {
+    /// By table: positions of the columns; none where the table has no such column.
+    pub(crate) columns: Vec<Vec<usize>>,
+    /// How many rows must share each combination.
+    pub(crate) k: u64,
+}
+
+impl RiskPlan {
+    fn of(rules: &RuleSet, tables: &[TablePlan]) -> Option<Self> {
+        let risk = rules.risk.as_ref()?;
+        let columns = tables.iter().map(|table| {
+            let mut quasi = risk.quasi.iter();
+            let of_table = quasi.by_ref().filter(|(name, ..)| *name == table.name);
+            of_table
+                .filter_map(|(_, name, _)| table.columns.iter().position(|c| c.name == *name))
+                .collect()
+        });
+        Some(Self {
+            columns: columns.collect(),
+            k: risk.k,
+        })
+    }
 }
 
 /// What a masked copy must be able to say about how it was made.
@@ -43,21 +74,25 @@ pub struct PlanManifest {
 }
 
 /// What happens to every column of one table.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct TablePlan {
     pub(crate) name: String,
     /// Position among the plan's tables.
     pub(crate) index: usize,
     pub(crate) columns: Vec<ColumnPlan>,
-    /// Column positions in the order to mask them: templates last.
-    pub(crate) order: Vec<usize>,
+    /// Positions of the columns that are masked in at least some rows, in the order to mask them:
+    /// those last that read other masked ones.
+    pub(crate) masked: Vec<usize>,
+    /// Whether a column's original value is looked at: because it is masked, or another needs it.
+    pub(crate) looked_at: Vec<bool>,
 }
 
 /// What happens to one column.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct ColumnPlan {
     pub(crate) name: String,
     pub(crate) class: ColumnClass,
+    pub(crate) ty: ColumnType,
     pub(crate) arms: Vec<ArmPlan>,
     /// Detector finds that the reason for keeping the column covers.
     pub(crate) allow: Vec<HitKind>,
@@ -79,7 +114,7 @@ pub enum ColumnClass {
     Policy,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct ArmPlan {
     pub(crate) when: Option<CompiledCondition>,
     /// `None` keeps the value.
@@ -92,8 +127,9 @@ impl Plan {
     /// # Errors
     /// Returns all problems if one of them is an error: a column without a rule, a rule without a
     /// column, a foreign key that would not join, a unique column whose mask may collide, a mask
-    /// that does not fit its column's type, length or NOT NULL, a column that looks personal and is
-    /// kept without a reason. A kept column that looks like a masked key is a warning.
+    /// that does not fit its column's type, length, NOT NULL, enumeration or CHECK, a column that looks
+    /// personal and is kept without a reason, a column that nobody has decided about. A kept column that
+    /// looks like a masked key is a warning; a CHECK that cannot be read is told.
     pub fn compile(
         rules: &RuleSet,
         schema: &Schema,
@@ -101,6 +137,7 @@ impl Plan {
     ) -> Result<(Plan, Problems), Problems> {
         let (tables, problems) = compile::tables(rules, schema, key);
         problems.into_result(Plan {
+            risk: RiskPlan::of(rules, &tables),
             tables,
             originals_key: key.originals(),
             manifest: PlanManifest {
@@ -110,6 +147,18 @@ impl Plan {
                 schema_fingerprint: schema.fingerprint(),
             },
         })
+    }
+
+    /// Returns the plan for the table called `name` alone, if there is one: for sources of one table,
+    /// whose rules may speak of others.
+    pub fn only(mut self, name: &str) -> Option<Plan> {
+        self.tables.retain(|table| table.name == name);
+        let table = self.tables.first_mut()?;
+        if let Some(risk) = &mut self.risk {
+            risk.columns = vec![risk.columns.swap_remove(table.index)];
+        }
+        table.index = 0;
+        Some(self)
     }
 
     /// Returns the plan of the table called `name`.

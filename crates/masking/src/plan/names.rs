@@ -44,7 +44,7 @@ const STEMS: &[&str] = &[
 ];
 
 /// Returns the word of a column's name that speaks of personal data, if there is one.
-pub(super) fn personal_word(column: &str) -> Option<&'static str> {
+pub(crate) fn personal_word(column: &str) -> Option<&'static str> {
     let words = words(column);
     let mut stems = STEMS.iter();
     stems
@@ -53,7 +53,7 @@ pub(super) fn personal_word(column: &str) -> Option<&'static str> {
 }
 
 /// Takes a name apart: `contactEmail2` says `contact` and `email`.
-pub(super) fn words(column: &str) -> Vec<String> {
+pub(crate) fn words(column: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word = String::new();
     let mut lower_before = false;

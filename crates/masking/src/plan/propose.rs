@@ -10,6 +10,7 @@ use lifeboat_model::Problems;
 use super::compile::Compiler;
 use super::{check, dangling, names};
 use crate::detect::HitKind;
+use crate::mask::Mask;
 use crate::rules::{Choice, Nested, written};
 use crate::schema::{ColumnSchema, ColumnType, TableSchema};
 
@@ -165,23 +166,13 @@ const SPEAKING: &[Speaking] = &[
 
 /// Reports whether a rule may stand for a column.
 fn fits(compiler: &Compiler<'_>, table: &TableSchema, column: &ColumnSchema, rule: &str) -> bool {
-    let mut problems = Problems::new();
-    let tree = parse("", &format!("rule = {rule}\n"), &mut problems);
-    let problems = RefCell::new(problems);
     let domains: Vec<String> = compiler
         .rules
         .domains
         .iter()
         .map(|domain| domain.name.clone())
         .collect();
-    let nested = Nested {
-        problems: &problems,
-        domains: &domains,
-    };
-    let choice = tree
-        .get("rule")
-        .and_then(|(_, node)| nested.choice(node, "a proposal"));
-    let mask = match choice {
+    let mask = match read(rule, &domains) {
         Some(Choice::Mask(rule)) => rule.mask,
         Some(Choice::Domain(name)) => match compiler.rules.domain(&name) {
             Some(domain) => domain.rule.mask.clone(),
@@ -191,9 +182,35 @@ fn fits(compiler: &Compiler<'_>, table: &TableSchema, column: &ColumnSchema, rul
         Some(Choice::References(..)) => return true,
         Some(Choice::Keep(_)) | None => return false,
     };
+    mask_fits(table, column, &*mask)
+}
+
+/// Reports whether a mask, written as in a rule file, may stand for a column.
+pub(crate) fn rule_fits(table: &TableSchema, column: &ColumnSchema, rule: &str) -> bool {
+    match read(rule, &[]) {
+        Some(Choice::Mask(rule)) => mask_fits(table, column, &*rule.mask),
+        _ => false,
+    }
+}
+
+fn mask_fits(table: &TableSchema, column: &ColumnSchema, mask: &dyn Mask) -> bool {
     // A table that is small today may grow: the rule should last.
     let rows = table.rows.unwrap_or(0).max(check::ROWS_ASSUMED);
     check::misfits("", column, Some(rows), &mask.traits()).is_empty()
+}
+
+/// Reads a rule that stands alone.
+fn read(rule: &str, domains: &[String]) -> Option<Choice> {
+    let mut problems = Problems::new();
+    let tree = parse("", &format!("rule = {rule}\n"), &mut problems);
+    let problems = RefCell::new(problems);
+    let nested = Nested {
+        problems: &problems,
+        domains,
+    };
+    let (_, node) = tree.get("rule")?;
+    let choice = nested.choice(node, "a proposal");
+    choice.filter(|_| !problems.borrow().has_errors())
 }
 
 /// Returns the most careful rule that fits a column.

@@ -78,6 +78,11 @@ impl Condition {
 pub(crate) struct CompiledCondition(Vec<(usize, Check)>);
 
 impl CompiledCondition {
+    /// Iterates over the positions of the columns that are tested.
+    pub(crate) fn columns(&self) -> impl Iterator<Item = usize> {
+        self.0.iter().map(|(index, _)| *index)
+    }
+
     pub(crate) fn holds(&self, row: Row<'_>) -> bool {
         self.0.iter().all(|(index, check)| {
             let cell = row.cell(*index);

@@ -11,12 +11,15 @@ pub(crate) mod written;
 
 use std::sync::Arc;
 
-use lifeboat_document::Origin;
+use lifeboat_document::{Key, Node, Origin, Table, Value};
 use lifeboat_model::Problems;
 
 pub(crate) use choice::{Choice, Keep, MaskRule, Nested, Normalize};
 pub(crate) use condition::{CompiledCondition, Condition};
 pub(crate) use parse::unlisted;
+
+/// The JSON Schema (draft 7) of the language, for editors.
+pub const RULES_SCHEMA: &str = include_str!("../../../../masking-rules/schema.json");
 
 /// A parsed rule file.
 #[derive(Debug, Clone)]
@@ -25,6 +28,9 @@ pub struct RuleSet {
     pub(crate) policy: RulePolicy,
     pub(crate) domains: Vec<DomainRule>,
     pub(crate) tables: Vec<TableRules>,
+    pub(crate) risk: Option<RiskRule>,
+    /// The file as it was read, for those who need a rule's own words.
+    document: Arc<Table>,
     hash: String,
 }
 
@@ -37,6 +43,16 @@ pub struct RulePolicy {
     pub key: String,
     /// How long pseudonyms stay the same.
     pub scope: RuleScope,
+    /// Where values are to be had that were planted in the source, one a line; the same forms as `key`.
+    pub canaries: Option<String>,
+}
+
+/// Columns that together may point at a person, and how many rows must share each combination.
+#[derive(Debug, Clone)]
+pub(crate) struct RiskRule {
+    /// Table and column, with where the rule names them.
+    pub(crate) quasi: Vec<(String, String, Origin)>,
+    pub(crate) k: u64,
 }
 
 /// What happens to something that no rule names. Keeping it is not among the choices.
@@ -84,7 +100,12 @@ pub(crate) struct TableRules {
     /// Whether the file has a table of columns, which it then cannot have again.
     pub(crate) lists_columns: bool,
     pub(crate) columns: Vec<ColumnRule>,
+    /// Columns whose rule says that somebody has still to decide.
+    pub(crate) undecided: Vec<Key>,
 }
+
+/// The word that stands in place of a rule until somebody has decided.
+pub(crate) const UNDECIDED: &str = "decide";
 
 /// The rule of one column: arms in order, the last one unconditional.
 #[derive(Debug, Clone)]
@@ -133,7 +154,32 @@ impl RuleSet {
         self.tables.iter().map(|table| table.name.as_str())
     }
 
+    /// Returns the names of the columns of `table` that have rules, in the order written.
+    pub fn columns<'r>(&'r self, table: &'r str) -> impl Iterator<Item = &'r str> {
+        let rules = self.tables.iter().filter(move |rules| rules.name == table);
+        rules.flat_map(|rules| rules.columns.iter().map(|column| column.name.as_str()))
+    }
+
+    /// Returns the rule of a column as it is written; `None` if the column is kept or has none.
+    pub(crate) fn written(&self, table: &str, column: &str) -> Option<&Node> {
+        let table = member(member(&self.document, "table")?, table)?;
+        let (_, node) = member(table, "columns")?.get(column)?;
+        Some(node)
+    }
+
+    /// Returns a domain as it is written.
+    pub(crate) fn written_domain(&self, name: &str) -> Option<&Table> {
+        member(member(&self.document, "domain")?, name)
+    }
+
     pub(crate) fn domain(&self, name: &str) -> Option<&DomainRule> {
         self.domains.iter().find(|domain| domain.name == name)
+    }
+}
+
+fn member<'t>(table: &'t Table, name: &str) -> Option<&'t Table> {
+    match &table.get(name)?.1.value {
+        Value::Table(inner) => Some(inner),
+        _ => None,
     }
 }

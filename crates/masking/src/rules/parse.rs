@@ -7,8 +7,8 @@ use lifeboat_model::Problems;
 
 use super::choice::{Choice, Nested};
 use super::{
-    Arm, ColumnRule, Condition, DomainRule, RulePolicy, RuleScope, RuleSet, TableRules, Unlisted,
-    canonical, written,
+    Arm, ColumnRule, Condition, DomainRule, RiskRule, RulePolicy, RuleScope, RuleSet, TableRules,
+    UNDECIDED, Unlisted, canonical, written,
 };
 
 const VERSION: i64 = 1;
@@ -26,6 +26,7 @@ pub(super) fn rule_set(file: &str, text: &str) -> Result<(RuleSet, Problems), Pr
     let root = Reader::new(&tree, "the rule file", &problems);
     version(&root);
     let policy = policy(&root, &problems);
+    let risk = risk(&root, &problems);
     let domain_tables = root.named_tables("domain");
     let names: Vec<String> = domain_tables
         .iter()
@@ -50,7 +51,9 @@ pub(super) fn rule_set(file: &str, text: &str) -> Result<(RuleSet, Problems), Pr
         policy,
         domains,
         tables,
+        risk,
         hash: canonical::hash(&tree),
+        document: tree.into(),
     };
     problems.into_inner().into_result(rules)
 }
@@ -91,6 +94,7 @@ fn policy(root: &Reader<'_>, problems: &RefCell<Problems>) -> RulePolicy {
         unlisted: Unlisted::Error,
         key: String::new(),
         scope: RuleScope::Snapshot,
+        canaries: None,
     };
     let Some(table) = root.table("policy") else {
         root.missing(
@@ -104,14 +108,22 @@ fn policy(root: &Reader<'_>, problems: &RefCell<Problems>) -> RulePolicy {
         policy.unlisted = unlisted;
     }
     if let Some(key) = reader.required_string("key", "for instance `key = \"env:MASK_KEY\"`") {
-        let known = ["env:", "file:", "command:"];
-        if !known.iter().any(|kind| key.starts_with(kind)) {
+        if !is_reference(&key) {
             // What stands here may be the key itself, so it is not repeated.
             let hint = "the key itself never stands in a rule file".to_owned();
             let message = "`key` must be `env:NAME`, `file:PATH` or `command:LINE`";
             reader.reject("key", message, Some(hint));
         }
         policy.key = key;
+    }
+    if let Some(canaries) = reader.string("canaries") {
+        if is_reference(&canaries) {
+            policy.canaries = Some(canaries);
+        } else {
+            let hint = "write one planted value a line into that file".to_owned();
+            let message = "`canaries` must be `env:NAME`, `file:PATH` or `command:LINE`";
+            reader.reject("canaries", message, Some(hint));
+        }
     }
     if let Some(text) = reader.string("scope") {
         match text.strip_prefix("stable:") {
@@ -126,6 +138,52 @@ fn policy(root: &Reader<'_>, problems: &RefCell<Problems>) -> RulePolicy {
     }
     reader.finish();
     policy
+}
+
+/// Reports whether a text says where a secret is to be had.
+fn is_reference(text: &str) -> bool {
+    ["env:", "file:", "command:"]
+        .iter()
+        .any(|kind| text.starts_with(kind))
+}
+
+/// Rows that must share a combination where nobody says how many.
+const K_DEFAULT: i64 = 5;
+
+fn risk(root: &Reader<'_>, problems: &RefCell<Problems>) -> Option<RiskRule> {
+    let reader = Reader::new(root.table("risk")?, "[risk]", problems);
+    let k = match reader.integer("k").unwrap_or(K_DEFAULT) {
+        k @ 2..=1_000_000 => k as u64,
+        k => {
+            let hint = "use 2 to 1000000; 5 is usual".to_owned();
+            reader.reject("k", format!("`k` is {k}, which does not do"), Some(hint));
+            return None;
+        }
+    };
+    let hint = "for instance `quasi = [\"customers.country\", \"customers.birth_date\"]`";
+    if reader.node("quasi").is_none() {
+        reader.missing("quasi", hint);
+    }
+    reader.strings("quasi");
+    let mut quasi = Vec::new();
+    if let Some(Value::Array(items)) = reader.node("quasi").map(|node| &node.value) {
+        for item in items {
+            let Value::String(place) = &item.value else {
+                continue;
+            };
+            match place.rsplit_once('.') {
+                Some((table, column)) if !table.is_empty() && !column.is_empty() => {
+                    quasi.push((table.to_owned(), column.to_owned(), item.origin.clone()));
+                }
+                _ => {
+                    let message = format!("`{place}` names no column");
+                    reader.push(item.origin.error(message, Some(hint.to_owned())));
+                }
+            }
+        }
+    }
+    reader.finish();
+    Some(RiskRule { quasi, k })
 }
 
 /// Reads `unlisted`, which columns and JSON documents share.
@@ -167,6 +225,7 @@ fn table_rules(nested: &Nested<'_>, key: &Key, table: &Table) -> TableRules {
     let what = format!("[table.{}]", written::key(&key.name));
     let reader = Reader::new(table, what.clone(), nested.problems);
     let mut columns = Vec::new();
+    let mut undecided = Vec::new();
     let lists_columns = reader.node("columns").is_some();
     reader.strings("keep");
     if let Some(Node {
@@ -178,6 +237,10 @@ fn table_rules(nested: &Nested<'_>, key: &Key, table: &Table) -> TableRules {
     }
     if let Some(listed) = reader.table("columns") {
         for (key, node) in &listed.entries {
+            if node.value == Value::String(UNDECIDED.to_owned()) {
+                undecided.push(key.clone());
+                continue;
+            }
             let Some(arms) = arms(nested, node, &format!("column `{}`", key.name)) else {
                 continue;
             };
@@ -195,6 +258,7 @@ fn table_rules(nested: &Nested<'_>, key: &Key, table: &Table) -> TableRules {
         origin: key.origin.clone(),
         lists_columns,
         columns,
+        undecided,
     }
 }
 
@@ -269,7 +333,8 @@ fn arm(nested: &Nested<'_>, item: &Node, what: &str) -> Option<Arm> {
             Ok(condition) => when = Some(condition),
             Err(message) => {
                 let message = format!("`when` is not a condition: {message}");
-                reader.reject("when", message, None);
+                let hint = "for instance `kind = 'demo' and team is not null`".to_owned();
+                reader.reject("when", message, Some(hint));
                 return None;
             }
         }

@@ -43,8 +43,9 @@ pub fn verify(
         row_accounting(plan, originals, scan, evidence),
         same_row_identity(plan, originals),
         value_reuse(originals, scan),
-        detectors(scan),
+        detectors(plan, scan),
         integrity(evidence),
+        scan.found.risk.gate(plan, &scan.found.rows),
         canaries(scan),
         manifest(evidence),
     ];
@@ -126,7 +127,7 @@ fn row_accounting(
         for (kind, found) in [
             ("rows read", counts.rows_read),
             ("rows masked", counts.rows_masked),
-            ("rows read back", scan.rows[table.index]),
+            ("rows read back", scan.found.rows[table.index]),
         ] {
             if found != source {
                 findings.push(Finding {
@@ -202,37 +203,49 @@ fn accepted(counts: ColumnCounts) -> f64 {
 }
 
 fn value_reuse(originals: &Originals, scan: &OutputScan<'_>) -> Gate {
-    let mut findings = findings(&scan.reused);
+    let mut findings = findings(&scan.found.reused);
     let failed = !findings.is_empty();
-    for mut coincidence in self::findings(&scan.coincidences) {
+    for mut coincidence in self::findings(&scan.found.coincidences) {
         coincidence.kind.push_str(", a word of the public list");
         findings.push(coincidence);
     }
     Gate {
         name: "value_reuse",
         verdict: Some(verdict_of(scan, failed)),
-        checked: scan.cells,
+        checked: scan.found.cells,
         findings,
         note: format!(
-            "{} original values looked for in every cell, word run and document leaf; values of \
+            "{} original values{} looked for in every cell, word run and document leaf{}; values of \
              dates, postcodes, ids and other small spaces are not, the columns' identity gate \
              covers them",
-            originals.len()
+            originals.len(),
+            match originals.sampling() {
+                1 => String::new(),
+                each => format!(", one of every {each},"),
+            },
+            if scan.found.in_passing {
+                " as it was written, each row among the originals read until then"
+            } else {
+                ""
+            }
         ),
     }
 }
 
-fn detectors(scan: &OutputScan<'_>) -> Gate {
-    let mut findings = findings(&scan.detected);
+fn detectors(plan: &Plan, scan: &OutputScan<'_>) -> Gate {
+    let (names, allowed_names) = scan.found.names.found(plan);
+    let mut findings = findings(&scan.found.detected);
+    findings.extend(self::findings(&names));
     let failed = !findings.is_empty();
-    for mut allowed in self::findings(&scan.allowed) {
+    let allowed = self::findings(&scan.found.allowed).into_iter();
+    for mut allowed in allowed.chain(self::findings(&allowed_names)) {
         allowed.kind.push_str(", allowed with a reason");
         findings.push(allowed);
     }
     Gate {
         name: "detectors",
         verdict: Some(verdict_of(scan, failed)),
-        checked: scan.cells,
+        checked: scan.found.cells,
         findings,
         note:
             "kept columns included; values from reserved ranges, as masks make them, do not count"
@@ -242,7 +255,7 @@ fn detectors(scan: &OutputScan<'_>) -> Gate {
 
 /// A scan that saw no cell proves nothing, unless there was nothing to see.
 fn verdict_of(scan: &OutputScan<'_>, failed: bool) -> Verdict {
-    let nothing_read = scan.cells == 0 && scan.originals_rows() > 0;
+    let nothing_read = scan.found.cells == 0 && scan.originals_rows() > 0;
     match (failed, nothing_read) {
         (true, _) => Verdict::Fail,
         (false, true) => Verdict::NotVerified,
@@ -276,7 +289,7 @@ fn integrity(evidence: &Evidence) -> Gate {
 fn canaries(scan: &OutputScan<'_>) -> Gate {
     let declared = scan.canaries.is_declared();
     let verdict = declared.then(|| {
-        if !scan.planted.is_empty() {
+        if !scan.found.planted.is_empty() {
             Verdict::Fail
         } else if !scan.canaries.is_ready() {
             Verdict::NotVerified
@@ -288,7 +301,7 @@ fn canaries(scan: &OutputScan<'_>) -> Gate {
         name: "canaries",
         verdict,
         checked: scan.canaries.count() as u64,
-        findings: findings(&scan.planted),
+        findings: findings(&scan.found.planted),
         note: if declared {
             "planted values looked for in all text".to_owned()
         } else {

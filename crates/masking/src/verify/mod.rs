@@ -5,12 +5,16 @@
 //! Only [`LeakReport::release`] makes a [`Masked`] value, and only if every gate passed.
 
 mod gates;
+mod hash_set;
+mod names;
 mod originals;
 mod report;
+mod risk;
 mod scan;
 mod tokens;
 
 pub use gates::{Evidence, IntegrityCheck, verify};
 pub use originals::Originals;
+pub(crate) use originals::{Observed, Observer};
 pub use report::{Finding, Gate, LeakReport, Masked, NotMasked};
-pub use scan::{Canaries, OutputScan};
+pub use scan::{Canaries, OutputScan, ScanFindings};

@@ -1,17 +1,23 @@
 //! Reads the finished output back and counts what should not be there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use aho_corasick::AhoCorasick;
 use rayon::prelude::*;
 use serde_json::Value;
 
-use super::originals::Originals;
-use super::tokens::{WORDS_MAX, Words, digits_of};
+use super::hash_set::{Sorted, identity};
+use super::names::NameCounts;
+use super::originals::{Originals, Source};
+use super::risk::RiskCounts;
+use super::tokens::{BYTES_MIN, WORDS_MAX, Words, digits_of};
 use crate::batch::{Cell, RowBatch};
 use crate::detect::{HitKind, detect};
-use crate::mask::{Bound, Reuse};
+use crate::mask::{Bound, Reuse, push_signed};
 use crate::plan::{ColumnPlan, Plan, TablePlan};
+
+/// Fewest digits of a whole number that is looked at, as of one that is remembered.
+const NUMBER_MIN: u64 = 100_000;
 
 /// Values planted in the source, which must be nowhere in the output.
 #[derive(Debug, Clone, Default)]
@@ -70,6 +76,12 @@ pub struct OutputScan<'a> {
     plan: &'a Plan,
     originals: &'a Originals,
     pub(super) canaries: &'a Canaries,
+    pub(super) found: ScanFindings,
+}
+
+/// What a scan has found so far.
+#[derive(Debug, Clone)]
+pub struct ScanFindings {
     pub(super) rows: Vec<u64>,
     pub(super) cells: u64,
     pub(super) reused: Counts,
@@ -79,6 +91,28 @@ pub struct OutputScan<'a> {
     /// Finds that a kept column's reason covers.
     pub(super) allowed: Counts,
     pub(super) planted: Counts,
+    pub(super) risk: RiskCounts,
+    pub(super) names: NameCounts,
+    /// Whether rows were looked at before all originals were known.
+    pub(super) in_passing: bool,
+}
+
+impl ScanFindings {
+    /// Starts with nothing found in the output of `plan`.
+    pub fn new(plan: &Plan) -> Self {
+        Self {
+            rows: vec![0; plan.tables.len()],
+            cells: 0,
+            reused: Counts::new(),
+            coincidences: Counts::new(),
+            detected: Counts::new(),
+            allowed: Counts::new(),
+            planted: Counts::new(),
+            risk: RiskCounts::new(plan),
+            names: NameCounts::new(plan),
+            in_passing: false,
+        }
+    }
 }
 
 /// Where a text stands and what made it.
@@ -90,6 +124,35 @@ struct Origin<'a> {
     mask: Option<&'a Bound>,
 }
 
+/// What a scan does with the values it meets.
+///
+/// Nearly all are no originals, and looking each up by itself would wait for memory each time. So a
+/// batch is walked once to collect the hashes of its values, which are then looked up together; only
+/// if some are originals is it walked again, to say where they stand.
+enum Probe {
+    Collect(Vec<(u64, u16)>),
+    Attribute(HashMap<u64, Source>),
+}
+
+/// Buffers that a walk uses again for each cell.
+struct Walk {
+    probe: Probe,
+    words: Words,
+    digits: Vec<u8>,
+    number: Vec<u8>,
+}
+
+impl Walk {
+    fn new(probe: Probe) -> Self {
+        Self {
+            probe,
+            words: Words::default(),
+            digits: Vec::new(),
+            number: Vec::new(),
+        }
+    }
+}
+
 impl<'a> OutputScan<'a> {
     /// Starts a scan for what `originals` remembers and for planted values.
     pub fn new(plan: &'a Plan, originals: &'a Originals, canaries: &'a Canaries) -> Self {
@@ -97,44 +160,65 @@ impl<'a> OutputScan<'a> {
             plan,
             originals,
             canaries,
-            rows: vec![0; plan.tables.len()],
-            cells: 0,
-            reused: Counts::new(),
-            coincidences: Counts::new(),
-            detected: Counts::new(),
-            allowed: Counts::new(),
-            planted: Counts::new(),
+            found: ScanFindings::new(plan),
         }
+    }
+
+    /// Goes on with a scan that was put aside by [`OutputScan::pause`].
+    ///
+    /// For output that cannot be read back: what is scanned is compared with the originals of the
+    /// rows read so far, and the report says so.
+    pub fn resume(
+        plan: &'a Plan,
+        originals: &'a Originals,
+        canaries: &'a Canaries,
+        found: ScanFindings,
+    ) -> Self {
+        Self {
+            plan,
+            originals,
+            canaries,
+            found,
+        }
+    }
+
+    /// Puts the scan aside, so that more originals can be remembered.
+    pub fn pause(mut self) -> ScanFindings {
+        self.found.in_passing = true;
+        self.found
     }
 
     /// Looks through rows read back from the output of `table`.
     pub fn scan(&mut self, table: &TablePlan, batch: &RowBatch) {
-        self.rows[table.index] += batch.len() as u64;
-        let mut words = Words::default();
-        for row in batch.rows() {
-            for (cell, column) in row.cells().zip(&table.columns) {
-                self.cells += 1;
-                self.scan_cell(table, column, cell, &mut words);
+        self.found.rows[table.index] += batch.len() as u64;
+        self.found.cells += batch.slots.len() as u64;
+        self.found.risk.observe(self.plan, table, batch);
+        self.found.names.observe(table, batch);
+        self.walk_twice(|scan, walk| {
+            for row in batch.rows() {
+                for (cell, column) in row.cells().zip(&table.columns) {
+                    scan.scan_cell(table, column, cell, walk);
+                }
             }
-        }
+        });
     }
 
     /// Looks through many batches in parallel on the current rayon pool.
     pub fn scan_all(&mut self, table: &TablePlan, batches: &[RowBatch]) {
-        let (plan, originals, canaries) = (self.plan, self.originals, self.canaries);
-        let empty = || OutputScan::new(plan, originals, canaries);
-        let found = batches
+        let scans: Vec<OutputScan<'_>> = batches
             .par_iter()
             .map(|batch| {
-                let mut scan = empty();
+                let mut scan = self.fresh();
                 scan.scan(table, batch);
                 scan
             })
-            .reduce(empty, |mut a, b| {
-                a.merge(b);
-                a
-            });
-        self.merge(found);
+            .collect();
+        scans.into_iter().for_each(|scan| self.merge(scan));
+    }
+
+    /// Returns a scan of the same output that has seen nothing.
+    pub(crate) fn fresh(&self) -> Self {
+        Self::new(self.plan, self.originals, self.canaries)
     }
 
     /// Looks through text that belongs to no row: DDL, comments, a file's name.
@@ -147,21 +231,37 @@ impl<'a> OutputScan<'a> {
             allow: &[],
             mask: None,
         };
-        self.scan_value(origin, text.as_bytes(), &mut Words::default());
+        self.walk_twice(|scan, walk| scan.scan_value(origin, text.as_bytes(), walk));
+    }
+
+    fn walk_twice(&mut self, scan: impl Fn(&mut Self, &mut Walk)) {
+        let mut walk = Walk::new(Probe::Collect(Vec::new()));
+        scan(self, &mut walk);
+        let Probe::Collect(hashes) = walk.probe else {
+            return;
+        };
+        let found = self.originals.find(&Sorted::new(&hashes));
+        if !found.is_empty() {
+            walk.probe = Probe::Attribute(found.into_iter().collect());
+            scan(self, &mut walk);
+        }
     }
 
     /// Takes over what another thread found in the same output.
     pub fn merge(&mut self, other: OutputScan<'_>) {
-        for (ours, theirs) in self.rows.iter_mut().zip(other.rows) {
+        let (ours, other) = (&mut self.found, other.found);
+        for (ours, theirs) in ours.rows.iter_mut().zip(other.rows) {
             *ours += theirs;
         }
-        self.cells += other.cells;
+        ours.cells += other.cells;
+        ours.risk.merge(other.risk);
+        ours.names.merge(other.names);
         for (ours, theirs) in [
-            (&mut self.reused, other.reused),
-            (&mut self.coincidences, other.coincidences),
-            (&mut self.detected, other.detected),
-            (&mut self.allowed, other.allowed),
-            (&mut self.planted, other.planted),
+            (&mut ours.reused, other.reused),
+            (&mut ours.coincidences, other.coincidences),
+            (&mut ours.detected, other.detected),
+            (&mut ours.allowed, other.allowed),
+            (&mut ours.planted, other.planted),
         ] {
             for (place, count) in theirs {
                 *ours.entry(place).or_default() += count;
@@ -183,7 +283,7 @@ impl<'a> OutputScan<'a> {
         table: &TablePlan,
         column: &ColumnPlan,
         cell: Cell<'_>,
-        words: &mut Words,
+        walk: &mut Walk,
     ) {
         // Which arm made a cell is not known here: a word list counts only where all arms draw on it.
         let mask = match &column.arms[..] {
@@ -198,108 +298,146 @@ impl<'a> OutputScan<'a> {
         };
         match cell {
             Cell::Null | Cell::Real(_) => {}
-            Cell::Integer(number) => self.scan_number(origin, number),
-            Cell::Text(text) | Cell::Blob(text) => match mask.and_then(|bound| bound.mask.json()) {
-                Some(json) => json.leaves(text, &mut |leaf, mask| {
-                    let origin = Origin { mask, ..origin };
-                    self.scan_value(origin, leaf.bytes().unwrap_or_default(), words);
-                }),
-                None => self.scan_value(origin, text, words),
-            },
-        }
-    }
-
-    fn scan_number(&mut self, origin: Origin<'_>, number: i64) {
-        let text = number.to_string();
-        // Ids and amounts look like phones; only check digits make a number speak for itself.
-        for hit in detect(text.as_bytes()) {
-            if hit.kind == HitKind::Card && !hit.synthetic {
-                self.detect(origin, hit.kind);
+            Cell::Integer(number) => self.scan_number(origin, number, walk),
+            Cell::Text(text) | Cell::Blob(text) => {
+                match mask.and_then(|bound| bound.mask.parts()) {
+                    Some(parts) => parts.each(text, &mut |leaf, mask| {
+                        let origin = Origin { mask, ..origin };
+                        self.scan_value(origin, leaf.bytes().unwrap_or_default(), walk);
+                    }),
+                    None => self.scan_value(origin, text, walk),
+                }
             }
         }
-        self.probe(origin, text.as_bytes());
     }
 
-    fn scan_value(&mut self, origin: Origin<'_>, text: &[u8], words: &mut Words) {
-        self.scan_plain(origin, text, words);
+    fn scan_number(&mut self, origin: Origin<'_>, number: i64, walk: &mut Walk) {
+        if number.unsigned_abs() < NUMBER_MIN {
+            return;
+        }
+        walk.number.clear();
+        push_signed(number, &mut walk.number);
+        if let Probe::Collect(_) = walk.probe {
+            // Ids and amounts look like phones; only check digits make a number speak for itself.
+            for hit in detect(&walk.number) {
+                if hit.kind == HitKind::Card && !hit.synthetic {
+                    self.detect(origin, hit.kind);
+                }
+            }
+        }
+        self.probe(origin, &walk.number, &mut walk.probe);
+    }
+
+    fn scan_value(&mut self, origin: Origin<'_>, text: &[u8], walk: &mut Walk) {
+        self.scan_plain(origin, text, walk);
         // A kept text may hold a document whose escapes hide what it says.
-        if text.contains(&b'\\')
-            && matches!(text.trim_ascii_start().first(), Some(b'{' | b'['))
+        if matches!(text.trim_ascii_start().first(), Some(b'{' | b'['))
+            && text.contains(&b'\\')
             && let Ok(document) = serde_json::from_slice(text)
         {
-            self.scan_document(origin, &document, words);
+            self.scan_document(origin, &document, walk);
         }
     }
 
-    fn scan_document(&mut self, origin: Origin<'_>, value: &Value, words: &mut Words) {
+    fn scan_document(&mut self, origin: Origin<'_>, value: &Value, walk: &mut Walk) {
         match value {
-            Value::String(text) => self.scan_plain(origin, text.as_bytes(), words),
+            Value::String(text) => self.scan_plain(origin, text.as_bytes(), walk),
             Value::Array(items) => {
                 for item in items {
-                    self.scan_document(origin, item, words);
+                    self.scan_document(origin, item, walk);
                 }
             }
             Value::Object(members) => {
                 for (name, member) in members {
-                    self.scan_plain(origin, name.as_bytes(), words);
-                    self.scan_document(origin, member, words);
+                    self.scan_plain(origin, name.as_bytes(), walk);
+                    self.scan_document(origin, member, walk);
                 }
             }
             Value::Null | Value::Bool(_) | Value::Number(_) => {}
         }
     }
 
-    fn scan_plain(&mut self, origin: Origin<'_>, text: &[u8], words: &mut Words) {
-        let originals = self.originals;
-        words.read(text);
-        if words.len() > WORDS_MAX {
-            self.probe(origin, words.whole());
-        }
-        for count in originals.word_counts() {
-            for run in words.runs(count) {
-                self.probe(origin, run);
+    fn scan_plain(&mut self, origin: Origin<'_>, text: &[u8], walk: &mut Walk) {
+        // Neither an original nor anything that detectors know is shorter.
+        if text.len() >= BYTES_MIN {
+            self.probe_words(origin, text, walk);
+            if let Some(digits) = digits_of(text, &mut walk.digits) {
+                self.probe(origin, digits, &mut walk.probe);
+            }
+            for hit in detect(text) {
+                if let Some(digits) = digits_of(&text[hit.range], &mut walk.digits) {
+                    self.probe(origin, digits, &mut walk.probe);
+                }
+                if !hit.synthetic && matches!(walk.probe, Probe::Collect(_)) {
+                    self.detect(origin, hit.kind);
+                }
             }
         }
-        if let Some(digits) = digits_of(text) {
-            self.probe(origin, &digits);
+        if matches!(walk.probe, Probe::Collect(_)) {
+            self.look_for_canaries(origin, text);
         }
-        for hit in detect(text) {
-            if let Some(digits) = digits_of(&text[hit.range]) {
-                self.probe(origin, &digits);
-            }
-            if !hit.synthetic {
-                self.detect(origin, hit.kind);
-            }
-        }
-        self.look_for_canaries(origin, text);
     }
 
-    fn probe(&mut self, origin: Origin<'_>, value: &[u8]) {
-        let Some(source) = self.originals.source(value) else {
+    /// Probes each word, each run of words that may be an original, and a long text as a whole.
+    fn probe_words(&mut self, origin: Origin<'_>, text: &[u8], walk: &mut Walk) {
+        let originals = self.originals;
+        let Walk { probe, words, .. } = walk;
+        words.read(text);
+        if words.len() > WORDS_MAX {
+            self.probe(origin, words.whole(), probe);
+        }
+        for (first, word) in words.iter().enumerate() {
+            self.probe(origin, word, probe);
+            if originals.may_start_with(word) {
+                let runs = originals.run_lengths();
+                for run in runs.filter_map(|count| words.run(first, count)) {
+                    self.probe(origin, run, probe);
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn probe(&mut self, origin: Origin<'_>, value: &[u8], probe: &mut Probe) {
+        if value.len() < BYTES_MIN {
             return;
+        }
+        let hash = self.originals.hash(value);
+        match probe {
+            Probe::Collect(hashes) => hashes.push((hash, 0)),
+            Probe::Attribute(found) => {
+                if let Some(source) = found.get(&identity(hash)) {
+                    self.reuse(origin, value, *source);
+                }
+            }
+        }
+    }
+
+    fn reuse(&mut self, origin: Origin<'_>, value: &[u8], source: Source) {
+        let listed = origin.mask.is_some_and(|bound| match bound.traits().reuse {
+            Reuse::Listed(is_listed) => is_listed(value),
+            Reuse::Leak | Reuse::Overlaps => false,
+        });
+        let kind = match source {
+            Some((table, column)) => {
+                let table = &self.plan.tables[table];
+                format!("value of {}.{}", table.name, table.columns[column].name)
+            }
+            None => "value of a masked column".to_owned(),
         };
-        let listed = origin
-            .mask
-            .is_some_and(|bound| match bound.mask.traits().reuse {
-                Reuse::Listed(is_listed) => is_listed(value),
-                Reuse::Leak | Reuse::Overlaps => false,
-            });
-        let table = &self.plan.tables[source.table as usize];
-        let column = &table.columns[source.column as usize];
-        let kind = format!("value of {}.{}", table.name, column.name);
         let counts = if listed {
-            &mut self.coincidences
+            &mut self.found.coincidences
         } else {
-            &mut self.reused
+            &mut self.found.reused
         };
         count(counts, origin, kind);
     }
 
     fn detect(&mut self, origin: Origin<'_>, kind: HitKind) {
         let counts = if origin.allow.contains(&kind) {
-            &mut self.allowed
+            &mut self.found.allowed
         } else {
-            &mut self.detected
+            &mut self.found.detected
         };
         count(counts, origin, kind.name().to_owned());
     }
@@ -310,7 +448,7 @@ impl<'a> OutputScan<'a> {
         };
         for found in search.find_iter(text) {
             let kind = format!("canary {}", found.pattern().as_usize() + 1);
-            count(&mut self.planted, origin, kind);
+            count(&mut self.found.planted, origin, kind);
         }
     }
 }

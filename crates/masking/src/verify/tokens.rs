@@ -13,8 +13,36 @@ pub(super) const DIGITS_MIN: usize = 8;
 #[derive(Debug, Default)]
 pub(super) struct Words {
     text: Vec<u8>,
-    spans: Vec<(usize, usize)>,
+    spans: Vec<(u32, u32)>,
 }
+
+/// What a byte is to a word.
+#[derive(Clone, Copy, PartialEq)]
+enum Class {
+    /// It belongs to a word.
+    Inner,
+    /// It stands inside words and values, but at their ends belongs to the sentence.
+    Fringe,
+    /// It lies between words.
+    Divides,
+}
+
+const CLASSES: [Class; 256] = {
+    let mut classes = [Class::Inner; 256];
+    let divides = b" \t\n\r\x0c,;:()<>[]{}\"'`|=\\/";
+    let mut n = 0;
+    while n < divides.len() {
+        classes[divides[n] as usize] = Class::Divides;
+        n += 1;
+    }
+    let fringe = b".!?*-_#";
+    let mut n = 0;
+    while n < fringe.len() {
+        classes[fringe[n] as usize] = Class::Fringe;
+        n += 1;
+    }
+    classes
+};
 
 impl Words {
     /// Takes a text apart.
@@ -22,39 +50,38 @@ impl Words {
         self.text.clear();
         self.spans.clear();
         if text.is_ascii() {
-            self.text.extend(text.iter().map(u8::to_ascii_lowercase));
+            self.split(text);
         } else {
-            let lower = String::from_utf8_lossy(text).to_lowercase();
-            self.text.extend_from_slice(lower.as_bytes());
+            self.split(String::from_utf8_lossy(text).to_lowercase().as_bytes());
         }
-        self.compact();
     }
 
-    /// Squeezes what lies between words into one blank each, in place.
-    fn compact(&mut self) {
-        let mut write = 0;
-        let mut read = 0;
-        while read < self.text.len() {
-            let word = &self.text[read..];
-            let len = word
-                .iter()
-                .position(|byte| divides(*byte))
-                .unwrap_or(word.len());
-            let trimmed = trim(&word[..len]);
-            if !trimmed.is_empty() {
-                let from = read + word[..len].iter().take_while(|byte| fringe(**byte)).count();
-                let kept = trimmed.len();
-                if write > 0 {
-                    self.text[write] = b' ';
-                    write += 1;
-                }
-                self.text.copy_within(from..from + kept, write);
-                self.spans.push((write, write + kept));
-                write += kept;
-            }
-            read += len + 1;
+    /// Puts each word behind the last, with one blank between them.
+    fn split(&mut self, text: &[u8]) {
+        let mut at = 0;
+        while at < text.len() {
+            let rest = &text[at..];
+            let skipped = rest.iter().position(|byte| class(*byte) == Class::Inner);
+            let Some(skipped) = skipped else { return };
+            let rest = &rest[skipped..];
+            let end = rest.iter().position(|byte| class(*byte) == Class::Divides);
+            let end = end.unwrap_or(rest.len());
+            let inner = rest[..end].iter();
+            let last = inner.rev().position(|byte| class(*byte) == Class::Inner);
+            let kept = end - last.expect("the first byte belongs to the word");
+            self.push(&rest[..kept]);
+            at += skipped + end;
         }
-        self.text.truncate(write);
+    }
+
+    fn push(&mut self, word: &[u8]) {
+        if !self.spans.is_empty() {
+            self.text.push(b' ');
+        }
+        let start = self.text.len();
+        self.text.extend_from_slice(word);
+        self.text[start..].make_ascii_lowercase();
+        self.spans.push((start as u32, self.text.len() as u32));
     }
 
     /// Returns the whole text, evened out.
@@ -67,35 +94,79 @@ impl Words {
         self.spans.len()
     }
 
-    /// Iterates over all runs of `count` words.
-    pub(super) fn runs(&self, count: usize) -> impl Iterator<Item = &[u8]> {
-        let windows = self.spans.windows(count);
-        windows.map(move |run| &self.text[run[0].0..run[count - 1].1])
+    /// Iterates over the words.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let spans = self.spans.iter();
+        spans.map(|(start, end)| &self.text[*start as usize..*end as usize])
+    }
+
+    /// Returns the `count` words from word `first` on, if there are as many.
+    pub(super) fn run(&self, first: usize, count: usize) -> Option<&[u8]> {
+        let (start, _) = self.spans[first];
+        let (_, end) = self.spans.get(first + count - 1)?;
+        Some(&self.text[start as usize..*end as usize])
     }
 }
 
-fn divides(byte: u8) -> bool {
-    byte.is_ascii_whitespace() || b",;:()<>[]{}\"'`|=\\/".contains(&byte)
+#[inline]
+fn class(byte: u8) -> Class {
+    CLASSES[usize::from(byte)]
 }
 
-/// Signs that stand inside words and values, but at their ends belong to the sentence.
-fn fringe(byte: u8) -> bool {
-    b".!?*-_#".contains(&byte)
+/// Returns the digits of a value that has no letters and enough of them, in `digits`.
+pub(super) fn digits_of<'d>(value: &[u8], digits: &'d mut Vec<u8>) -> Option<&'d [u8]> {
+    digits.clear();
+    for byte in value {
+        match byte {
+            b'0'..=b'9' => digits.push(*byte),
+            b'a'..=b'z' | b'A'..=b'Z' | 0x80.. => return None,
+            _ => {}
+        }
+    }
+    (digits.len() >= DIGITS_MIN).then_some(digits)
 }
 
-fn trim(word: &[u8]) -> &[u8] {
-    let start = word.iter().take_while(|byte| fringe(**byte)).count();
-    let end = word.iter().rposition(|byte| !fringe(*byte));
-    end.map_or(&[], |end| &word[start..=end])
+/// First words of values that have several, as a set that may hold too much.
+///
+/// A text is full of words, and only a run that starts like an original can be one.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct FirstWords(Vec<u64>);
+
+impl Default for FirstWords {
+    fn default() -> Self {
+        Self(vec![0; 1 << (Self::BITS - 6)])
+    }
 }
 
-/// Returns the digits of a value that has no letters and enough of them.
-pub(super) fn digits_of(value: &[u8]) -> Option<Vec<u8>> {
-    let letters = value
-        .iter()
-        .any(|byte| byte.is_ascii_alphabetic() || !byte.is_ascii());
-    let digits = value.iter().filter(|byte| byte.is_ascii_digit());
-    (!letters && digits.clone().count() >= DIGITS_MIN).then(|| digits.copied().collect())
+impl FirstWords {
+    const BITS: u32 = 18;
+
+    /// Adds a word.
+    pub(super) fn insert(&mut self, word: &[u8]) {
+        let place = Self::place(word);
+        self.0[place / 64] |= 1 << (place % 64);
+    }
+
+    /// Reports whether a word may be in the set.
+    #[inline]
+    pub(super) fn may_hold(&self, word: &[u8]) -> bool {
+        let place = Self::place(word);
+        self.0[place / 64] >> (place % 64) & 1 == 1
+    }
+
+    /// Adds all words of another set.
+    pub(super) fn merge(&mut self, other: &Self) {
+        for (ours, theirs) in self.0.iter_mut().zip(&other.0) {
+            *ours |= theirs;
+        }
+    }
+
+    fn place(word: &[u8]) -> usize {
+        let mixed = word.iter().fold(word.len() as u64, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - Self::BITS)) as usize
+    }
 }
 
 #[cfg(test)]
@@ -109,16 +180,21 @@ mod tests {
         assert_eq!(alone.whole(), "jürgen o brien-smith".as_bytes());
         let mut inside = Words::default();
         inside.read("(Re: JÜRGEN O'Brien-Smith.)".as_bytes());
-        assert!(inside.runs(alone.len()).any(|run| run == alone.whole()));
+        let mut runs = (0..inside.len()).map(|first| inside.run(first, alone.len()));
+        assert!(runs.any(|run| run == Some(alone.whole())));
+        let first = alone.iter().next().unwrap();
+        let mut first_words = FirstWords::default();
+        assert!(!first_words.may_hold(first));
+        first_words.insert(first);
+        assert!(inside.iter().any(|word| first_words.may_hold(word)));
     }
 
     #[test]
     fn grouping_of_digits_does_not_matter() {
-        assert_eq!(
-            digits_of(b"+49 (171) 234").as_deref(),
-            Some(&b"49171234"[..])
-        );
-        assert_eq!(digits_of(b"1234567"), None);
-        assert_eq!(digits_of(b"12345678a"), None);
+        let mut digits = Vec::new();
+        let found = digits_of(b"+49 (171) 234", &mut digits);
+        assert_eq!(found, Some(&b"49171234"[..]));
+        assert_eq!(digits_of(b"1234567", &mut digits), None);
+        assert_eq!(digits_of(b"12345678a", &mut digits), None);
     }
 }

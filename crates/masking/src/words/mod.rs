@@ -11,49 +11,84 @@
 
 mod v1;
 
-use crate::key::Digest;
+use fake::locales::{Data, EN};
 
-/// Names the lists behind pseudonyms, for the manifest of a masked copy.
-pub const WORD_LIST_VERSION: &str = "lifeboat-words v1, fake 5.1.0 (en)";
+use crate::key::{Digest, Draws};
+use crate::mask::push_decimal;
 
-/// Appends the first name that belongs to a digest.
-pub(crate) fn push_first_name(digest: &Digest, out: &mut Vec<u8>) {
-    push(pick(v1::FIRST_NAMES, digest.word(0)), out);
+/// Names the lists behind pseudonyms and the way values are drawn from them, for the manifest of a
+/// masked copy.
+pub const WORD_LIST_VERSION: &str = "lifeboat-words v1, fake 5.1.0 (en), draws v2";
+
+/// Longest first name, surname and e-mail user without a suffix.
+pub(crate) const FIRST_NAME_MAX: usize = 8;
+pub(crate) const SURNAME_MAX: usize = 14;
+
+/// How many first names there are.
+pub(crate) const FIRST_NAMES: usize = v1::FIRST_NAMES.len();
+
+/// The name of somebody who does not exist.
+#[derive(Clone, Copy)]
+pub(crate) struct PersonName {
+    pub(crate) first: &'static str,
+    surname: [&'static str; 2],
 }
 
-/// Appends the surname that belongs to a digest.
-pub(crate) fn push_surname(digest: &Digest, out: &mut Vec<u8>) {
-    let word = digest.word(1);
-    push(pick(v1::ONSETS, word), out);
-    push(pick(v1::SURNAME_ENDS, word.rotate_left(24)), out);
+impl PersonName {
+    /// Draws a name.
+    pub(crate) fn draw(draws: &mut Draws) -> Self {
+        Self {
+            first: pick(v1::FIRST_NAMES, draws),
+            surname: [pick(v1::ONSETS, draws), pick(v1::SURNAME_ENDS, draws)],
+        }
+    }
+
+    /// Appends the first name.
+    pub(crate) fn push_first(&self, out: &mut Vec<u8>) {
+        push(self.first, out);
+    }
+
+    /// Appends the surname.
+    pub(crate) fn push_surname(&self, out: &mut Vec<u8>) {
+        push(self.surname[0], out);
+        push(self.surname[1], out);
+    }
 }
 
-/// Appends the city that belongs to a digest.
-pub(crate) fn push_city(digest: &Digest, out: &mut Vec<u8>) {
-    let word = digest.word(2);
-    push(pick(v1::ONSETS, word), out);
-    push(pick(v1::CITY_ENDS, word.rotate_left(24)), out);
+/// Appends a city.
+pub(crate) fn push_city(draws: &mut Draws, out: &mut Vec<u8>) {
+    push(pick(v1::ONSETS, draws), out);
+    push(pick(v1::CITY_ENDS, draws), out);
 }
 
 /// Appends a street with a house number.
-pub(crate) fn push_street(digest: &Digest, out: &mut Vec<u8>) {
-    let word = digest.word(3);
-    push(pick(v1::ONSETS, word), out);
-    push(pick(v1::STREET_ENDS, word.rotate_left(24)), out);
+pub(crate) fn push_street(draws: &mut Draws, out: &mut Vec<u8>) {
+    push(pick(v1::ONSETS, draws), out);
+    push(pick(v1::STREET_ENDS, draws), out);
     out.push(b' ');
-    push(pick(v1::STREET_KINDS, word.rotate_left(40)), out);
+    push(pick(v1::STREET_KINDS, draws), out);
     out.push(b' ');
-    let number = 1 + digest.below(0, 189);
-    push(&number.to_string(), out);
+    push_decimal(1 + draws.below(189), out);
+}
+
+/// Appends a company out of the lists of the crate `fake`, whose version is pinned: its
+/// dictionaries change between versions, and stable pseudonyms must not.
+pub(crate) fn push_company(draws: &mut Draws, out: &mut Vec<u8>) {
+    push(pick(EN::NAME_LAST_NAME, draws), out);
+    if draws.below(2) == 1 {
+        out.extend_from_slice(b" and ");
+        push(pick(EN::NAME_LAST_NAME, draws), out);
+    }
+    out.push(b' ');
+    push(pick(EN::COMPANY_SUFFIX, draws), out);
 }
 
 /// Appends sentences of harmless words, about `len` bytes and never much longer.
-pub(crate) fn push_sentences(digest: &Digest, len: usize, out: &mut Vec<u8>) {
+pub(crate) fn push_sentences(draws: &mut Draws, len: usize, out: &mut Vec<u8>) {
     let start = out.len();
-    let mut words = digest.stream();
     let mut in_sentence = 0;
     loop {
-        let word = pick(v1::TEXT_WORDS, words.next());
+        let word = pick(v1::TEXT_WORDS, draws);
         let first = out.len() == start;
         if !first && out.len() - start + word.len() + 2 > len {
             break;
@@ -75,6 +110,24 @@ pub(crate) fn push_sentences(digest: &Digest, len: usize, out: &mut Vec<u8>) {
     if in_sentence > 0 {
         out.push(b'.');
     }
+}
+
+/// Appends harmless words by 64 random bits, at most `len` bytes of them and never none.
+pub(crate) fn push_words(word: u64, len: usize, out: &mut Vec<u8>) {
+    let start = out.len();
+    let mut draws = Digest([word, word.wrapping_mul(0x9e37_79b9_7f4a_7c15)]).draws();
+    loop {
+        let next = pick(v1::TEXT_WORDS, &mut draws);
+        let first = out.len() == start;
+        if !first && out.len() - start + next.len() + 1 > len {
+            break;
+        }
+        if !first {
+            out.push(b' ');
+        }
+        push(next, out);
+    }
+    out.truncate(start + len.max(1));
 }
 
 /// Reports whether every word of `text` comes from these lists.
@@ -117,10 +170,12 @@ fn is_composed(word: &str) -> bool {
     })
 }
 
-fn pick<'w>(list: &[&'w str], word: u64) -> &'w str {
-    list[crate::key::scale(word, list.len() as u64) as usize]
+#[inline]
+fn pick(list: &[&'static str], draws: &mut Draws) -> &'static str {
+    list[draws.below(list.len() as u64) as usize]
 }
 
+#[inline]
 fn push(word: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(word.as_bytes());
 }
@@ -129,7 +184,7 @@ fn push(word: &str, out: &mut Vec<u8>) {
 mod tests {
     use std::collections::HashSet;
 
-    use fake::locales::{DE_DE, Data, EN, FR_FR};
+    use fake::locales::{DE_DE, FR_FR};
 
     use super::*;
     use crate::key::MaskKey;
@@ -195,20 +250,29 @@ mod tests {
     }
 
     #[test]
+    fn names_are_no_longer_than_said() {
+        let longest = |list: &[&str]| list.iter().map(|word| word.len()).max().unwrap();
+        assert_eq!(longest(v1::FIRST_NAMES), FIRST_NAME_MAX);
+        let surname = longest(v1::ONSETS) + longest(v1::SURNAME_ENDS);
+        assert!(surname <= SURNAME_MAX, "{surname}");
+    }
+
+    #[test]
     fn what_is_made_is_listed_and_real_names_are_not() {
         let key = MaskKey::new(&[1; 32], "stable:x").unwrap().domain("x");
         for n in 0..200_u32 {
-            let digest = key.digest(&n.to_le_bytes(), 0);
+            let mut draws = key.digest(&n.to_le_bytes(), 0).draws();
             let mut out = Vec::new();
-            push_first_name(&digest, &mut out);
+            let name = PersonName::draw(&mut draws);
+            name.push_first(&mut out);
             out.push(b' ');
-            push_surname(&digest, &mut out);
+            name.push_surname(&mut out);
             out.extend_from_slice(b", ");
-            push_street(&digest, &mut out);
+            push_street(&mut draws, &mut out);
             out.push(b' ');
-            push_city(&digest, &mut out);
+            push_city(&mut draws, &mut out);
             out.push(b' ');
-            push_sentences(&digest, 60, &mut out);
+            push_sentences(&mut draws, 60, &mut out);
             assert!(is_listed(&out), "{}", String::from_utf8_lossy(&out));
         }
         assert!(!is_listed(b"Maria Schmidt"));

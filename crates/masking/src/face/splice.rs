@@ -1,0 +1,274 @@
+//! Masks the rows of a text batch: fields that no rule masks are copied with all that lies between
+//! them, byte for byte and in one piece where they stand together.
+
+use super::{Decoded, Face, Field, Fields, TextBatch};
+use crate::batch::{Row, RowBatch, Slot};
+use crate::mask::parse_signed;
+use crate::plan::{ColumnPlan, MaskError, TablePlan};
+use crate::schema::ColumnType;
+use crate::verify::Observer;
+
+/// Masks one batch. Buffers are reused for every row of it.
+pub(super) struct Splicer<'p, F> {
+    table: &'p TablePlan,
+    face: &'p F,
+    readings: Vec<Reading>,
+    /// The original row, as far as rules look at it.
+    before: RowBatch,
+    after: RowBatch,
+    /// Whether the column's field is replaced in this row.
+    replaced: Vec<bool>,
+}
+
+/// How the text of a column is read.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Reading {
+    Text,
+    Integer,
+    Real,
+    Bytes,
+    /// The source declares no type, and the column's masks want numbers.
+    Number,
+}
+
+impl Reading {
+    fn of(column: &ColumnPlan) -> Self {
+        match column.ty {
+            ColumnType::Text => Self::Text,
+            ColumnType::Integer => Self::Integer,
+            ColumnType::Real => Self::Real,
+            ColumnType::Blob => Self::Bytes,
+            ColumnType::Any if column.actions().any(|bound| bound.wants_number()) => Self::Number,
+            ColumnType::Any => Self::Text,
+        }
+    }
+}
+
+impl<'p, F: Face> Splicer<'p, F> {
+    pub(super) fn new(table: &'p TablePlan, face: &'p F) -> Self {
+        let columns = table.columns.len();
+        let mut after = RowBatch::new(columns, 0);
+        let mut before = RowBatch::new(columns, 0);
+        before.slots.resize(columns, Slot::Null);
+        after.slots.resize(columns, Slot::Null);
+        Self {
+            table,
+            face,
+            readings: table.columns.iter().map(Reading::of).collect(),
+            before,
+            after,
+            replaced: vec![false; columns],
+        }
+    }
+
+    /// Masks all rows of `batch`, and returns the masked bytes and the number of rows.
+    pub(super) fn mask(
+        &mut self,
+        batch: &TextBatch,
+        mut observer: Option<&mut Observer>,
+    ) -> Result<(Vec<u8>, u64), MaskError> {
+        let bytes = &batch.bytes;
+        let mut out = Vec::with_capacity(bytes.len() + bytes.len() / 4);
+        let mut row = Fields::default();
+        let (mut start, mut rows) = (0, 0);
+        while start < bytes.len() {
+            let number = batch.first_row + rows;
+            self.split(bytes, start, number, &mut row)?;
+            if row.empty {
+                out.extend_from_slice(&bytes[start..row.end]);
+            } else {
+                self.read(bytes, &row, number)?;
+                self.mask_row(number)?;
+                if let Some(observer) = observer.as_deref_mut() {
+                    observer.row(self.table, only_row(&self.before), only_row(&self.after));
+                }
+                self.write(bytes, start, &row, &mut out);
+                rows += 1;
+            }
+            start = row.end;
+        }
+        if let Some(observer) = observer {
+            observer.rows(rows, rows);
+        }
+        Ok((out, rows))
+    }
+
+    /// Reads all fields of all rows, as they stand in a finished copy.
+    pub(super) fn read_all(&mut self, batch: &TextBatch) -> Result<RowBatch, MaskError> {
+        let columns = self.table.columns.len();
+        let mut rows = RowBatch::new(columns, batch.first_row);
+        let mut row = Fields::default();
+        let (mut start, mut number) = (0, batch.first_row);
+        while start < batch.bytes.len() {
+            self.split(&batch.bytes, start, number, &mut row)?;
+            start = row.end;
+            if row.empty {
+                continue;
+            }
+            let first = rows.slots.len();
+            rows.slots.resize(first + columns, Slot::Null);
+            for field in &row.fields {
+                rows.slots[first + field.column] =
+                    self.slot(&batch.bytes, *field, row.plain, number, &mut rows.arena)?;
+            }
+            number += 1;
+        }
+        Ok(rows)
+    }
+
+    #[inline]
+    fn split(
+        &self,
+        bytes: &[u8],
+        start: usize,
+        number: u64,
+        into: &mut Fields,
+    ) -> Result<(), MaskError> {
+        let split = self.face.split(bytes, start, into);
+        split.map_err(|reason| self.table.error("*", number, reason.into_owned()))
+    }
+
+    /// Decodes the fields that a rule looks at.
+    #[inline]
+    fn read(&mut self, bytes: &[u8], row: &Fields, number: u64) -> Result<(), MaskError> {
+        self.before.slots.fill(Slot::Null);
+        let mut arena = std::mem::take(&mut self.before.arena);
+        arena.clear();
+        for field in &row.fields {
+            if self.table.looked_at[field.column] {
+                self.before.slots[field.column] =
+                    self.slot(bytes, *field, row.plain, number, &mut arena)?;
+            }
+        }
+        self.before.arena = arena;
+        Ok(())
+    }
+
+    #[inline]
+    fn slot(
+        &self,
+        bytes: &[u8],
+        field: Field,
+        plain: bool,
+        number: u64,
+        arena: &mut Vec<u8>,
+    ) -> Result<Slot, MaskError> {
+        let Field { column, .. } = field;
+        let raw = &bytes[field.start..field.end];
+        let start = arena.len();
+        if plain {
+            arena.extend_from_slice(raw);
+            return Ok(typed(self.readings[column], start, arena));
+        }
+        let decoded = self.face.decode(raw, arena).map_err(|reason| {
+            let name = &self.table.columns[column].name;
+            self.table.error(name, number, reason.into_owned())
+        })?;
+        Ok(match decoded {
+            Decoded::Null => Slot::Null,
+            Decoded::Integer(number) => Slot::Integer(number),
+            Decoded::Real(number) => Slot::Real(number),
+            Decoded::Text => typed(self.readings[column], start, arena),
+        })
+    }
+
+    fn mask_row(&mut self, number: u64) -> Result<(), MaskError> {
+        self.after.slots.fill(Slot::Null);
+        self.after.arena.clear();
+        let before = only_row(&self.before);
+        for &at in &self.table.masked {
+            self.replaced[at] = self
+                .table
+                .mask_cell(at, before, number, 0, &mut self.after)?;
+            if !self.replaced[at] {
+                // Whoever looks at the masked row sees what is kept.
+                self.after.slots[at] = self.after.store(before.cell(at));
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends the masked row: kept stretches as they are, masked fields encoded.
+    #[inline]
+    fn write(&self, bytes: &[u8], start: usize, row: &Fields, out: &mut Vec<u8>) {
+        let after = only_row(&self.after);
+        let mut from = start;
+        let mut policy = row.replaced.iter().peekable();
+        for field in &row.fields {
+            while let Some((at, end, text)) = policy.next_if(|(at, ..)| *at < field.start) {
+                out.extend_from_slice(&bytes[from..*at]);
+                out.extend_from_slice(text);
+                from = *end;
+            }
+            if !self.replaced[field.column] {
+                continue;
+            }
+            out.extend_from_slice(&bytes[from..field.start]);
+            let raw = &bytes[field.start..field.end];
+            let as_is = self.is_document(field.column);
+            let face = self.face;
+            face.encode(after.cell(field.column), raw, as_is, out);
+            from = field.end;
+        }
+        for (at, end, text) in policy {
+            out.extend_from_slice(&bytes[from..*at]);
+            out.extend_from_slice(text);
+            from = *end;
+        }
+        out.extend_from_slice(&bytes[from..row.end]);
+    }
+
+    /// Reports whether what a column's mask makes is a document, in a format that nests documents.
+    fn is_document(&self, column: usize) -> bool {
+        let mut actions = self.table.columns[column].actions();
+        actions.any(|bound| bound.mask.is_json())
+    }
+}
+
+fn only_row(batch: &RowBatch) -> Row<'_> {
+    Row {
+        slots: &batch.slots,
+        arena: &batch.arena,
+    }
+}
+
+/// Reads the text at the end of `arena` as the column's type demands; what is no such value stays
+/// text, and the mask will say so.
+#[inline]
+fn typed(reading: Reading, start: usize, arena: &mut Vec<u8>) -> Slot {
+    let text = &arena[start..];
+    let len = text.len();
+    let slot = match reading {
+        Reading::Text => None,
+        Reading::Integer => parse_signed(text).map(Slot::Integer),
+        Reading::Real => real(text),
+        Reading::Number => parse_signed(text).map(Slot::Integer).or_else(|| real(text)),
+        Reading::Bytes => return bytea(start, arena),
+    };
+    slot.unwrap_or(Slot::Text { start, len })
+}
+
+fn real(text: &[u8]) -> Option<Slot> {
+    let number: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
+    number.is_finite().then_some(Slot::Real(number))
+}
+
+/// Turns the hex form of a bytea, `\x6a6f`, into its bytes, in place.
+fn bytea(start: usize, arena: &mut Vec<u8>) -> Slot {
+    let len = arena.len() - start;
+    let hex = arena[start..].strip_prefix(b"\\x");
+    let decoded: Option<Vec<u8>> = hex.filter(|hex| hex.len() % 2 == 0).and_then(|hex| {
+        let pairs = hex.chunks_exact(2);
+        let digit = |byte: u8| char::from(byte).to_digit(16);
+        pairs
+            .map(|pair| Some((digit(pair[0])? << 4 | digit(pair[1])?) as u8))
+            .collect()
+    });
+    let Some(decoded) = decoded else {
+        return Slot::Text { start, len };
+    };
+    arena.truncate(start);
+    arena.extend_from_slice(&decoded);
+    let len = decoded.len();
+    Slot::Blob { start, len }
+}

@@ -1,0 +1,38 @@
+//! Proposing masking rules for an input that has none.
+
+use std::path::Path;
+
+use lifeboat_masking::{Discovery, Sample, discover as propose};
+
+use crate::error::OperationError;
+use crate::sampled::SampledInput;
+
+/// Looks at schema and some rows of `input` and proposes a rule for every column. Blocks.
+///
+/// `input` is a SQLite database that nobody writes to, a CSV file with a header, or JSON Lines.
+///
+/// # Errors
+/// Fails if the input cannot be read.
+pub fn discover(input: &Path) -> Result<Discovery, OperationError> {
+    let input = SampledInput::read(input, None, Sample::ROWS_MAX)?;
+    let mut sample = Sample::new(&input.schema);
+    for (table, rows) in input.schema.tables.iter().zip(&input.rows) {
+        sample.observe(&table.name, rows);
+    }
+    Ok(propose(&input.schema, &sample))
+}
+
+/// Writes a proposal to a new file; one that is there already and says the same is left alone.
+///
+/// # Errors
+/// Fails if the file exists and says something else, or cannot be written.
+pub fn write_rules(discovery: &Discovery, file: &Path) -> Result<(), OperationError> {
+    use std::io::Write as _;
+    let text = discovery.rules();
+    if std::fs::read_to_string(file).is_ok_and(|found| found == text) {
+        return Ok(());
+    }
+    let failed = |error| OperationError::io("create", file, error);
+    let mut created = std::fs::File::create_new(file).map_err(failed)?;
+    created.write_all(text.as_bytes()).map_err(failed)
+}

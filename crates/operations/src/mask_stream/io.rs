@@ -1,0 +1,132 @@
+//! Streams in and out: files and standard streams, plain, gzip or Zstandard.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+
+use flate2::Compression;
+use flate2::bufread::MultiGzDecoder;
+use flate2::write::GzEncoder;
+
+/// Bytes read and written at once.
+const BUFFER_BYTES: usize = 256 << 10;
+
+/// Level of Zstandard: what it does at the speed of masking.
+const ZSTD_LEVEL: i32 = 3;
+
+/// Where a stream comes from or goes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StreamPlace {
+    /// Standard input or output.
+    Standard,
+    /// A file.
+    File(PathBuf),
+}
+
+impl StreamPlace {
+    /// Returns the file's name without the ending of its compression, in lower case.
+    pub(super) fn plain_name(&self) -> Option<String> {
+        let Self::File(path) = self else {
+            return None;
+        };
+        let name = path.file_name()?.to_string_lossy().to_ascii_lowercase();
+        let plain = name.strip_suffix(".gz").or(name.strip_suffix(".zst"));
+        Some(plain.unwrap_or(&name).to_owned())
+    }
+
+    /// Returns the place as messages name it.
+    pub fn shown(&self) -> PathBuf {
+        match self {
+            Self::Standard => PathBuf::from("-"),
+            Self::File(path) => path.clone(),
+        }
+    }
+}
+
+/// Opens a stream and unpacks it if its first bytes say that it is packed.
+pub(super) fn open(place: &StreamPlace) -> io::Result<Box<dyn Read + Send>> {
+    let raw: Box<dyn Read + Send> = match place {
+        StreamPlace::Standard => Box::new(io::stdin()),
+        StreamPlace::File(path) => Box::new(File::open(path)?),
+    };
+    let mut raw = BufReader::with_capacity(BUFFER_BYTES, raw);
+    let start = raw.fill_buf()?;
+    if start.starts_with(&[0x1f, 0x8b]) {
+        return Ok(Box::new(MultiGzDecoder::new(raw)));
+    }
+    if start.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+        return Ok(Box::new(zstd::Decoder::with_buffer(raw)?));
+    }
+    Ok(Box::new(raw))
+}
+
+/// A new file that packs as its final name asks, or standard output.
+pub(super) enum Sink {
+    Plain(Hashing),
+    Gzip(GzEncoder<Hashing>),
+    Zstd(zstd::Encoder<'static, Hashing>),
+}
+
+/// What everything goes through last: hashed as it is written.
+pub(super) struct Hashing {
+    to: BufWriter<Box<dyn Write + Send>>,
+    hasher: blake3::Hasher,
+}
+
+impl Write for Hashing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.to.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+}
+
+impl Sink {
+    /// Standard output.
+    pub(super) fn standard() -> Self {
+        Self::Plain(Hashing::new(Box::new(io::stdout())))
+    }
+
+    /// The new file `path`, packed as the ending of `named` says.
+    pub(super) fn create(path: &Path, named: &Path) -> io::Result<Self> {
+        let file = Hashing::new(Box::new(File::create_new(path)?));
+        let ending = named.extension().map(|ending| ending.to_ascii_lowercase());
+        Ok(match ending.as_deref().and_then(|ending| ending.to_str()) {
+            Some("gz") => Self::Gzip(GzEncoder::new(file, Compression::default())),
+            Some("zst") => Self::Zstd(zstd::Encoder::new(file, ZSTD_LEVEL)?),
+            _ => Self::Plain(file),
+        })
+    }
+
+    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Plain(to) => to.write_all(bytes),
+            Self::Gzip(to) => to.write_all(bytes),
+            Self::Zstd(to) => to.write_all(bytes),
+        }
+    }
+
+    /// Writes what is left, and returns the hash of all that was written.
+    pub(super) fn finish(self) -> io::Result<String> {
+        let mut hashing = match self {
+            Self::Plain(to) => to,
+            Self::Gzip(to) => to.finish()?,
+            Self::Zstd(to) => to.finish()?,
+        };
+        hashing.flush()?;
+        Ok(hashing.hasher.finalize().to_hex().to_string())
+    }
+}
+
+impl Hashing {
+    fn new(to: Box<dyn Write + Send>) -> Self {
+        Self {
+            to: BufWriter::with_capacity(BUFFER_BYTES, to),
+            hasher: blake3::Hasher::new(),
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! CSV and JSON Lines from stream to stream, with no project anywhere.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::{Output, Stdio};
+
+use crate::project::{assert_exit, lifeboat, text};
+
+const RULES: &str = r#"
+version = 1
+[policy]
+unlisted = "error"
+key = "file:mask.key"
+scope = "stable:test"
+[domain.mail]
+mask = "email"
+[table.people]
+keep = ["plan"]
+[table.people.columns]
+id = { mask = "permute_int", min = 1, max = 999999 }
+name = "name"
+mail = { domain = "mail" }
+"#;
+
+const CSV: &str = "id,name,mail,plan\r\n\
+    1,\"Schmidt, Maria\",maria.schmidt@nordlicht.de,\"a \"\"b\"\"\"\r\n\
+    2,,\"\",free\r\n";
+
+/// A folder with rules and a key, and nothing else.
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        let folder = Self(tempfile::tempdir().unwrap());
+        folder.write("mask.key", &"k".repeat(32));
+        folder.write("rules.toml", RULES);
+        folder
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.path(name), text).unwrap();
+    }
+
+    fn run(&self, args: &[&str], input: &str) -> Output {
+        let mut command = lifeboat();
+        command
+            .current_dir(self.0.path())
+            .args(["mask", "run", "--rules", "rules.toml"])
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        // A program that refuses its input may have gone before it is written.
+        child.stdin.take().unwrap().write_all(input.as_bytes()).ok();
+        child.wait_with_output().unwrap()
+    }
+
+    fn masked(&self, args: &[&str], input: &str) -> String {
+        let output = self.run(args, input);
+        assert_exit(&output, 0, &[], args);
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+#[test]
+fn csv_goes_through_a_pipe_and_what_is_kept_stays_byte_for_byte() {
+    let folder = Folder::new();
+    let masked = folder.masked(&["--format", "csv"], CSV);
+    let lines: Vec<&str> = masked.split("\r\n").collect();
+    assert_eq!(lines[0], "id,name,mail,plan");
+    assert!(
+        lines[1].ends_with(",\"a \"\"b\"\"\"") && lines[1].contains("@example."),
+        "{masked}"
+    );
+    // No name stays no name, an empty address an empty one.
+    assert!(lines[2].ends_with(",,\"\",free"), "{masked}");
+    assert!(!masked.contains("Schmidt") && !masked.contains("nordlicht"));
+    assert_eq!(masked, folder.masked(&["--format", "csv"], CSV));
+}
+
+#[test]
+fn json_lines_keep_their_form_and_agree_with_csv() {
+    let folder = Folder::new();
+    let row = r#"{ "plan":1.50, "mail" : "maria.schmidt@nordlicht.de", "id":1, "name":null }"#;
+    let masked = folder.masked(&["--format", "jsonl"], &format!("{row}\n\n"));
+    assert!(
+        masked.starts_with(r#"{ "plan":1.50, "mail" : ""#),
+        "{masked}"
+    );
+    assert!(masked.ends_with("\"name\":null }\n\n"), "{masked}");
+    let mail = masked.split('"').nth(5).unwrap();
+    assert!(
+        folder.masked(&["--format", "csv"], CSV).contains(mail),
+        "{mail}"
+    );
+    let unknown = folder.run(&["--format", "jsonl"], "{\"maria\":1}\n");
+    assert_exit(&unknown, 7, &["a member that no rule names", "row 1"], &[]);
+    assert!(!text(&unknown).contains("maria"));
+}
+
+#[test]
+fn packed_files_are_read_and_written() {
+    let folder = Folder::new();
+    folder.write("people.csv", CSV);
+    let plain = folder.masked(&["--input", "people.csv"], "");
+    for packed in ["people.csv.gz", "people.csv.zst"] {
+        folder.masked(&["--input", "people.csv", "--output", packed], "");
+        let again = folder.masked(&["--input", packed, "--output", "again.csv"], "");
+        assert!(again.contains("2 rows masked"), "{again}");
+        std::fs::remove_file(folder.path("again.csv")).unwrap();
+    }
+    let mut unpacked = String::new();
+    let zst = std::fs::File::open(folder.path("people.csv.zst")).unwrap();
+    std::io::Read::read_to_string(&mut zstd::Decoder::new(zst).unwrap(), &mut unpacked).unwrap();
+    assert_eq!(unpacked, plain);
+}
+
+#[test]
+fn a_file_appears_only_if_every_gate_passes_and_a_pipe_ends_with_7() {
+    let folder = Folder::new();
+    let leaky = CSV.replace("free", "maria.schmidt@nordlicht.de");
+    folder.write("people.csv", &leaky);
+    let to_file = folder.run(&["--input", "people.csv", "--output", "out.csv"], "");
+    assert_exit(
+        &to_file,
+        7,
+        &["value_reuse", "people.plan", "nothing was written"],
+        &[],
+    );
+    assert!(!text(&to_file).contains("maria"));
+    let left: Vec<_> = std::fs::read_dir(folder.0.path()).unwrap().collect();
+    assert_eq!(left.len(), 3, "{left:?}");
+    let piped = folder.run(&["--format", "csv"], &leaky);
+    assert_exit(&piped, 7, &["value_reuse", "must not be used"], &[]);
+}
+
+#[test]
+fn what_the_rules_do_not_cover_is_refused_before_a_row_moves() {
+    let folder = Folder::new();
+    for (csv, code, says) in [
+        ("id,name,mail,plan,phone\n1,a,b,c,d\n", 7, "people.phone"),
+        ("id,name,mail\n1,a,b\n", 7, "people.plan"),
+        ("id,id\n", 2, "twice"),
+        ("id,name,mail,plan", 2, "no header that ends"),
+        (
+            "id,name,mail,plan\n1,secret\n",
+            7,
+            "2 fields and the header 4",
+        ),
+        (
+            "id,name,mail,plan\nsecret,a,b,c\n",
+            7,
+            "`people.id` in row 1",
+        ),
+    ] {
+        let output = folder.run(&["--format", "csv"], csv);
+        assert_exit(&output, code, &[says], &[csv]);
+        assert!(!text(&output).contains("secret"), "{}", text(&output));
+    }
+    let unnamed = folder.run(&[], CSV);
+    assert_exit(&unnamed, 2, &["--format csv"], &[]);
+}
