@@ -110,10 +110,10 @@ fn constraints_hold_and_limit_the_number_of_rows() {
                         (column.key_part, column.not_null) = (true, true);
                     }),
                     named("floor", ColumnType::Integer, |column| {
-                        column.checks.push("floor BETWEEN 18 AND 21".into())
+                        column.checks.push("floor BETWEEN 18 AND 21".into());
                     }),
                     named("word", ColumnType::Text, |column| {
-                        column.max_chars = Some(3)
+                        column.max_chars = Some(3);
                     }),
                 ],
             ),
