@@ -90,7 +90,10 @@ async fn fetch(args: &Args, command: &WalCommand) -> Result<Exit, OperationError
         spool: spool.as_deref(),
     };
     if *end {
-        request.remove_spool()?;
+        // The recovery has done its work: a folder that stays is no reason to stop it.
+        if let Err(error) = request.remove_spool() {
+            fail::print(&error);
+        }
         return Ok(Exit::DONE);
     }
     let from = WalFrom {
@@ -108,7 +111,10 @@ async fn fetch(args: &Args, command: &WalCommand) -> Result<Exit, OperationError
         .map(|(segment, spool)| (segment, spool, *ahead));
     // What was fetched ahead needs no configuration and no store.
     if !only_ahead && request.take_ahead().await? {
-        start_fetching_ahead(ahead.filter(|(segment, ..)| request.runs_low(*segment)));
+        start_fetching_ahead(
+            &request,
+            ahead.filter(|(segment, ..)| request.runs_low(*segment)),
+        );
         return Ok(Exit::DONE);
     }
     let (session, log) = match look.rescue.places() {
@@ -131,7 +137,7 @@ async fn fetch(args: &Args, command: &WalCommand) -> Result<Exit, OperationError
     }
     match log.fetch(&session, &request).await? {
         WalFetch::Found => {
-            start_fetching_ahead(ahead);
+            start_fetching_ahead(&request, ahead);
             Ok(Exit::DONE)
         }
         WalFetch::NotThere => Ok(Exit::NO_SUCH_WAL),
@@ -141,8 +147,15 @@ async fn fetch(args: &Args, command: &WalCommand) -> Result<Exit, OperationError
 /// Starts this program once more, beside the recovery, to fetch what it will ask for next.
 ///
 /// If it cannot be started, each segment is fetched when it is asked for.
-fn start_fetching_ahead(ahead: Option<(Segment, &std::path::PathBuf, u32)>) {
+fn start_fetching_ahead(
+    request: &WalFetchRequest<'_>,
+    ahead: Option<(Segment, &std::path::PathBuf, u32)>,
+) {
     let Some((_, _, 1..)) = ahead else { return };
+    if let Err(error) = request.prepare_spool() {
+        tracing::info!(%error, "nothing is fetched ahead");
+        return;
+    }
     let Ok(program) = std::env::current_exe() else {
         return;
     };

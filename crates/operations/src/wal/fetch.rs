@@ -86,6 +86,14 @@ impl WalFetchRequest<'_> {
         spool.is_some_and(|spool| !spool.is_being_filled() && soon.is_some_and(|s| !spool.holds(s)))
     }
 
+    /// Makes the folder for what is fetched ahead.
+    ///
+    /// # Errors
+    /// Fails if it cannot be made.
+    pub fn prepare_spool(&self) -> Result<(), OperationError> {
+        self.spool.map_or(Ok(()), |spool| Spool::at(spool).create())
+    }
+
     /// Removes the folder of what was fetched ahead: the recovery has ended.
     ///
     /// # Errors

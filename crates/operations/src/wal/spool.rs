@@ -4,7 +4,7 @@
 //! chosen by the restore, so nothing that an earlier recovery left behind is ever served.
 
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
 use lifeboat_model::Segment;
@@ -13,6 +13,8 @@ use crate::error::OperationError;
 
 /// The lock of whoever fetches ahead.
 const LOCK: &str = "fetching";
+/// How often a folder that fills while it is removed is removed again.
+const REMOVALS_MAX: usize = 3;
 
 /// A folder of segments that were fetched ahead.
 #[derive(Debug)]
@@ -37,7 +39,7 @@ impl Spool {
         }
         match std::fs::rename(&path, target) {
             Ok(()) => return Ok(true),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
             // Another file system: copied, then.
             Err(_) => {}
         }
@@ -58,11 +60,21 @@ impl Spool {
         write_whole(&self.path(segment), bytes)
     }
 
-    /// Becomes the one who fetches ahead, unless somebody is.
+    /// Makes the folder, if it is not there.
+    pub(crate) fn create(&self) -> Result<(), OperationError> {
+        let made = std::fs::create_dir_all(&self.folder);
+        made.map_err(|error| OperationError::io("create", &self.folder, error))
+    }
+
+    /// Becomes the one who fetches ahead, unless somebody is, or the recovery has ended and the folder
+    /// is gone: it must not come back.
     pub(crate) fn lock(&self) -> Result<Option<Fetching>, OperationError> {
         let failed = |error| OperationError::io("create", &self.folder, error);
-        std::fs::create_dir_all(&self.folder).map_err(failed)?;
-        let file = File::create(self.folder.join(LOCK)).map_err(failed)?;
+        let file = match File::create(self.folder.join(LOCK)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(failed(error)),
+        };
         match file.try_lock() {
             Ok(()) => Ok(Some(Fetching(file))),
             Err(std::fs::TryLockError::WouldBlock) => Ok(None),
@@ -77,18 +89,43 @@ impl Spool {
     }
 
     /// Removes the folder: the recovery has ended.
+    ///
+    /// Somebody may still be fetching ahead. Under another name nothing is added to the folder any
+    /// more, and who tries to finds none and ends.
     pub(crate) fn remove(&self) -> Result<(), OperationError> {
-        match std::fs::remove_dir_all(&self.folder) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(OperationError::io("remove", &self.folder, error))
+        let mut ended = self.folder.as_os_str().to_owned();
+        ended.push(".ended");
+        let ended = PathBuf::from(ended);
+        // What an interrupted end left behind would be in the way.
+        remove_whole(&ended)?;
+        match std::fs::rename(&self.folder, &ended) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(OperationError::io("rename", &self.folder, error))
             }
-            _ => Ok(()),
+            _ => remove_whole(&ended),
         }
     }
 
     fn path(&self, segment: Segment) -> PathBuf {
         self.folder.join(segment.to_string())
     }
+}
+
+/// Removes a folder, which need not be there, with all that is in it.
+fn remove_whole(folder: &Path) -> Result<(), OperationError> {
+    let mut removed = Ok(());
+    // A file that was being made when the folder got its new name may come into it a moment later.
+    for _ in 0..REMOVALS_MAX {
+        removed = match std::fs::remove_dir_all(folder) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        };
+        match &removed {
+            Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => {}
+            _ => break,
+        }
+    }
+    removed.map_err(|error| OperationError::io("remove", folder, error))
 }
 
 /// Writes a file beside its name, makes it durable, and gives it its name.
@@ -117,6 +154,7 @@ mod tests {
         let segment: Segment = "000000010000000000000003".parse().unwrap();
         let target = place.path().join("RECOVERYXLOG");
         assert!(!spool.take(segment, &target).unwrap());
+        spool.create().unwrap();
         let fetching = spool.lock().unwrap().unwrap();
         assert!(spool.lock().unwrap().is_none() && spool.is_being_filled());
         spool.put(segment, b"log").unwrap();
@@ -127,5 +165,31 @@ mod tests {
         assert!(!spool.take(segment, &target).unwrap());
         spool.remove().unwrap();
         spool.remove().unwrap();
+    }
+
+    #[test]
+    fn a_recovery_ends_while_more_is_fetched_and_nothing_comes_back() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = place.path().join("spool");
+        for _ in 0..100 {
+            Spool::at(&folder).create().unwrap();
+            let (begun, begins) = std::sync::mpsc::channel();
+            let folder = folder.clone();
+            let fetcher = std::thread::spawn({
+                let folder = folder.clone();
+                move || {
+                    let spool = Spool::at(&folder);
+                    let _fetching = spool.lock().unwrap();
+                    begun.send(()).unwrap();
+                    let name = |part| format!("0000000100000000{part:08X}").parse().unwrap();
+                    (0..1000).find(|part| spool.put(name(*part), b"log").is_err())
+                }
+            });
+            begins.recv().unwrap();
+            Spool::at(&folder).remove().unwrap();
+            assert!(fetcher.join().unwrap().is_some(), "it was stopped");
+            assert!(Spool::at(&folder).lock().unwrap().is_none());
+            assert_eq!(place.path().read_dir().unwrap().count(), 0);
+        }
     }
 }
