@@ -118,7 +118,11 @@ impl StreamTask {
         let canaries = PlantedValues::fetch(session, &rules)?.search();
         let mut source = io::open(&request.input)
             .map_err(|error| OperationError::io("read", request.input.shown(), error))?;
-        let (columns, header, ahead) = columns(&request, &rules, &table, &mut source)?;
+        let Opening {
+            columns,
+            header,
+            ahead,
+        } = columns(&request, &rules, &table, &mut source)?;
         let schema = schema(&rules, &table, &columns);
         let (plan, more) = Plan::compile(&rules, &schema, &key).map_err(|mut problems| {
             problems.add_text(name.into(), text.as_str().into());
@@ -442,16 +446,28 @@ fn table_of(request: &StreamRequest, rules: &RuleSet) -> Result<String, Operatio
     }
 }
 
-/// Returns the names of the columns, the header, and what was read beyond it.
+/// What stands before the rows of a stream.
+struct Opening {
+    columns: Vec<String>,
+    /// The header as it came; empty if there is none.
+    header: Vec<u8>,
+    /// What was read beyond it.
+    ahead: Vec<u8>,
+}
+
+/// Reads what stands before the rows.
 fn columns(
     request: &StreamRequest,
     rules: &RuleSet,
     table: &str,
     source: &mut dyn Read,
-) -> Result<(Vec<String>, Vec<u8>, Vec<u8>), OperationError> {
+) -> Result<Opening, OperationError> {
     if request.format == StreamFormat::JsonLines {
-        let names = rules.columns(table).map(str::to_owned).collect();
-        return Ok((names, Vec::new(), Vec::new()));
+        return Ok(Opening {
+            columns: rules.columns(table).map(str::to_owned).collect(),
+            header: Vec::new(),
+            ahead: Vec::new(),
+        });
     }
     let place = request.input.shown();
     let mut read = Vec::new();
@@ -479,7 +495,11 @@ fn columns(
         }
     }
     let ahead = read.split_off(len);
-    Ok((names, read, ahead))
+    Ok(Opening {
+        columns: names,
+        header: read,
+        ahead,
+    })
 }
 
 /// Describes the table by its header, and the others that rules speak of by their rules.
