@@ -48,7 +48,9 @@ mod tests {
 
     #[test]
     fn a_process_ends_with_whoever_held_its_watchdog() {
-        let mut watched = Command::new("sleep").arg("60").spawn().unwrap();
+        // Whoever runs tests in the background may have them ignore the signal; a server never does.
+        let sleep = ["--default-signal=QUIT", "sleep", "60"];
+        let mut watched = Command::new("env").args(sleep).spawn().unwrap();
         let mut watchdog = Watchdog::over(watched.id()).unwrap();
         // What the system does to the pipes of a killed process.
         drop(watchdog.shell.stdin.take());
