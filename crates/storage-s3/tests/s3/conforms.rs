@@ -26,8 +26,18 @@ async fn a_store_that_ignores_conditions_is_found_out_and_all_but_races_hold() {
     conformance::never_replaces(&store).await.unwrap();
     conformance::lists_in_order(&store).await.unwrap();
     conformance::deletes(&store).await.unwrap();
-    // What this store cannot promise, the suite must see, or the probe would prove nothing.
-    conformance::lets_one_racer_win(&store).await.unwrap_err();
+    // What this store cannot promise, the suite must see, or the probe would prove nothing. On a
+    // busy machine the racers may come one after the other, so each look takes other names.
+    let mut broken = false;
+    for look in 0..100 {
+        let mut other = settings(&server);
+        other.bucket = format!("s3://{}/look-{look}", server.bucket()).parse().unwrap();
+        broken |= conformance::lets_one_racer_win(&open(other)).await.is_err();
+        if broken {
+            break;
+        }
+    }
+    assert!(broken, "a hundred races, and each had one winner");
 }
 
 #[tokio::test]
