@@ -12,6 +12,7 @@ mod promotion;
 mod prune;
 mod queue;
 mod receive;
+mod refresh;
 mod remote;
 mod restored;
 mod targets;

@@ -11,6 +11,7 @@
 mod bench;
 mod bench_peers;
 mod bench_postgres;
+mod bench_refresh;
 mod detectors;
 mod fuzz;
 mod install;
@@ -28,6 +29,8 @@ Usage: cargo xtask test [--only <step>] [--skip-install]
        cargo xtask bench-postgres [--scale <n>] [--runs <n>] [--seconds <n>] [--segments <n>]
                                [--only <tool>,...] [--pgbackrest <program>] [--lifeboat <program>]
                                [--bin <folder>] [--out <file>]
+       cargo xtask bench-refresh [--customers <n>] [--runs <n>] [--lifeboat <program>] [--bin <folder>]
+                               [--out <file>]
        cargo xtask score-detectors [--seed <n>] [--per-kind <n>]
 
 test: installs the servers that the tests need, then runs fmt, clippy, test, doc and fuzz.
@@ -60,6 +63,13 @@ bench-postgres: measures Lifeboat and pgBackRest on one PostgreSQL cluster.
   --lifeboat <program>  measure this one instead of building a release
   --bin <folder>    the server's programs (the newest in /usr/lib/postgresql, else in the path)
   --out <file>      where to write the page (benches/results/<date>-postgres.md)
+
+bench-refresh: copies one PostgreSQL database with Lifeboat, masked and unmasked, with pg_dump and
+pg_restore, and with pgcopydb.
+
+  --customers <n>   how many people, and as many orders (5000000)
+  --runs <n>        medians of so many rounds (3)
+  --lifeboat, --bin, --out  as of bench-postgres (benches/results/<date>-refresh.md)
 
 score-detectors: makes labelled values with PyPI's Faker and scores the masking detectors on them.
 
@@ -110,6 +120,7 @@ fn main() -> ExitCode {
         Task::BenchPeers(request) => bench_peers::run(request),
         Task::ScoreDetectors(request) => detectors::run(request),
         Task::BenchPostgres(request) => bench_postgres::run(request),
+        Task::BenchRefresh(request) => bench_refresh::run(request),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -127,6 +138,7 @@ enum Task {
     BenchPeers(bench_peers::Request),
     ScoreDetectors(detectors::Request),
     BenchPostgres(bench_postgres::Request),
+    BenchRefresh(bench_refresh::Request),
 }
 
 fn parse_task(args: &[String]) -> Result<Task, String> {
@@ -140,6 +152,9 @@ fn parse_task(args: &[String]) -> Result<Task, String> {
         }
         Some((task, rest)) if task == "bench-postgres" => {
             bench_postgres::parse(rest).map(Task::BenchPostgres)
+        }
+        Some((task, rest)) if task == "bench-refresh" => {
+            bench_refresh::parse(rest).map(Task::BenchRefresh)
         }
         _ => parse(args).map(Task::Test),
     }

@@ -255,9 +255,29 @@ pub(crate) enum Command {
     Refresh {
         /// The environment that gets the copy.
         environment: String,
+        /// Publish a copy that was masked before, such as `latest`, instead of masking anew.
+        #[arg(long, value_name = "SNAPSHOT")]
+        masked: Option<RestorePoint>,
+        /// Write the leak report into a file as well: a page if it ends in `.html`, else JSON.
+        #[arg(long, value_name = "FILE")]
+        report: Option<PathBuf>,
         /// Show what would be done.
         #[arg(long)]
         dry_run: bool,
+    },
+    /// Write a masked copy of a PostgreSQL database as a folder that `psql` alone can load.
+    Export {
+        /// The environment that has the copy.
+        environment: String,
+        /// An empty or missing folder; in it, `psql -d DATABASE -f load.sql` loads the copy.
+        #[arg(long, value_name = "FOLDER")]
+        to: PathBuf,
+        /// Which copy: `latest`, an instant, or a snapshot's id.
+        #[arg(long, default_value = "latest", value_name = "POINT")]
+        at: RestorePoint,
+        /// Read another region than the home.
+        #[arg(long)]
+        region: Option<String>,
     },
     /// Copy the repository to the other regions of an environment. Needs no key.
     Replicate {

@@ -52,7 +52,7 @@ pub(crate) fn holds_password(url: &str) -> bool {
     in_authority || in_query || in_words
 }
 
-fn password(reader: &Reader<'_>) -> Option<String> {
+pub(crate) fn password(reader: &Reader<'_>) -> Option<String> {
     let text = reader.string("password")?;
     if is_reference(&text) {
         return Some(text);

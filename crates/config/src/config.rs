@@ -201,10 +201,64 @@ pub struct Refresh {
     pub from: SourceId,
     /// The masking rules, absolute.
     pub rules: PathBuf,
-    /// The database that the masked copy replaces, absolute.
-    pub target: PathBuf,
+    /// The database that the masked copy replaces.
+    pub target: RefreshTarget,
     /// How many earlier copies stay beside it.
     pub keep_previous: u32,
+}
+
+/// The database that a masked copy replaces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RefreshTarget {
+    /// A SQLite file, absolute.
+    File(PathBuf),
+    /// A PostgreSQL database.
+    Database(DatabaseTarget),
+}
+
+/// A PostgreSQL database that a masked copy replaces, and what is done to the copy before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DatabaseTarget {
+    /// How the server is reached, and which of its databases is replaced.
+    pub url: String,
+    /// Where the password is to be had, not yet fetched.
+    pub password: Option<String>,
+    /// The role that owns the new database; by default whoever connects.
+    pub owner: Option<String>,
+    /// What is read.
+    pub read: ReadFrom,
+    /// How many sessions read and load at the same time.
+    pub jobs: u32,
+    /// Whether comments of tables and columns are copied.
+    pub keep_comments: bool,
+    /// A command that migrates the new database's schema.
+    pub migrate: Option<String>,
+    /// Files of SQL that configure the new database, absolute.
+    pub sql: Vec<PathBuf>,
+    /// A command that configures the new database.
+    pub configure: Option<String>,
+    /// SQL that must yield true in the new database before it is published.
+    pub checks: Vec<String>,
+}
+
+/// What a refresh of a PostgreSQL database reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadFrom {
+    /// The newest snapshot, started as a scratch cluster: production feels nothing, and each refresh
+    /// shows that a backup can be restored.
+    Snapshot,
+    /// The server itself, or a standby, as the source's `url` says.
+    Server,
+}
+
+impl Refresh {
+    /// Returns the file that is replaced, if it is one.
+    pub fn file(&self) -> Option<&Path> {
+        match &self.target {
+            RefreshTarget::File(path) => Some(path),
+            RefreshTarget::Database(_) => None,
+        }
+    }
 }
 
 /// A source of an environment: `prod/shop`.

@@ -17,12 +17,13 @@ mod origins;
 mod paths;
 mod place;
 mod read;
+mod refresh;
 mod schedule;
 mod templates;
 
 pub use config::{
-    Cluster, Config, Environment, NamedSchedule, Refresh, Region, ReplicationSlot, Source,
-    SourceId, SourceSpec, WalKeeping,
+    Cluster, Config, DatabaseTarget, Environment, NamedSchedule, ReadFrom, Refresh, RefreshTarget,
+    Region, ReplicationSlot, Source, SourceId, SourceSpec, WalKeeping,
 };
 pub use explain::{Explanation, UnknownKey};
 pub use keys::{KeyRefs, Located};

@@ -17,13 +17,12 @@ use lifeboat_model::{
 use lifeboat_policy::Residency;
 
 use crate::cluster::cluster;
-use crate::config::{
-    Config, Environment, NamedSchedule, Refresh, Region, Source, SourceId, SourceSpec,
-};
+use crate::config::{Config, Environment, NamedSchedule, Region, Source, SourceSpec};
 use crate::keys::{KeyRefs, read_keys};
 use crate::layers::BASE_FILE;
 use crate::paths::absolute;
 use crate::place::read_place;
+use crate::refresh;
 use crate::schedule::Schedules;
 
 /// The version of the files' shape that this build reads.
@@ -158,7 +157,7 @@ fn environment(
     let sources = named(&reader, "source", |key, table| source(key, table, context));
     let refresh = reader
         .table("refresh")
-        .and_then(|table| refresh(table, context));
+        .and_then(|table| refresh::refresh(table, context));
     reader.finish();
     let name = name?;
     let environment = Environment {
@@ -251,13 +250,17 @@ fn schedule(reader: &Reader<'_>, context: &Context<'_>) -> Option<NamedSchedule>
 fn source(key: &Key, table: &Table, context: &Context<'_>) -> Option<(SourceName, Source)> {
     let name: Option<SourceName> = context.name(key);
     let reader = Reader::new(table, format!("[source.{}]", key.name), context.problems);
-    let kinds: Vec<_> = SourceKind::ALL.iter().map(|kind| kind.as_str()).collect();
-    let kind = required(
-        &reader,
-        table,
-        "kind",
-        &format!("one of: {}", kinds.join(", ")),
-    );
+    let kinds = SourceKind::ALL
+        .iter()
+        .filter(|kind| **kind != SourceKind::PostgresDump);
+    let kinds: Vec<_> = kinds.map(|kind| kind.as_str()).collect();
+    let hint = format!("one of: {}", kinds.join(", "));
+    let mut kind = required(&reader, table, "kind", &hint);
+    if kind == Some(SourceKind::PostgresDump) {
+        let message = "a source of this kind is made by `lifeboat refresh`, and by nothing else";
+        reader.reject("kind", message, Some(hint));
+        kind = None;
+    }
     // Without its kind there is no telling which keys belong here.
     let (path, spec) = spec(kind?, &reader, context);
     reader.finish();
@@ -307,28 +310,8 @@ fn globs(reader: &Reader<'_>, name: &'static str) -> Option<Vec<String>> {
     Some(patterns)
 }
 
-fn refresh(table: &Table, context: &Context<'_>) -> Option<Refresh> {
-    let reader = Reader::new(table, "[refresh]", context.problems);
-    let from: Option<SourceId> = required(
-        &reader,
-        table,
-        "from",
-        "the source to mask, such as `from = \"prod/shop\"`",
-    );
-    let rules = path_of(&reader, "rules", "the masking rules, a TOML file", context);
-    let target = path_of(&reader, "target", "the database that is replaced", context);
-    let keep_previous = count(&reader, "keep_previous", MAX_PREVIOUS).unwrap_or(1);
-    reader.finish();
-    Some(Refresh {
-        from: from?,
-        rules: rules?,
-        target: target?,
-        keep_previous,
-    })
-}
-
 /// Reads a number from 0 to `max`.
-fn count(reader: &Reader<'_>, name: &'static str, max: u32) -> Option<u32> {
+pub(crate) fn count(reader: &Reader<'_>, name: &'static str, max: u32) -> Option<u32> {
     let number = reader.integer(name)?;
     let sound = u32::try_from(number).ok().filter(|n| *n <= max);
     if sound.is_none() {
@@ -337,9 +320,6 @@ fn count(reader: &Reader<'_>, name: &'static str, max: u32) -> Option<u32> {
     }
     sound
 }
-
-/// More earlier copies than this beside a database is a slip of the keyboard.
-const MAX_PREVIOUS: u32 = 100;
 
 pub(crate) fn optional_path(
     reader: &Reader<'_>,
@@ -353,7 +333,7 @@ pub(crate) fn optional_path(
 /// A floor above this is one too.
 const MIN_KEEP_MAX: u32 = 10_000;
 
-fn path_of(
+pub(crate) fn path_of(
     reader: &Reader<'_>,
     name: &'static str,
     hint: &str,

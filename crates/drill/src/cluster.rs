@@ -1,40 +1,27 @@
 //! A restored PostgreSQL cluster: started in isolation, asked, and stopped.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use lifeboat_config::{Cluster, Source};
-use lifeboat_model::{RunId, Verdict, error_chain};
+use lifeboat_model::{Verdict, error_chain};
 use lifeboat_operations::{
-    ClusterFacts, OperationError, Scratch, Session, cluster_database, server_programs,
+    ClusterFacts, IsolatedCluster, OperationError, Session, cluster_database,
 };
 use lifeboat_repository::Snapshot;
 use lifeboat_source_postgres::checks::{AmcheckOutcome, amcheck, assertion};
-use lifeboat_source_postgres::heartbeat;
-use lifeboat_source_postgres::{
-    PostgresError, Preload, ScratchCluster, ScratchOptions, ScratchPhase, ScratchStatus, StopMode,
-};
+use lifeboat_source_postgres::{PostgresError, heartbeat};
 
 use crate::checks::Check;
 
-/// How long a replay may take before the drill gives up on it.
-const REPLAY_LIMIT: Duration = Duration::from_secs(6 * 3600);
 /// How long one question may take.
 const QUESTION_LIMIT: Duration = Duration::from_secs(600);
-const STOP_LIMIT: Duration = Duration::from_secs(60);
-/// The part of a cluster's memory that a drill takes.
-const SETTINGS: [&str; 2] = ["shared_buffers=128MB", "fsync=off"];
 
 /// A restored cluster that runs.
 pub(crate) struct Recovered {
-    server: ScratchCluster,
-    status: ScratchStatus,
+    isolated: IsolatedCluster,
     database: String,
-    facts: ClusterFacts,
-    /// The folder of its socket, whose path must be short.
-    _folder: Scratch,
 }
 
 impl Recovered {
@@ -50,47 +37,17 @@ impl Recovered {
         data: &Path,
     ) -> Result<Self, OperationError> {
         let cluster = source.cluster().expect("the source is a cluster");
-        let facts = ClusterFacts::of(snapshot).ok_or_else(|| OperationError::Usage {
-            message: format!(
-                "snapshot `{}` says nothing of its cluster",
-                snapshot.id.short()
-            ),
-            hint: "drill another snapshot".to_owned(),
-        })?;
-        let programs = server_programs(session, Some(cluster), facts.version)?;
-        let run = RunId::from_bytes(session.world.entropy.bytes());
-        let folder = Scratch::create(&std::env::temp_dir(), &run.to_string())?;
-        for path in [Some(folder.path()), data.parent()].into_iter().flatten() {
-            let_through(path)?;
-        }
-        let socket = folder.path().join("s");
-        let settings = SETTINGS.map(str::to_owned);
-        let options = ScratchOptions {
-            programs: &programs,
-            data_directory: data,
-            folder: &socket,
-            role: &facts.bootstrap_role,
-            preload: Preload::Nothing,
-            settings: &settings,
-        };
-        let mut server = ScratchCluster::start(&options)?;
-        let status = server
-            .wait_for(ScratchPhase::Open, REPLAY_LIMIT, &mut |_| {})
-            .await?;
         Ok(Self {
-            server,
-            status,
+            isolated: IsolatedCluster::start(session, cluster, snapshot, data).await?,
             database: cluster_database(session, cluster)?,
-            facts,
-            _folder: folder,
         })
     }
 
     /// Says that the engine came up.
     pub(crate) fn opened(&self) -> Check {
-        let replayed = self.status.replayed;
+        let replayed = self.isolated.status.replayed;
         let replayed = replayed.map_or_else(String::new, |lsn| format!(", replayed to {lsn}"));
-        let version = self.facts.version / 10_000;
+        let version = self.isolated.facts.version / 10_000;
         let detail = format!("PostgreSQL {version} recovered and is open{replayed}");
         Check::new("engine opens it", Verdict::Pass, detail)
     }
@@ -99,7 +56,7 @@ impl Recovered {
     /// replayed.
     pub(crate) async fn newest_commit(&self, before: Timestamp) -> (Option<Timestamp>, Check) {
         let name = "newest commit";
-        let beat = match self.server.connect(&self.database).await {
+        let beat = match self.isolated.server.connect(&self.database).await {
             Ok(client) => heartbeat::read(&client).await.map_err(|e| error_chain(&e)),
             Err(error) => Err(error_chain(&error)),
         };
@@ -107,7 +64,7 @@ impl Recovered {
             Ok(beat) => (beat, None),
             Err(problem) => (None, Some(problem)),
         };
-        let newest = beat.max(self.status.last_transaction);
+        let newest = beat.max(self.isolated.status.last_transaction);
         match newest {
             Some(at) if at > before => {
                 let why = format!("committed at {at}, after the fault: clocks disagree");
@@ -136,7 +93,7 @@ impl Recovered {
     /// Checks the data, cheap to dear.
     pub(crate) async fn check(&self, cluster: &Cluster) -> Vec<Check> {
         let mut found = vec![self.pages()];
-        found.push(match amcheck(&self.server).await {
+        found.push(match amcheck(&self.isolated.server).await {
             Ok(outcome) => judged(outcome),
             Err(error) => Check::new(AMCHECK, Verdict::NotVerified, error_chain(&error)),
         });
@@ -153,7 +110,7 @@ impl Recovered {
             pages_verified,
             pages_damaged,
             ..
-        } = self.facts;
+        } = self.isolated.facts;
         let (verdict, detail) = match (checksums, pages_damaged) {
             (false, _) => (
                 Verdict::NotVerified,
@@ -174,7 +131,7 @@ impl Recovered {
     async fn assertion(&self, sql: &str) -> Check {
         let name = format!("assertion `{sql}`");
         let held = async {
-            let client = self.server.connect(&self.database).await?;
+            let client = self.isolated.server.connect(&self.database).await?;
             assertion(&client, sql, QUESTION_LIMIT).await
         };
         match held.await {
@@ -186,7 +143,7 @@ impl Recovered {
 
     /// Stops the server and waits until it is gone.
     pub(crate) async fn stop(self) -> Result<(), PostgresError> {
-        self.server.stop(StopMode::Immediate, STOP_LIMIT).await
+        self.isolated.stop().await
     }
 }
 
@@ -224,30 +181,4 @@ fn judged(outcome: AmcheckOutcome) -> Check {
         }
         (None, None) => Check::new(AMCHECK, Verdict::Pass, format!("{looked}: all are sound")),
     }
-}
-
-/// Lets the server's account through a private folder of root's, to what is its own in there: names
-/// stay unreadable.
-fn let_through(folder: &Path) -> Result<(), OperationError> {
-    if !rustix::process::geteuid().is_root() {
-        return Ok(());
-    }
-    for folder in folder.ancestors().take(3) {
-        let io = |op| {
-            move |error| OperationError::Io {
-                op,
-                path: folder.to_owned(),
-                source: error,
-            }
-        };
-        let mode = std::fs::metadata(folder)
-            .map_err(io("read"))?
-            .permissions()
-            .mode();
-        if mode & 0o001 == 0 {
-            let opened = std::fs::Permissions::from_mode(mode | 0o011);
-            std::fs::set_permissions(folder, opened).map_err(io("open the way through"))?;
-        }
-    }
-    Ok(())
 }

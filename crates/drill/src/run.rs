@@ -270,7 +270,7 @@ fn target_in(place: &Path, source: &Source) -> PathBuf {
         .join("restored")
         .with_extension(match source.spec.kind() {
             SourceKind::Sqlite => "sqlite",
-            SourceKind::Files => "tree",
+            SourceKind::Files | SourceKind::PostgresDump => "tree",
             SourceKind::Postgres => "cluster",
         })
 }
@@ -300,7 +300,7 @@ fn report(
     // A folder has no transactions, so an RPO can be neither measured nor judged on one.
     let judged = match source.spec.kind() {
         SourceKind::Sqlite | SourceKind::Postgres => environment.objectives,
-        SourceKind::Files => Objectives {
+        SourceKind::Files | SourceKind::PostgresDump => Objectives {
             rpo: None,
             ..environment.objectives
         },

@@ -103,6 +103,8 @@ words!(
         Sqlite = "sqlite",
         /// A PostgreSQL cluster: all databases of one server.
         Postgres = "postgres",
+        /// A copy of one PostgreSQL database, table by table, as a refresh makes it.
+        PostgresDump = "postgres-dump",
     }
 );
 

@@ -49,8 +49,8 @@ pub use browse::{
     list_entries, show, stats, table_changes,
 };
 pub use cluster::{
-    CLUSTER_FACT, ClusterFacts, ClusterRestore, DamagedPage, FetchCommand, LogAccess, Recovery,
-    TablespaceFacts, ThenDo, cluster_database, server_programs,
+    CLUSTER_FACT, ClusterFacts, ClusterRestore, DamagedPage, FetchCommand, IsolatedCluster,
+    LogAccess, Recovery, TablespaceFacts, ThenDo, cluster_database, server_programs,
 };
 pub use delta::{Changes, Delta, DeltaReport};
 pub use discover::{discover, write_rules};
@@ -68,7 +68,7 @@ pub use mask_stream::{StreamFormat, StreamPlace, StreamRequest, StreamTask};
 pub use place::{Opened, StoreOpener};
 pub use preview::{PreviewTable, preview};
 pub use prune::{PruneDecision, PrunePlan, PruneRun};
-pub use refresh::{RefreshPlan, RefreshReport};
+pub use refresh::{CopyOf, RefreshPhase, RefreshPlan, RefreshReport};
 pub use region::{KeyCheck, RegionCheck, SourceCheck, check_keys, check_regions, check_sources};
 pub use repair::{RepairPlan, RepairRun};
 pub use replicate::{ReplicatePlan, ReplicateReport};

@@ -225,7 +225,7 @@ impl Session {
             environment
                 .refresh
                 .iter()
-                .any(|refresh| beside(&refresh.target))
+                .any(|refresh| refresh.file().is_some_and(beside))
                 || environment
                     .sources
                     .values()
@@ -366,7 +366,7 @@ async fn restore_under_lease(
     // The target is looked at before the index is read, so that a mistake is told at once.
     if onto.delta().is_none() {
         match snapshot.source_kind {
-            SourceKind::Files => drop(is_empty_folder(onto.target)?),
+            SourceKind::Files | SourceKind::PostgresDump => drop(is_empty_folder(onto.target)?),
             // Its tablespaces count too; they are looked at with it.
             SourceKind::Postgres => {}
             SourceKind::Sqlite => restore_database::refuse_existing(onto.target)?,
@@ -381,7 +381,7 @@ async fn restore_under_lease(
     let phase = format!("restoring {}", snapshot.source);
     session.progress.phase(&phase, amount.bytes);
     let (written, delta) = match snapshot.source_kind {
-        SourceKind::Files => {
+        SourceKind::Files | SourceKind::PostgresDump => {
             let how = (onto.delta(), onto.filter);
             restore_tree(&reader, selection, onto.target, how, session, |_| Ok(())).await?
         }
@@ -432,7 +432,7 @@ pub(crate) async fn preview_snapshot(
     let phase = format!("comparing {}", snapshot.source);
     session.progress.phase(&phase, amount.bytes);
     match snapshot.source_kind {
-        SourceKind::Files => {
+        SourceKind::Files | SourceKind::PostgresDump => {
             let how = (delta, onto.filter);
             delta::preview(&reader, selection, onto.target, how, &*session.progress).await
         }

@@ -3,7 +3,7 @@
 use lifeboat_config::Environment;
 use lifeboat_drill::{DrillReport, DrillRequest, Scenario, plan_drill, run_drill};
 use lifeboat_model::{Diagnose, ErrorKind, Verdict, error_chain, human_duration};
-use lifeboat_operations::{OperationError, Session, VerifyPlan};
+use lifeboat_operations::{CopyOf, OperationError, Session, VerifyPlan};
 use lifeboat_policy::{Action, Job};
 use lifeboat_repository::{CopyLimits, VerifyLevel};
 
@@ -140,16 +140,16 @@ async fn replicate(session: &Session, environment: &Environment) -> Result<Worke
 }
 
 async fn refresh(session: &Session, environment: &Environment) -> Result<Worked, OperationError> {
-    let plan = session.plan_refresh(environment).await?;
+    let plan = session.plan_refresh(environment, CopyOf::Newest).await?;
     let report = session.refresh(environment, &plan).await?;
     Ok(match &report.published {
         Some(target) => Worked {
             end: JobEnd::Done,
             told: format!(
                 "{} rows of {} masked and published as {}",
-                report.mask.rows,
+                report.rows(),
                 report.from,
-                target.display()
+                target
             ),
             hint: None,
         },

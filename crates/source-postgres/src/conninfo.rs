@@ -205,6 +205,14 @@ impl Conninfo {
         settings::resolve(text::parse(text)?, surroundings)
     }
 
+    /// A server that listens on a socket in `folder`, and asks for no password.
+    pub(crate) fn of_socket(folder: &Path, port: u16, user: &str, dbname: &str) -> Self {
+        let folder = folder.display().to_string();
+        let [folder, user, dbname] = [&folder, user, dbname].map(text::quote);
+        let words = format!("host={folder} port={port} user={user} dbname={dbname}");
+        Self::parse(&words, Surroundings::NONE).expect("the words are quoted")
+    }
+
     /// Returns the same with another database.
     #[must_use]
     pub fn with_dbname(mut self, dbname: &str) -> Self {
@@ -225,6 +233,30 @@ impl Conninfo {
     /// Returns the first host that listens on a socket of this machine, if there is one.
     pub fn local_socket(&self) -> Option<&Host> {
         self.hosts.iter().find(|host| host.socket().is_some())
+    }
+
+    /// Returns the variable that gives a child the password, if there is one.
+    pub fn password_variable(&self) -> Option<(&'static str, String)> {
+        let password = self.hosts.first()?.password.as_ref()?;
+        Some(("PGPASSWORD", password.expose().to_owned()))
+    }
+
+    /// Returns what a command of the user's needs to reach the database: the variables of libpq's
+    /// clients for the first of the hosts.
+    pub fn variables(&self) -> Vec<(&'static str, String)> {
+        let mut variables = vec![
+            ("PGUSER", self.user.clone()),
+            ("PGDATABASE", self.dbname.clone()),
+        ];
+        if let Some(host) = self.hosts.first() {
+            let place = match &host.place {
+                Place::Socket(folder) => folder.display().to_string(),
+                Place::Network { name, .. } => name.clone(),
+            };
+            variables.extend([("PGHOST", place), ("PGPORT", host.port.to_string())]);
+        }
+        variables.extend(self.password_variable());
+        variables
     }
 
     /// Writes it as `key='value'` pairs for `pg_dump` and the like.

@@ -152,6 +152,35 @@ pub enum PostgresError {
         /// What to write instead.
         hint: &'static str,
     },
+    /// One relation of a logical copy could not be read or made.
+    #[error("failed to {op} {name}")]
+    Relation {
+        /// What was tried, as a verb.
+        op: &'static str,
+        /// The relation.
+        name: String,
+        /// What came back.
+        #[source]
+        answer: ServerAnswer,
+    },
+    /// No connection came about.
+    #[error(transparent)]
+    Connect {
+        /// Why.
+        source: crate::connect::ConnectError,
+    },
+    /// `pg_dump` failed.
+    #[error("`pg_dump` failed: {said}")]
+    Dump {
+        /// What it said.
+        said: String,
+    },
+    /// Somebody else makes a copy for the same database.
+    #[error("database `{database}` is being refreshed already")]
+    BeingRefreshed {
+        /// The database.
+        database: String,
+    },
     /// Two clusters where one is expected.
     #[error("the cluster has system identifier {found}, not {expected}")]
     OtherSystem {
@@ -243,7 +272,9 @@ impl Diagnose for PostgresError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Io { source, .. } => ErrorKind::of_io(source),
-            Self::Server { answer, .. } => answer.kind(),
+            Self::Server { answer, .. } | Self::Relation { answer, .. } => answer.kind(),
+            Self::Connect { source } => source.kind(),
+            Self::BeingRefreshed { .. } => ErrorKind::Busy,
             Self::NotADataDirectory { .. } | Self::NotInstalled { .. } => ErrorKind::NotFound,
             Self::ControlFile { .. } | Self::BadRecoveryFile { .. } => ErrorKind::Corrupt,
             Self::OtherCluster { .. } | Self::OtherSystem { .. } => ErrorKind::Refused,
@@ -257,6 +288,7 @@ impl Diagnose for PostgresError {
             | Self::WalGone { .. }
             | Self::TablespaceGone { .. }
             | Self::ServerEnded { .. }
+            | Self::Dump { .. }
             | Self::TimedOut { .. } => ErrorKind::Failed,
         }
     }
@@ -289,7 +321,12 @@ impl Diagnose for PostgresError {
             Self::TimedOut { .. } => "allow more time, or look at what the server waits for",
             Self::BadQuery { hint, .. } => hint,
             Self::OtherSystem { .. } => "a cluster made anew needs a source of its own",
-            Self::Io { .. } | Self::Server { .. } => return self.general_hint(),
+            Self::Dump { .. } => "run as a role that may read every table",
+            Self::BeingRefreshed { .. } => "wait for it; one that died holds nothing up",
+            Self::Connect { source } => return source.hint(),
+            Self::Io { .. } | Self::Server { .. } | Self::Relation { .. } => {
+                return self.general_hint();
+            }
         };
         Some(hint.to_owned())
     }

@@ -67,6 +67,11 @@ impl Diagnose for HeartbeatError {
     }
 }
 
+/// The schema of its table.
+pub(crate) const SCHEMA: &str = "lifeboat";
+/// Its table.
+pub(crate) const TABLE: &str = "heartbeat";
+
 const CREATE_SCHEMA: &str = "CREATE SCHEMA IF NOT EXISTS lifeboat";
 const CREATE_TABLE: &str = "CREATE TABLE IF NOT EXISTS lifeboat.heartbeat \
     (id integer PRIMARY KEY CHECK (id = 1), at timestamptz NOT NULL)";

@@ -16,6 +16,7 @@ pub mod heartbeat;
 mod installation;
 mod label;
 mod log_end;
+pub mod logical;
 mod outlet;
 pub mod page;
 mod reader;

@@ -18,6 +18,7 @@ use tokio_postgres::{Client, Config, NoTls};
 
 use crate::account::Account;
 use crate::backup::get;
+use crate::conninfo::Conninfo;
 use crate::data_directory::DataDirectory;
 use crate::error::PostgresError;
 use crate::installation::ServerPrograms;
@@ -233,6 +234,11 @@ impl ScratchCluster {
     /// Returns the folder of its socket, whose port is 5432.
     pub fn socket_folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// Returns how others reach a database of it.
+    pub fn conninfo(&self, database: &str) -> Conninfo {
+        Conninfo::of_socket(&self.folder, 5432, &self.role, database)
     }
 
     /// Lets a server that waits at its target open for writing.

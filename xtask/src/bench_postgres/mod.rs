@@ -8,7 +8,7 @@ mod archiver;
 mod report;
 mod rounds;
 mod segments;
-mod server;
+pub(crate) mod server;
 mod tools;
 
 use std::fs;

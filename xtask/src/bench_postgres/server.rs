@@ -16,13 +16,13 @@ use crate::install;
 const VERSIONS: &str = "/usr/lib/postgresql";
 
 /// What every program of PostgreSQL is told about the server.
-pub(super) const USER: &str = "postgres";
-pub(super) const PORT: &str = "5432";
+pub(crate) const USER: &str = "postgres";
+pub(crate) const PORT: &str = "5432";
 
 /// Takes the log and forgets it.
-pub(super) const ARCHIVE_NOWHERE: &str = "true";
+pub(crate) const ARCHIVE_NOWHERE: &str = "true";
 /// Makes the server keep its log, and mark it as ready.
-pub(super) const ARCHIVE_LATER: &str = "false";
+pub(crate) const ARCHIVE_LATER: &str = "false";
 
 /// What a folder of server programs must hold.
 const NEEDED: [&str; 7] = [
@@ -54,9 +54,9 @@ const SETTINGS: &[&str] = &[
 ];
 
 /// A running server. It stops when this is dropped.
-pub(super) struct Server {
+pub(crate) struct Server {
     bin: PathBuf,
-    pub(super) data: PathBuf,
+    pub(crate) data: PathBuf,
     socket: PathBuf,
     home: PathBuf,
     account: Account,
@@ -65,7 +65,7 @@ pub(super) struct Server {
 
 impl Server {
     /// Makes a cluster in `folder`, with page checksums, and starts its server.
-    pub(super) fn create(bin: &Path, folder: &Path, account: Account) -> Result<Self, String> {
+    pub(crate) fn create(bin: &Path, folder: &Path, account: Account) -> Result<Self, String> {
         let data = folder.join("data");
         let (socket, home) = (folder.join("socket"), folder.join("home"));
         if data.join("postmaster.pid").exists() {
@@ -119,32 +119,39 @@ impl Server {
         Err(format!("the server does not start:\n{log}"))
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("host={} user={USER} dbname=postgres", self.socket.display())
     }
 
-    pub(super) fn bin(&self) -> &Path {
+    pub(crate) fn bin(&self) -> &Path {
         &self.bin
     }
 
-    pub(super) fn socket(&self) -> &Path {
+    pub(crate) fn socket(&self) -> &Path {
         &self.socket
     }
 
-    pub(super) fn version(&self) -> Result<String, String> {
+    pub(crate) fn version(&self) -> Result<String, String> {
         self.sql("SHOW server_version")
     }
 
     /// Runs a statement and returns what it yields, as bare text.
-    pub(super) fn sql(&self, statement: &str) -> Result<String, String> {
+    pub(crate) fn sql(&self, statement: &str) -> Result<String, String> {
         let mut psql = self.client("psql");
         psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c"])
             .args([statement, "postgres"]);
         output(&mut psql, self.account)
     }
 
+    /// Runs a file of SQL in a database.
+    pub(crate) fn script(&self, database: &str, file: &Path) -> Result<(), String> {
+        let mut psql = self.client("psql");
+        psql.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", database, "-f"]);
+        output(psql.arg(file), self.account).map(drop)
+    }
+
     /// Makes the tables of `pgbench`.
-    pub(super) fn fill(&self, scale: u32) -> Result<(), String> {
+    pub(crate) fn fill(&self, scale: u32) -> Result<(), String> {
         let mut pgbench = self.client("pgbench");
         pgbench.args(["-i", "-q", "-s", &scale.to_string(), "postgres"]);
         output(&mut pgbench, self.account)?;
@@ -152,7 +159,7 @@ impl Server {
     }
 
     /// Lets four clients write for so long, and returns how many transactions they did.
-    pub(super) fn write_for(&self, secs: u32) -> Result<u64, String> {
+    pub(crate) fn write_for(&self, secs: u32) -> Result<u64, String> {
         let mut pgbench = self.client("pgbench");
         pgbench.args(["-n", "-c", "4", "-j", "2", "-T", &secs.to_string()]);
         let text = output(pgbench.arg("postgres"), self.account)?;
@@ -160,12 +167,12 @@ impl Server {
     }
 
     /// Brings everything that was written into the files.
-    pub(super) fn rest(&self) -> Result<(), String> {
+    pub(crate) fn rest(&self) -> Result<(), String> {
         self.sql("CHECKPOINT").map(drop)
     }
 
     /// Makes `command` the archive command.
-    pub(super) fn archive_with(&self, command: &str) -> Result<(), String> {
+    pub(crate) fn archive_with(&self, command: &str) -> Result<(), String> {
         let quoted = command.replace('\'', "''");
         self.sql(&format!("ALTER SYSTEM SET archive_command = '{quoted}'"))?;
         self.sql("SELECT pg_reload_conf()")?;
@@ -174,7 +181,7 @@ impl Server {
     }
 
     /// Waits until the archive command has taken all that waits.
-    pub(super) fn wait_until_archived(&self) -> Result<(), String> {
+    pub(crate) fn wait_until_archived(&self) -> Result<(), String> {
         let watch = Stopwatch::start();
         while watch.secs() < ARCHIVE_SECS_MAX {
             if archiver::ready(&self.data)?.is_empty() {
@@ -190,7 +197,7 @@ impl Server {
     }
 
     /// Returns PostgreSQL's own backup of the cluster without its log, to be measured.
-    pub(super) fn base_backup(&self, to: &Path) -> Run {
+    pub(crate) fn base_backup(&self, to: &Path) -> Run {
         let words = [
             "-h",
             &self.socket.to_string_lossy(),
@@ -264,7 +271,7 @@ fn spawn(
 }
 
 /// Runs a program under `account` to its end and returns what it printed.
-pub(super) fn output(command: &mut Command, account: Account) -> Result<String, String> {
+pub(crate) fn output(command: &mut Command, account: Account) -> Result<String, String> {
     account.apply(command);
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command
@@ -292,7 +299,7 @@ fn transactions_in(text: &str) -> Option<u64> {
 
 /// Returns the folder of the server's programs: the one given, the newest of Debian's, or one in
 /// the path; installs them if there is none.
-pub(super) fn programs(given: Option<&Path>) -> Result<PathBuf, String> {
+pub(crate) fn programs(given: Option<&Path>) -> Result<PathBuf, String> {
     let complete = |bin: &Path| {
         let mut needed = NEEDED.iter();
         match needed.find(|name| !bin.join(name).is_file()) {

@@ -15,7 +15,9 @@ use std::time::Duration;
 use lifeboat_demo::{ConfigFolder, DemoError, Shop, ShopOptions, ShopWriter};
 use lifeboat_drill::{DrillReport, DrillRequest, Scenario, plan_drill, run_drill};
 use lifeboat_model::{Diagnose as _, RunId, Tier, Verdict};
-use lifeboat_operations::{BackupReport, OperationError, RefreshReport, ReplicateReport, Session};
+use lifeboat_operations::{
+    BackupReport, CopyOf, MaskReport, OperationError, RefreshReport, ReplicateReport, Session,
+};
 use lifeboat_report::Story;
 use lifeboat_repository::CopyLimits;
 use lifeboat_runtime::Stopwatch;
@@ -117,7 +119,7 @@ pub(super) async fn run(
     let drill = rehearse(&session).await?;
 
     let mut report = DemoReport {
-        verdict: Verdict::all([masking.mask.leak_report.verdict(), drill.verdict]),
+        verdict: Verdict::all([masked(&masking).leak_report.verdict(), drill.verdict]),
         report: root.join("report.html"),
         directory: root,
         customers: shop.customers,
@@ -136,7 +138,7 @@ pub(super) async fn run(
     } else {
         show(&report);
     }
-    let masked = report.masking.mask.leak_report.verdict();
+    let masked = masked(&report.masking).leak_report.verdict();
     Ok(
         match Exit::of_verdict(masked, Exit::REFUSED).refuse_unverified() {
             Exit::DONE => drill::exit_of(&report.drill),
@@ -305,7 +307,7 @@ async fn replicate(session: &Session) -> Result<ReplicateReport, OperationError>
 
 async fn refresh(session: &Session) -> Result<RefreshReport, OperationError> {
     let staging = session.environment("staging")?;
-    let plan = session.plan_refresh(staging).await?;
+    let plan = session.plan_refresh(staging, CopyOf::Newest).await?;
     session.refresh(staging, &plan).await
 }
 
@@ -321,7 +323,7 @@ async fn rehearse(session: &Session) -> Result<DrillReport, OperationError> {
 
 fn write_html(session: &Session, report: &DemoReport) -> Result<(), OperationError> {
     let refresh = &report.masking;
-    let masking = leak_report::view(&refresh.from, &refresh.environment, &refresh.mask);
+    let masking = leak_report::view(&refresh.from, &refresh.environment, masked(refresh));
     let story = Story {
         title: "Lifeboat demo",
         project: &session.config.project,
@@ -335,10 +337,15 @@ fn write_html(session: &Session, report: &DemoReport) -> Result<(), OperationErr
     write(&report.report, lifeboat_report::html(&story).as_bytes())
 }
 
+fn masked(refresh: &RefreshReport) -> &MaskReport {
+    let mask = refresh.mask.as_ref();
+    mask.expect("a SQLite file is masked anew each time")
+}
+
 fn show(report: &DemoReport) {
     table::line("");
     backup::show(&report.snapshots);
-    mask::show(&report.masking.mask);
+    mask::show(masked(&report.masking));
     let replication = &report.replication;
     let drill = &report.drill;
     let target = |secs: Option<f64>| secs.map_or_else(|| "none".to_owned(), table::secs);
@@ -360,11 +367,11 @@ fn show(report: &DemoReport) {
             "masked staging copy".to_owned(),
             format!(
                 "{} rows in {}",
-                report.masking.mask.rows,
+                report.masking.rows(),
                 table::secs(report.masking.secs)
             ),
             "no original of a masked column".to_owned(),
-            report.masking.mask.leak_report.verdict().to_string(),
+            masked(&report.masking).leak_report.verdict().to_string(),
         ],
         vec![
             "data after the restore".to_owned(),

@@ -6,6 +6,7 @@ mod check;
 mod demo;
 mod diff;
 mod drill;
+mod export;
 mod find;
 mod init;
 mod key;
@@ -89,10 +90,8 @@ async fn dispatch(args: &Args) -> Result<Exit, OperationError> {
             MaskCommand::Synth { .. } => mask_tools::synth(args, command),
             MaskCommand::Schema => mask_tools::schema(),
         },
-        Command::Refresh {
-            environment,
-            dry_run,
-        } => refresh::run(args, environment, *dry_run).await,
+        Command::Export { .. } => export::run(args).await,
+        Command::Refresh { .. } => refresh::run(args).await,
         Command::Replicate { .. } => replicate::run(args).await,
         Command::Key { command } => key::run(args, command).await,
         Command::Drill {

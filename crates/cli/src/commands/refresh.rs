@@ -1,57 +1,75 @@
 //! `lifeboat refresh`.
 
-use lifeboat_operations::{OperationError, RefreshReport};
+use lifeboat_operations::{CopyOf, OperationError, RefreshPhase, RefreshReport};
 
-use super::mask;
-use crate::args::Args;
+use super::{leak_report, mask};
+use crate::args::{Args, Command};
 use crate::exit::Exit;
 use crate::{fail, setup, table};
 
-pub(super) async fn run(
-    args: &Args,
-    environment: &str,
-    dry_run: bool,
-) -> Result<Exit, OperationError> {
+pub(super) async fn run(args: &Args) -> Result<Exit, OperationError> {
+    let Command::Refresh {
+        environment,
+        masked,
+        report: file,
+        dry_run,
+    } = &args.command
+    else {
+        unreachable!("dispatched by command")
+    };
     let session = setup::session(args)?;
     let environment = session.environment(environment)?;
-    let plan = session.plan_refresh(environment).await?;
-    if dry_run {
-        let line = format!(
-            "would mask snapshot {} of {} (state of {:.0}, from region {}) by {} and publish it as {}",
-            plan.snapshot.short(),
-            plan.from,
-            plan.instant,
-            plan.region,
-            plan.rules.display(),
-            plan.target.display(),
-        );
-        table::plan(args.json, &plan, &[line]);
+    let copy = match masked {
+        Some(point) => CopyOf::Masked(point.clone()),
+        None => CopyOf::Newest,
+    };
+    let plan = session.plan_refresh(environment, copy).await?;
+    if *dry_run {
+        let would = |step: &String| format!("would {step}");
+        let lines: Vec<_> = plan.steps.iter().map(would).collect();
+        table::plan(args.json, &plan, &lines);
         return Ok(Exit::DONE);
     }
     let report = session.refresh(environment, &plan).await?;
+    if let (Some(file), Some(mask)) = (file, &report.mask) {
+        let view = leak_report::view(&report.from, &report.environment, mask);
+        leak_report::write(&session, &mask.leak_report, &view, file)?;
+    }
     if args.json {
         table::json(&report);
     } else {
         show(&report);
     }
-    let verdict = report.mask.leak_report.verdict();
+    let Some(mask) = &report.mask else {
+        return Ok(Exit::DONE);
+    };
+    let verdict = mask.leak_report.verdict();
     Ok(Exit::of_verdict(verdict, Exit::REFUSED).refuse_unverified())
 }
 
 fn show(report: &RefreshReport) {
-    mask::show(&report.mask);
+    if let Some(mask) = &report.mask {
+        mask::show(mask);
+    }
+    let row = |phase: &RefreshPhase| vec![phase.name.to_owned(), table::secs(phase.secs)];
+    table::print(&["phase", "time"], report.phases.iter().map(row));
+    for line in &report.left_out {
+        table::line(&format!("left out: {line}"));
+    }
+    let environment = &report.environment;
     match &report.published {
-        Some(target) => table::line(&format!(
-            "{}: {} rows of {} masked and published as {} in {}",
-            report.environment,
-            report.mask.rows,
+        Some(target) if report.mask.is_some() => table::line(&format!(
+            "{environment}: {} rows of {} masked and published as {target} in {}",
+            report.rows(),
             report.from,
-            target.display(),
-            table::secs(report.secs),
+            table::secs(report.secs)
+        )),
+        Some(target) => table::line(&format!(
+            "{environment}: the masked copy was published as {target} in {}",
+            table::secs(report.secs)
         )),
         None => fail::print_line(&format!(
-            "error: nothing was published: a leak gate did not pass; {} keeps what it had",
-            report.environment
+            "error: nothing was published: a leak gate did not pass; {environment} keeps what it had"
         )),
     }
 }

@@ -6,7 +6,7 @@ use lifeboat_model::SourceKind;
 use lifeboat_policy::may_restore;
 
 use super::Findings;
-use crate::config::{Environment, Refresh, Source, SourceSpec};
+use crate::config::{DatabaseTarget, Environment, Refresh, RefreshTarget, Source, SourceSpec};
 
 pub(super) fn check(findings: &mut Findings<'_>) {
     for environment in findings.environments() {
@@ -42,9 +42,16 @@ fn from(environment: &Environment, refresh: &Refresh, findings: &mut Findings<'_
         let hint = "a refresh fills staging, development, test and feature environments";
         findings.error(&path, refusal.to_string(), hint);
     }
-    if source.spec.kind() != SourceKind::Sqlite {
-        let message = format!("`{id}` is no SQLite database, and only those can be refreshed from");
-        findings.error(&path, message, "name a source of kind `sqlite`");
+    let (wanted, key) = match &refresh.target {
+        RefreshTarget::File(_) => (SourceKind::Sqlite, "target"),
+        RefreshTarget::Database(_) => (SourceKind::Postgres, "database"),
+    };
+    if source.spec.kind() != wanted {
+        let kind = source.spec.kind();
+        let message =
+            format!("`{id}` is of kind {kind}, and `{key}` asks for one of kind {wanted}");
+        let hint = "a SQLite file goes into a `target`, a PostgreSQL database into a `database`";
+        findings.error(&path, message, hint);
     }
 }
 
@@ -68,6 +75,43 @@ fn rules(environment: &Environment, refresh: &Refresh, findings: &mut Findings<'
 
 /// A refresh replaces its target, so that must be nothing of production and no repository.
 fn target(environment: &Environment, refresh: &Refresh, findings: &mut Findings<'_>) {
+    match &refresh.target {
+        RefreshTarget::File(file) => file_target(environment, file, findings),
+        RefreshTarget::Database(database) => database_target(environment, database, findings),
+    }
+}
+
+/// The servers of production hold no copies.
+fn database_target(
+    environment: &Environment,
+    database: &DatabaseTarget,
+    findings: &mut Findings<'_>,
+) {
+    let name = environment.name.as_str();
+    let path = ["environments", name, "refresh", "database"];
+    for owner in findings
+        .environments()
+        .filter(|other| other.class.holds_personal_data())
+    {
+        let same = |source: &&Source| {
+            let cluster = source.cluster();
+            cluster.is_some_and(|cluster| cluster.url == database.url)
+        };
+        for source in owner.sources.values().filter(same) {
+            let id = format!("{}/{}", owner.name, source.name);
+            let message = format!("the refresh would replace the production source `{id}`");
+            let hint = "name a database on this environment's own server";
+            findings.error(&path, message, hint);
+        }
+    }
+    for file in database.sql.iter().filter(|file| !file.is_file()) {
+        let path = ["environments", name, "refresh", "sql"];
+        let message = format!("there is no file `{}`", file.display());
+        findings.error(&path, message, "write it, or take it out of `sql`");
+    }
+}
+
+fn file_target(environment: &Environment, file: &Path, findings: &mut Findings<'_>) {
     let path = [
         "environments",
         environment.name.as_str(),
@@ -80,10 +124,8 @@ fn target(environment: &Environment, refresh: &Refresh, findings: &mut Findings<
         .filter(|other| other.class.holds_personal_data())
     {
         let hit = |spec: &SourceSpec, source: &Path| match spec {
-            SourceSpec::Sqlite { .. } => refresh.target == *source,
-            SourceSpec::Files { .. } | SourceSpec::Postgres(_) => {
-                refresh.target.starts_with(source)
-            }
+            SourceSpec::Sqlite { .. } => file == source,
+            SourceSpec::Files { .. } | SourceSpec::Postgres(_) => file.starts_with(source),
         };
         let hit = |source: &&Source| {
             let place = source.path.as_deref();
@@ -96,7 +138,7 @@ fn target(environment: &Environment, refresh: &Refresh, findings: &mut Findings<
         }
     }
     let regions = findings.config.regions.values();
-    for region in regions.filter(|region| region.holds(&refresh.target)) {
+    for region in regions.filter(|region| region.holds(file)) {
         let message = format!("the refresh would write into region `{}`", region.name);
         findings.error(&path, message, hint);
     }

@@ -6,6 +6,7 @@
 
 mod backup;
 mod facts;
+mod isolated;
 mod log;
 mod recovery;
 mod remote;
@@ -13,6 +14,7 @@ mod restore;
 mod server;
 
 pub use facts::{CLUSTER_FACT, ClusterFacts, DamagedPage, TablespaceFacts};
+pub use isolated::IsolatedCluster;
 pub use recovery::{ClusterRestore, LogAccess, Recovery, ThenDo};
 pub use restore::FetchCommand;
 pub use server::{cluster_database, server_programs};
@@ -20,4 +22,4 @@ pub use server::{cluster_database, server_programs};
 pub(crate) use backup::read_cluster;
 pub(crate) use recovery::choose_recovery;
 pub(crate) use restore::{IntoCluster, restore};
-pub(crate) use server::{connect, conninfo};
+pub(crate) use server::{connect, conninfo, conninfo_of};

@@ -50,7 +50,19 @@ pub(crate) async fn beat_once(cluster: &Cluster, server: &SqlSession, standby: b
 /// # Errors
 /// Fails if the connection string is wrong, or the password cannot be had.
 pub(crate) fn conninfo(session: &Session, cluster: &Cluster) -> Result<Conninfo, OperationError> {
-    let password = match &cluster.password {
+    conninfo_of(session, &cluster.url, cluster.password.as_deref())
+}
+
+/// Reads a connection string, with the password from where `password` says it is.
+///
+/// # Errors
+/// Fails if the connection string is wrong, or the password cannot be had.
+pub(crate) fn conninfo_of(
+    session: &Session,
+    url: &str,
+    password: Option<&str>,
+) -> Result<Conninfo, OperationError> {
+    let password = match password {
         Some(reference) => Some(fetch_password(session, reference)?),
         None => None,
     };
@@ -61,7 +73,7 @@ pub(crate) fn conninfo(session: &Session, cluster: &Cluster) -> Result<Conninfo,
     let surroundings = Surroundings {
         variable: &variable,
     };
-    let conninfo = Conninfo::parse(&cluster.url, surroundings)?;
+    let conninfo = Conninfo::parse(url, surroundings)?;
     Ok(conninfo.with_application_name("lifeboat"))
 }
 

@@ -1,0 +1,97 @@
+//! `[refresh]`: where an environment's masked copy comes from, and what it replaces.
+
+use std::path::PathBuf;
+
+use lifeboat_document::{Reader, Table};
+
+use crate::cluster::{holds_password, password};
+use crate::config::{DatabaseTarget, ReadFrom, Refresh, RefreshTarget, SourceId};
+use crate::paths::absolute;
+use crate::read::{Context, count, path_of, required};
+
+/// More earlier copies than this beside a database is a slip of the keyboard.
+const MAX_PREVIOUS: u32 = 100;
+/// Sessions that read or load at the same time, unless somebody says otherwise.
+const JOBS: u32 = 2;
+/// More sessions than this wait for each other.
+const MAX_JOBS: u32 = 64;
+
+/// Reads the table; `None` if what it needs is missing.
+pub(crate) fn refresh(table: &Table, context: &Context<'_>) -> Option<Refresh> {
+    let reader = Reader::new(table, "[refresh]", context.problems);
+    let from: Option<SourceId> = required(
+        &reader,
+        table,
+        "from",
+        "the source to mask, such as `from = \"prod/shop\"`",
+    );
+    let rules = path_of(&reader, "rules", "the masking rules, a TOML file", context);
+    let target = target(&reader, context);
+    let keep_previous = count(&reader, "keep_previous", MAX_PREVIOUS).unwrap_or(1);
+    reader.finish();
+    Some(Refresh {
+        from: from?,
+        rules: rules?,
+        target: target?,
+        keep_previous,
+    })
+}
+
+fn target(reader: &Reader<'_>, context: &Context<'_>) -> Option<RefreshTarget> {
+    let Some(url) = reader.string("database") else {
+        let what = "the SQLite database that is replaced; for PostgreSQL, write `database`";
+        return path_of(reader, "target", what, context).map(RefreshTarget::File);
+    };
+    if reader.node("target").is_some() {
+        let hint = "`target` is a SQLite file, `database` a connection string: keep one of them";
+        let message = "`target` and `database` both say what is replaced";
+        reader.reject("database", message, Some(hint.to_owned()));
+    }
+    if holds_password(&url) {
+        let hint = "take it out, and write `password = \"file:PATH\"`; if it was real, change it";
+        let message = "`database` holds a password";
+        reader.reject("database", message, Some(hint.to_owned()));
+        return None;
+    }
+    Some(RefreshTarget::Database(DatabaseTarget {
+        url,
+        password: password(reader),
+        owner: reader.string("owner"),
+        read: read_from(reader),
+        jobs: jobs(reader),
+        keep_comments: reader.boolean("keep_comments").unwrap_or(false),
+        migrate: reader.string("migrate"),
+        sql: files(reader, context),
+        configure: reader.string("configure"),
+        checks: reader.strings("checks").unwrap_or_default(),
+    }))
+}
+
+fn read_from(reader: &Reader<'_>) -> ReadFrom {
+    match reader.string("read").as_deref() {
+        None | Some("snapshot") => ReadFrom::Snapshot,
+        Some("server") => ReadFrom::Server,
+        Some(other) => {
+            let message = format!("`{other}` is nothing that can be read");
+            let hint = "one of: snapshot, server".to_owned();
+            reader.reject("read", message, Some(hint));
+            ReadFrom::Snapshot
+        }
+    }
+}
+
+fn jobs(reader: &Reader<'_>) -> u32 {
+    let jobs = count(reader, "jobs", MAX_JOBS).unwrap_or(JOBS);
+    if jobs == 0 {
+        reader.reject("jobs", "`jobs` must be at least 1", None);
+    }
+    jobs.max(1)
+}
+
+fn files(reader: &Reader<'_>, context: &Context<'_>) -> Vec<PathBuf> {
+    let files = reader.strings("sql").unwrap_or_default();
+    files
+        .iter()
+        .map(|file| absolute(context.root, file))
+        .collect()
+}

@@ -1,0 +1,266 @@
+//! A masked copy in the repository, from where any number of databases can be made.
+//!
+//! The snapshot is a folder: `pre-data.sql`, `post-data.sql`, the rows of each table as COPY text,
+//! `load.sql`, with which `psql` alone loads it, and `dump.json`, with which Lifeboat does.
+
+use std::fmt::Write as _;
+use std::io::Read as _;
+use std::path::Path;
+
+use jiff::Timestamp;
+use lifeboat_model::{
+    BackupKind, Entry, EntryKind, EntryPath, Metadata, SnapshotId, SourceKind, Tier,
+};
+use lifeboat_repository::{Layout, Role, SnapshotDraft, SnapshotWriter};
+use lifeboat_source_postgres::logical::Section;
+use serde::{Deserialize, Serialize};
+
+use super::Job;
+use super::dump::Dump;
+use super::spool::{Part, Spool};
+use crate::backup::end_without_snapshot;
+use crate::error::OperationError;
+
+/// Where Lifeboat finds what a masked copy is made of.
+const DUMP: &str = "dump.json";
+/// Layout of `dump.json`.
+const VERSION: u32 = 1;
+
+/// What `dump.json` says.
+#[derive(Debug, Serialize, Deserialize)]
+struct DumpFile {
+    version: u32,
+    dump: Dump,
+    parts: Vec<PartFile>,
+}
+
+/// A file of rows.
+#[derive(Debug, Serialize, Deserialize)]
+struct PartFile {
+    table: usize,
+    number: u32,
+    rows: u64,
+    path: String,
+}
+
+/// Stores a masked copy that passed every gate.
+pub(super) async fn store(
+    job: &Job<'_>,
+    (dump, spool): (&Dump, &Spool),
+    (instant, leaks): (Timestamp, &lifeboat_masking::LeakReport),
+) -> Result<SnapshotId, OperationError> {
+    let (session, environment) = (job.session, job.environment);
+    let repository = session
+        .open_repository(environment, job.home, Role::Writer)
+        .await?;
+    let draft = SnapshotDraft {
+        environment: environment.name.clone(),
+        class: environment.class,
+        source: job.way.source.name.clone(),
+        source_kind: SourceKind::PostgresDump,
+        tier: Tier::OnDemand,
+        kind: BackupKind::Full,
+        host: session.host.clone(),
+        program: session.program.clone(),
+        masked: true,
+    };
+    session
+        .progress
+        .phase("storing the masked copy", spool.bytes());
+    let mut writer = repository.snapshot_writer(draft).await?;
+    if let Err(error) = write(job, dump, spool, &mut writer).await {
+        end_without_snapshot(writer).await;
+        return Err(error);
+    }
+    let from = serde_json::json!(job.plan.snapshot);
+    writer.fact("masked.from", from.to_string());
+    let report = serde_json::to_string(leaks).expect("a report is plain data");
+    writer.fact("masked.report", report);
+    Ok(writer.commit(instant).await?.id)
+}
+
+/// Writes the files in the order of their paths.
+async fn write(
+    job: &Job<'_>,
+    dump: &Dump,
+    spool: &Spool,
+    writer: &mut SnapshotWriter,
+) -> Result<(), OperationError> {
+    let now_ns = job.session.world.clock.now().as_nanosecond() as i64;
+    let mut files = Files { writer, now_ns };
+    let file = DumpFile {
+        version: VERSION,
+        dump: dump.clone(),
+        parts: spool
+            .parts
+            .iter()
+            .map(|part| part_file(dump, part))
+            .collect(),
+    };
+    let json = serde_json::to_vec_pretty(&file).expect("it is plain data");
+    files.text(DUMP, &json).await?;
+    files
+        .text("load.sql", load_script(dump, &file.parts).as_bytes())
+        .await?;
+    files
+        .text("post-data.sql", script(dump, Section::PostData).as_bytes())
+        .await?;
+    files
+        .text("pre-data.sql", script(dump, Section::PreData).as_bytes())
+        .await?;
+    files.folder("tables").await?;
+    for (at, _) in dump.catalog.tables.iter().enumerate() {
+        files.folder(&folder_of(dump, at)).await?;
+        for part in spool.parts.iter().filter(|part| part.table == at) {
+            let len = files.rows(&path_of(dump, part), part).await?;
+            job.session.progress.advance(len);
+        }
+    }
+    Ok(())
+}
+
+fn part_file(dump: &Dump, part: &Part) -> PartFile {
+    PartFile {
+        table: part.table,
+        number: part.number,
+        rows: part.rows,
+        path: path_of(dump, part),
+    }
+}
+
+/// Names the folder of a table so that people find it whatever it is called.
+fn folder_of(dump: &Dump, table: usize) -> String {
+    let name = dump.catalog.tables[table].name.to_string();
+    let sound = |c: char| {
+        if c.is_ascii_alphanumeric() || "._-".contains(c) {
+            c
+        } else {
+            '_'
+        }
+    };
+    let name: String = name.chars().take(100).map(sound).collect();
+    format!("tables/{table:04}-{name}")
+}
+
+fn path_of(dump: &Dump, part: &Part) -> String {
+    format!("{}/{:05}.copy", folder_of(dump, part.table), part.number)
+}
+
+fn script(dump: &Dump, section: Section) -> String {
+    let statements = dump
+        .ddl
+        .statements
+        .iter()
+        .filter(|one| one.section == section);
+    statements.fold(String::new(), |mut text, one| {
+        text.push_str(one.sql.trim());
+        text.push_str("\n\n");
+        text
+    })
+}
+
+/// Writes what `psql -f load.sql` needs to load the copy, run in its folder.
+fn load_script(dump: &Dump, parts: &[PartFile]) -> String {
+    let mut text = "-- Run in this folder: psql -v ON_ERROR_STOP=1 -d DATABASE -f load.sql\n\
+                    \\i pre-data.sql\n"
+        .to_owned();
+    let mut line = |line: String| writeln!(text, "{line}").expect("a String takes everything");
+    for part in parts.iter().filter(|part| part.rows > 0) {
+        let table = dump.catalog.tables[part.table].name.quoted();
+        let columns: Vec<_> = dump
+            .columns(part.table)
+            .map(|column| column.quoted())
+            .collect();
+        let columns = columns.join(", ");
+        line(format!("\\copy {table} ({columns}) FROM '{}'", part.path));
+    }
+    line("\\i post-data.sql".to_owned());
+    for statement in dump.catalog.sequence_statements() {
+        line(statement);
+    }
+    for view in &dump.catalog.materialized_views {
+        line(format!("REFRESH MATERIALIZED VIEW {};", view.quoted()));
+    }
+    line("ANALYZE;".to_owned());
+    text
+}
+
+/// Writes files that come from nowhere on this disk.
+struct Files<'a> {
+    writer: &'a mut SnapshotWriter,
+    now_ns: i64,
+}
+
+impl Files<'_> {
+    fn entry(&self, path: &str, kind: EntryKind, mode: u32) -> Entry {
+        Entry {
+            path: EntryPath::new(path).expect("the layout's names are paths"),
+            kind,
+            metadata: Metadata {
+                mode,
+                uid: rustix::process::geteuid().as_raw(),
+                gid: rustix::process::getegid().as_raw(),
+                mtime_ns: self.now_ns,
+                ctime_ns: self.now_ns,
+                inode: 0,
+                xattrs: Vec::new(),
+            },
+        }
+    }
+
+    async fn folder(&mut self, path: &str) -> Result<(), OperationError> {
+        let entry = self.entry(path, EntryKind::Directory, 0o700);
+        Ok(self.writer.add(entry).await?)
+    }
+
+    async fn text(&mut self, path: &str, text: &[u8]) -> Result<(), OperationError> {
+        let kind = EntryKind::File {
+            size: text.len() as u64,
+        };
+        let entry = self.entry(path, kind, 0o600);
+        self.writer.begin_file(entry, Layout::Stream).await?;
+        self.writer.write(text).await?;
+        Ok(self.writer.end_file().await?)
+    }
+
+    async fn rows(&mut self, path: &str, part: &Part) -> Result<u64, OperationError> {
+        let entry = self.entry(path, EntryKind::File { size: part.bytes }, 0o600);
+        self.writer.begin_file(entry, Layout::Stream).await?;
+        let mut source = part.open()?;
+        let mut written = 0;
+        loop {
+            let read = source.read(self.writer.room());
+            let len = read.map_err(|error| OperationError::io("read", Path::new(path), error))?;
+            if len == 0 {
+                break;
+            }
+            self.writer.filled(len).await?;
+            written += len as u64;
+        }
+        self.writer.end_file().await?;
+        Ok(written)
+    }
+}
+
+/// Reads a masked copy that was restored into `folder`.
+pub(super) fn open(folder: &Path) -> Result<(Dump, Spool), OperationError> {
+    let path = folder.join(DUMP);
+    let text = std::fs::read(&path).map_err(|error| OperationError::io("read", &path, error))?;
+    let file: DumpFile = serde_json::from_slice(&text).map_err(|error| not_understood(&error))?;
+    if file.version != VERSION {
+        return Err(not_understood(&format!("its layout is {}", file.version)));
+    }
+    let part = |part: &PartFile| {
+        let path = folder.join(&part.path);
+        Part::plain(part.table, part.number, part.rows, path)
+    };
+    let parts = file.parts.iter().map(part).collect();
+    Ok((file.dump, Spool { parts }))
+}
+
+fn not_understood(why: &dyn std::fmt::Display) -> OperationError {
+    OperationError::Usage {
+        message: format!("the masked copy's `{DUMP}` cannot be understood: {why}"),
+        hint: "refresh anew, or use the program that made it".to_owned(),
+    }
+}

@@ -1,0 +1,177 @@
+//! Replacing a SQLite file by a masked copy.
+//!
+//! Production is not touched: the snapshot is restored from the repository, so every refresh also
+//! shows that a backup can be restored.
+
+use std::path::{Path, PathBuf};
+
+use lifeboat_config::{Environment, Refresh};
+use lifeboat_masking::Masked;
+use lifeboat_model::{BackupKind, RunId, SnapshotId, SourceKind, Tier};
+use lifeboat_repository::{Repository, Role, Snapshot, SnapshotDraft};
+use lifeboat_source_files::PathFilter;
+use lifeboat_source_sqlite::publish;
+
+use super::phases::Phases;
+use super::{RefreshPlan, RefreshReport, Way};
+use crate::backup::end_without_snapshot;
+use crate::error::OperationError;
+use crate::mask::{MaskTask, MaskedDatabase};
+use crate::place::Opened;
+use crate::restore::{Onto, restore_snapshot};
+use crate::scratch::Scratch;
+use crate::session::Session;
+use crate::sqlite::{Observe, read_database};
+
+pub(super) fn plan(
+    environment: &Environment,
+    refresh: &Refresh,
+    origin: &Environment,
+    record: Snapshot,
+    target: &Path,
+) -> RefreshPlan {
+    let steps = vec![
+        format!(
+            "restore snapshot {} (state of {:.0}, from region {}) into a scratch folder",
+            record.id.short(),
+            record.instant,
+            origin.home
+        ),
+        format!(
+            "mask it by {} into a new database, and judge it",
+            refresh.rules.display()
+        ),
+        "keep the masked copy in the repository".to_owned(),
+        format!(
+            "publish it as {}, and keep {} earlier copies",
+            target.display(),
+            refresh.keep_previous
+        ),
+    ];
+    RefreshPlan {
+        environment: environment.name.to_string(),
+        from: refresh.from.to_string(),
+        snapshot: Some(record.id),
+        instant: Some(record.instant),
+        region: origin.home.clone(),
+        rules: refresh.rules.clone(),
+        target: target.display().to_string(),
+        keep_previous: refresh.keep_previous,
+        steps,
+        way: Way::File {
+            record,
+            target: target.to_owned(),
+        },
+    }
+}
+
+pub(super) async fn refresh(
+    session: &Session,
+    environment: &Environment,
+    (plan, record, target): (&RefreshPlan, &Snapshot, &Path),
+    home: &Opened,
+    report: &mut RefreshReport,
+) -> Result<(), OperationError> {
+    let mut phases = Phases::start(&*session.world.clock);
+    let scratch = session.scratch(report.run)?;
+    let original = scratch.path().join("original.sqlite");
+    restore_original(session, plan, record, &original).await?;
+    phases.end("restore the snapshot");
+    // The copy is made beside its target, so that publishing it is one rename.
+    let beside = beside(target, report.run)?;
+    let copy = beside.path().join("masked.sqlite");
+    let task = MaskTask::prepare(session, &plan.rules, &original, &record.id.to_string())?;
+    let (mask, released) = task.run(session, &copy)?;
+    report.mask = Some(mask);
+    phases.end("mask and judge");
+    if let Ok(masked) = released {
+        let repository = session
+            .open_repository(environment, home, Role::Writer)
+            .await?;
+        let stored = store(session, &repository, environment, (record, target), &masked).await?;
+        report.masked_snapshot = Some(stored);
+        phases.end("store the masked copy");
+        let previous = publish_masked(masked, target, plan.keep_previous as usize)?;
+        let shown = previous.iter().map(|path| path.display().to_string());
+        report.previous = shown.collect();
+        report.published = Some(plan.target.clone());
+        phases.end("publish");
+    }
+    report.secs = phases.secs();
+    report.phases = phases.finish();
+    Ok(())
+}
+
+async fn restore_original(
+    session: &Session,
+    plan: &RefreshPlan,
+    record: &Snapshot,
+    to: &Path,
+) -> Result<(), OperationError> {
+    let origin = session.config.environment(record.environment.as_str())?;
+    let opened = session.open_region(&plan.region).await?;
+    let repository = session
+        .open_repository(origin, &opened, Role::Reader)
+        .await?;
+    let onto = Onto {
+        region: &plan.region,
+        target: to,
+        filter: &PathFilter::new(&[])?,
+        delta: None,
+        cluster: None,
+    };
+    restore_snapshot(&repository, record, &onto, session).await?;
+    Ok(())
+}
+
+/// Keeps the masked copy in the repository, from where it can be restored any number of times.
+async fn store(
+    session: &Session,
+    repository: &Repository,
+    environment: &Environment,
+    (record, target): (&Snapshot, &Path),
+    masked: &Masked<MaskedDatabase>,
+) -> Result<SnapshotId, OperationError> {
+    let draft = SnapshotDraft {
+        environment: environment.name.clone(),
+        class: environment.class,
+        source: record.source.clone(),
+        source_kind: SourceKind::Sqlite,
+        tier: Tier::OnDemand,
+        kind: BackupKind::Full,
+        host: session.host.clone(),
+        program: session.program.clone(),
+        masked: true,
+    };
+    let mut writer = repository.snapshot_writer(draft).await?;
+    let MaskedDatabase { path, page_size } = masked.as_ref();
+    let observe = Observe {
+        fingerprint: true,
+        newest_commit: None,
+    };
+    let progress = &*session.progress;
+    let read = read_database(path, *page_size, target, observe, &mut writer, progress);
+    if let Err(error) = read.await {
+        end_without_snapshot(writer).await;
+        return Err(error);
+    }
+    writer.fact("masked.from", serde_json::json!(record.id).to_string());
+    Ok(writer.commit(record.instant).await?.id)
+}
+
+fn beside(target: &Path, run: RunId) -> Result<Scratch, OperationError> {
+    if let Some(folder) = target.parent() {
+        std::fs::create_dir_all(folder)
+            .map_err(|error| OperationError::io("create the folder", folder, error))?;
+    }
+    Scratch::beside(target, ".refreshing", &run.to_string())
+}
+
+/// Puts a masked database in the place of the old one. Takes only what the gates have released.
+fn publish_masked(
+    masked: Masked<MaskedDatabase>,
+    target: &Path,
+    keep_previous: usize,
+) -> Result<Vec<PathBuf>, OperationError> {
+    Ok(publish(&masked.into_inner().path, target, keep_previous)?.previous)
+}

@@ -1,0 +1,266 @@
+//! Refreshing an environment: production's data, masked, judged, stored and published.
+//!
+//! What does not pass every leak gate goes nowhere, and whatever fails leaves the environment with
+//! what it had. A SQLite file is replaced by [`file`], a PostgreSQL database by [`database`].
+
+mod database;
+mod file;
+mod phases;
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use lifeboat_config::{Environment, Refresh, RefreshTarget, Source};
+use lifeboat_model::{RegionName, RunId, SnapshotId, SourceKind};
+use lifeboat_policy::may_restore;
+use lifeboat_repository::{Outcome, Role, RunKind, Snapshot};
+use serde::Serialize;
+
+use crate::error::OperationError;
+use crate::ledger::Facts;
+use crate::mask::{MaskReport, gate_verdicts};
+use crate::place::Opened;
+use crate::select::RestorePoint;
+use crate::session::Session;
+
+pub use phases::RefreshPhase;
+
+/// Which copy of the data a refresh publishes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum CopyOf {
+    /// A new one, of the newest state.
+    #[default]
+    Newest,
+    /// One that was masked before and is kept in the repository.
+    Masked(RestorePoint),
+}
+
+/// What a refresh will do.
+#[derive(Debug, Clone, Serialize)]
+pub struct RefreshPlan {
+    /// The environment that gets the copy.
+    pub environment: String,
+    /// Where the data comes from.
+    pub from: String,
+    /// The snapshot that is masked, or the masked one; `None` if the server itself is read.
+    pub snapshot: Option<SnapshotId>,
+    /// The moment whose state it holds; of a server, the moment when it is read.
+    pub instant: Option<Timestamp>,
+    /// The region it is read from.
+    pub region: RegionName,
+    /// The masking rules.
+    pub rules: PathBuf,
+    /// The database that is replaced.
+    pub target: String,
+    /// How many earlier copies stay.
+    pub keep_previous: u32,
+    /// What will be done, in order, each as a verb with its object.
+    pub steps: Vec<String>,
+    #[serde(skip)]
+    way: Way,
+}
+
+/// How a refresh goes about it.
+#[derive(Debug, Clone)]
+enum Way {
+    File { record: Snapshot, target: PathBuf },
+    Database(database::DatabasePlan),
+}
+
+/// What a refresh did.
+#[derive(Debug, Clone, Serialize)]
+pub struct RefreshReport {
+    /// The run in the ledger.
+    pub run: RunId,
+    /// The environment that got the copy.
+    pub environment: String,
+    /// Where the data came from.
+    pub from: String,
+    /// The snapshot that was masked; `None` if the server itself was read.
+    pub snapshot: Option<SnapshotId>,
+    /// The masked snapshot in the repository; `None` if a gate did not pass.
+    pub masked_snapshot: Option<SnapshotId>,
+    /// The database that was published; `None` if a gate did not pass.
+    pub published: Option<String>,
+    /// Earlier copies that stay, newest first.
+    pub previous: Vec<String>,
+    /// What was not copied, and why.
+    pub left_out: Vec<String>,
+    /// Rows, gates and times; `None` if the copy had been masked before.
+    #[serde(flatten)]
+    pub mask: Option<MaskReport>,
+    /// What took how long, in order.
+    pub phases: Vec<RefreshPhase>,
+    /// How long it took, seconds.
+    pub secs: f64,
+}
+
+impl RefreshReport {
+    /// Returns how many rows were masked.
+    pub fn rows(&self) -> u64 {
+        self.mask.as_ref().map_or(0, |mask| mask.rows)
+    }
+
+    /// Reports whether the environment got the copy.
+    pub fn is_published(&self) -> bool {
+        self.published.is_some()
+    }
+}
+
+impl Session {
+    /// Plans a refresh.
+    ///
+    /// # Errors
+    /// Fails if the environment has no `[refresh]`, its origin no snapshot, or policy refuses.
+    pub async fn plan_refresh(
+        &self,
+        environment: &Environment,
+        copy: CopyOf,
+    ) -> Result<RefreshPlan, OperationError> {
+        let refresh = refresh_of(environment)?;
+        let (origin, source) = self.config.source(&refresh.from)?;
+        // The copy will be masked; anything else stops here.
+        may_restore(origin.class, environment.class, true)?;
+        match &refresh.target {
+            RefreshTarget::File(target) => {
+                let record = self.newest_of(origin, source).await?;
+                refuse_other_kind(&record, SourceKind::Sqlite)?;
+                may_restore(record.class, environment.class, true)?;
+                if let CopyOf::Masked(_) = copy {
+                    return Err(restore_instead(environment, source));
+                }
+                Ok(file::plan(environment, refresh, origin, record, target))
+            }
+            RefreshTarget::Database(target) => {
+                let about = (refresh, target);
+                database::plan(self, environment, (origin, source), about, copy).await
+            }
+        }
+    }
+
+    /// Carries out a refresh. If a gate does not pass, nothing is published and the report says why.
+    ///
+    /// # Errors
+    /// Fails if any step cannot be done; the environment keeps what it had.
+    pub async fn refresh(
+        &self,
+        environment: &Environment,
+        plan: &RefreshPlan,
+    ) -> Result<RefreshReport, OperationError> {
+        let home = self.open_region_for(environment, &environment.home).await?;
+        let run = self
+            .begin_run(&home, RunKind::Refresh, environment, None)
+            .await?;
+        let result = self.carry_out(environment, plan, &home, run.id()).await;
+        run.end(self, result, |report| {
+            let outcome = match report.is_published() {
+                true => Outcome::Done,
+                false => Outcome::Failed,
+            };
+            (outcome, facts(report))
+        })
+        .await
+    }
+
+    async fn carry_out(
+        &self,
+        environment: &Environment,
+        plan: &RefreshPlan,
+        home: &Opened,
+        run: RunId,
+    ) -> Result<RefreshReport, OperationError> {
+        let mut report = RefreshReport {
+            run,
+            environment: environment.name.to_string(),
+            from: plan.from.clone(),
+            snapshot: plan.snapshot,
+            masked_snapshot: None,
+            published: None,
+            previous: Vec::new(),
+            left_out: Vec::new(),
+            mask: None,
+            phases: Vec::new(),
+            secs: 0.0,
+        };
+        match &plan.way {
+            Way::File { record, target } => {
+                let about = (plan, record, target.as_path());
+                file::refresh(self, environment, about, home, &mut report).await?;
+            }
+            Way::Database(way) => {
+                database::refresh(self, environment, (plan, way), home, &mut report).await?;
+            }
+        }
+        Ok(report)
+    }
+
+    async fn newest_of(
+        &self,
+        origin: &Environment,
+        source: &Source,
+    ) -> Result<Snapshot, OperationError> {
+        let opened = self.open_region(&origin.home).await?;
+        let repository = self.open_repository(origin, &opened, Role::Reader).await?;
+        let now = self.world.clock.now();
+        RestorePoint::Latest
+            .find(&repository, &origin.name, &source.name, now)
+            .await
+    }
+}
+
+fn facts(report: &RefreshReport) -> Facts {
+    let leaks = report.mask.as_ref().map(|mask| &mask.leak_report);
+    let json = serde_json::json!({
+        "from": report.from,
+        "snapshot": report.snapshot,
+        "masked_snapshot": report.masked_snapshot,
+        "published": report.published,
+        "rows": report.mask.as_ref().map(|mask| mask.rows),
+        "verdict": leaks.map(|leaks| leaks.verdict()),
+        "gates": leaks.map(gate_verdicts),
+        "manifest": leaks.map(|leaks| leaks.manifest()),
+        "phases": report.phases,
+        "secs": report.secs,
+    });
+    serde_json::from_value(json).expect("it is an object")
+}
+
+fn refresh_of(environment: &Environment) -> Result<&Refresh, OperationError> {
+    environment
+        .refresh
+        .as_ref()
+        .ok_or_else(|| OperationError::NotConfigured {
+            environment: environment.name.to_string(),
+            what: "`[refresh]`".to_owned(),
+            hint: format!(
+                "add `[refresh]` with `from`, `rules` and `target` or `database` to \
+                 environments/{}.toml",
+                environment.name
+            ),
+        })
+}
+
+fn refuse_other_kind(record: &Snapshot, wanted: SourceKind) -> Result<(), OperationError> {
+    if record.source_kind == wanted {
+        return Ok(());
+    }
+    Err(OperationError::Usage {
+        message: format!(
+            "snapshot `{}` is of kind {}, not {wanted}",
+            record.id.short(),
+            record.source_kind
+        ),
+        hint: "back the source up again, or correct `from` in `[refresh]`".to_owned(),
+    })
+}
+
+fn restore_instead(environment: &Environment, source: &Source) -> OperationError {
+    OperationError::Usage {
+        message: "a masked SQLite copy is a file, which needs no refresh to be had again"
+            .to_owned(),
+        hint: format!(
+            "run `lifeboat restore {} {} --at SNAPSHOT --to FILE`",
+            environment.name, source.name
+        ),
+    }
+}

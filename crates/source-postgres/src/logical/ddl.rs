@@ -1,0 +1,318 @@
+//! Statements that make a database: what each makes, and which of them a copy must not have.
+
+use serde::{Deserialize, Serialize};
+
+use super::catalog::LeftOut;
+use super::statements::split_statements;
+
+/// When a statement runs: before the rows come, or after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Section {
+    /// Before: types, functions, tables, views.
+    PreData,
+    /// After: indexes, keys, triggers, policies.
+    PostData,
+}
+
+impl Section {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::PreData => "pre-data",
+            Self::PostData => "post-data",
+        }
+    }
+}
+
+/// How a statement is treated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StatementKind {
+    /// Builds an index, alone or behind a key: many can run at once.
+    Index,
+    /// Makes the server check rows: a foreign key.
+    ForeignKey,
+    /// Sets something for the session.
+    Setting,
+    /// Anything else, in the order in which it stands.
+    Other,
+}
+
+/// One statement.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Statement {
+    /// Its text.
+    pub sql: String,
+    /// How it is treated.
+    pub kind: StatementKind,
+    /// What it makes, as people say it: `view public.v`.
+    pub subject: String,
+    /// When it runs.
+    pub section: Section,
+}
+
+/// The definitions of a database.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ddl {
+    /// The statements, in order.
+    pub statements: Vec<Statement>,
+    /// What was taken out.
+    pub left_out: Vec<LeftOut>,
+}
+
+impl Ddl {
+    /// Takes the script of a section apart.
+    pub(super) fn add(&mut self, section: Section, script: &str) {
+        for sql in split_statements(script) {
+            let words = words(sql);
+            let subject = subject(&words);
+            match fate(&words) {
+                Fate::Keep => self.push(section, &words, subject, sql.to_owned()),
+                Fate::WithoutOptions => {
+                    let why = "its options may hold hosts and credentials";
+                    self.left_out
+                        .push(LeftOut::new(format!("options of {subject}"), why));
+                    self.push(section, &words, subject, without_options(sql));
+                }
+                Fate::Drop(why) => self.left_out.push(LeftOut::new(subject, why)),
+                Fate::Silently => {}
+            }
+        }
+    }
+
+    fn push(&mut self, section: Section, words: &[&str], subject: String, sql: String) {
+        self.statements.push(Statement {
+            kind: kind(words),
+            sql,
+            subject,
+            section,
+        });
+    }
+
+    /// Returns the statements of a section.
+    pub fn section(&self, section: Section) -> impl Iterator<Item = &Statement> {
+        self.statements
+            .iter()
+            .filter(move |one| one.section == section)
+    }
+}
+
+/// What becomes of a statement.
+enum Fate {
+    Keep,
+    WithoutOptions,
+    Drop(&'static str),
+    Silently,
+}
+
+fn fate(words: &[&str]) -> Fate {
+    match lower(words)[..]
+        .iter()
+        .map(String::as_str)
+        .collect::<Vec<_>>()[..]
+    {
+        ["create", "user", "mapping", ..] => Fate::Drop("it holds credentials"),
+        ["create", "server", ..] => Fate::WithoutOptions,
+        ["create", "publication" | "subscription", ..] => {
+            Fate::Drop("a copy must not be connected to anything")
+        }
+        // Every database has it, and not everybody may make it.
+        ["create", "schema", "public", ..] => Fate::Silently,
+        // We fill them ourselves, in an order that works.
+        ["refresh", "materialized", "view", ..] => Fate::Silently,
+        // Settings that older servers do not know, and ours anyway.
+        ["set", "transaction_timeout", ..] => Fate::Silently,
+        _ => Fate::Keep,
+    }
+}
+
+fn kind(words: &[&str]) -> StatementKind {
+    let words = lower(words);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let adds = |word: &str| words.contains(&"add") && words.contains(&word);
+    match words[..] {
+        ["set", ..] | ["select", "pg_catalog", "set_config", ..] => StatementKind::Setting,
+        ["create", "index", ..] | ["create", "unique", "index", ..] => StatementKind::Index,
+        ["alter", "table", ..] if adds("foreign") => StatementKind::ForeignKey,
+        ["alter", "table", ..] if adds("primary") || adds("unique") || adds("exclude") => {
+            StatementKind::Index
+        }
+        _ => StatementKind::Other,
+    }
+}
+
+/// Words that say what is made, in front of its name.
+const NOISE: [&str; 12] = [
+    "create",
+    "alter",
+    "or",
+    "replace",
+    "only",
+    "if",
+    "not",
+    "exists",
+    "unique",
+    "unlogged",
+    "constraint",
+    "recursive",
+];
+
+/// Says what a statement makes, with its name and nothing of its body.
+fn subject(words: &[&str]) -> String {
+    let verb = words
+        .first()
+        .map_or_else(String::new, |word| word.to_ascii_lowercase());
+    let rest = words
+        .iter()
+        .filter(|word| !NOISE.contains(&word.to_ascii_lowercase().as_str()));
+    let mut rest: Vec<&str> = rest.copied().collect();
+    if verb == "comment" && rest.len() > 1 {
+        rest.remove(1);
+    }
+    // What is made is at most three words, `materialized view`, and then comes its name.
+    let kinds = [
+        "foreign",
+        "materialized",
+        "event",
+        "text",
+        "search",
+        "operator",
+        "access",
+        "user",
+        "data",
+    ];
+    let is_long = rest
+        .first()
+        .is_some_and(|first| kinds.contains(&first.to_ascii_lowercase().as_str()));
+    let kind_words = if is_long || verb == "comment" { 2 } else { 1 };
+    let (kind, name) = rest.split_at(kind_words.min(rest.len()));
+    let kind: Vec<String> = kind.iter().map(|word| word.to_ascii_lowercase()).collect();
+    match name.first() {
+        Some(name) => format!("{} {name}", kind.join(" ")),
+        None => kind.join(" "),
+    }
+}
+
+/// Words of a statement that are looked at.
+const WORDS_MAX: usize = 12;
+
+/// Returns the first words of a statement, its comments left out; a name keeps its schema and quotes.
+fn words(sql: &str) -> Vec<&str> {
+    let mut rest = sql.trim_start();
+    while let Some(after) = rest.strip_prefix("--") {
+        rest = after
+            .split_once('\n')
+            .map_or("", |(_, next)| next)
+            .trim_start();
+    }
+    let mut words = Vec::new();
+    while words.len() < WORDS_MAX && !rest.is_empty() {
+        let mut quoted = false;
+        let end = rest.find(|c: char| {
+            quoted ^= c == '"';
+            !quoted && c != '"' && !(c.is_alphanumeric() || c == '_' || c == '.' || c == '$')
+        });
+        let end = end.unwrap_or(rest.len());
+        if end > 0 {
+            words.push(&rest[..end]);
+        }
+        let skip = rest[end..].chars().next().map_or(0, char::len_utf8);
+        // A value must not pass for a name.
+        if rest[end..].starts_with('\'') {
+            break;
+        }
+        rest = &rest[end + skip..];
+    }
+    words
+}
+
+fn lower(words: &[&str]) -> Vec<String> {
+    let words = words.iter().flat_map(|word| word.split('.').take(2));
+    words.map(str::to_ascii_lowercase).collect()
+}
+
+/// Cuts `OPTIONS (…)` off a statement of a foreign server.
+fn without_options(sql: &str) -> String {
+    // The wrapper's name comes before; a quoted name that says OPTIONS is nobody's.
+    match sql.find(" OPTIONS (") {
+        Some(at) => format!("{};", &sql[..at]),
+        None => sql.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(sql: &str) -> Statement {
+        let mut ddl = Ddl::default();
+        ddl.add(Section::PostData, sql);
+        ddl.statements.remove(0)
+    }
+
+    #[test]
+    fn statements_are_known_by_what_they_make() {
+        for (sql, kind, subject) in [
+            (
+                "CREATE UNIQUE INDEX i ON public.t USING btree (a);",
+                StatementKind::Index,
+                "index i",
+            ),
+            (
+                "--\n-- Name: t; Type: CONSTRAINT\n--\n\nALTER TABLE ONLY public.t\n    ADD CONSTRAINT t_pkey PRIMARY KEY (id);",
+                StatementKind::Index,
+                "table public.t",
+            ),
+            (
+                "ALTER TABLE ONLY public.\"Odd Name\" ADD CONSTRAINT f FOREIGN KEY (a) REFERENCES public.t(id);",
+                StatementKind::ForeignKey,
+                "table public.\"Odd Name\"",
+            ),
+            (
+                "CREATE MATERIALIZED VIEW public.m AS SELECT 1 WITH NO DATA;",
+                StatementKind::Other,
+                "materialized view public.m",
+            ),
+            (
+                "SET statement_timeout = 0;",
+                StatementKind::Setting,
+                "set statement_timeout",
+            ),
+            (
+                "SELECT pg_catalog.set_config('search_path', '', false);",
+                StatementKind::Setting,
+                "select pg_catalog.set_config",
+            ),
+            (
+                "CREATE OR REPLACE FUNCTION public.f(x text) RETURNS int LANGUAGE sql AS $$ SELECT 1 $$;",
+                StatementKind::Other,
+                "function public.f",
+            ),
+        ] {
+            let statement = of(sql);
+            assert_eq!(
+                (statement.kind, statement.subject.as_str()),
+                (kind, subject),
+                "{sql}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_connects_a_copy_is_taken_out_and_told() {
+        let mut ddl = Ddl::default();
+        ddl.add(
+            Section::PreData,
+            "CREATE SERVER s FOREIGN DATA WRAPPER postgres_fdw OPTIONS (\n    host 'db',\n    dbname 'x'\n);\n\
+             CREATE USER MAPPING FOR app SERVER s OPTIONS (\n    password 'secret'\n);\n\
+             CREATE SUBSCRIPTION u CONNECTION 'host=db password=secret' PUBLICATION p;\n\
+             CREATE SCHEMA public;",
+        );
+        let sql: Vec<_> = ddl.statements.iter().map(|one| one.sql.as_str()).collect();
+        assert_eq!(sql, ["CREATE SERVER s FOREIGN DATA WRAPPER postgres_fdw;"]);
+        let left = format!("{:?}", ddl.left_out);
+        assert!(
+            left.contains("user mapping") && left.contains("subscription u"),
+            "{left}"
+        );
+        assert!(!left.contains("secret"), "{left}");
+    }
+}

@@ -1,0 +1,24 @@
+//! Logical copies: one moment of one database, read table by table, and a new database made of it.
+//!
+//! Everything is seen through one exported snapshot: the catalog, the statements that `pg_dump`
+//! writes, and the rows that several sessions read at once. No value of a row enters an error.
+
+mod catalog;
+mod ddl;
+mod dump;
+mod names;
+mod read;
+mod statements;
+mod tables;
+mod target;
+mod write;
+
+pub use catalog::{Catalog, DatabaseSettings, LeftOut, SequenceInfo};
+pub use ddl::{Ddl, Section, Statement, StatementKind};
+pub use dump::DdlOptions;
+pub use names::RelationName;
+pub use read::{CopyRange, CopyReader, LogicalSource};
+pub use statements::split_statements;
+pub use tables::{BaseType, CopyColumn, CopyLeaf, CopyTable};
+pub use target::{TargetProblem, TargetServer};
+pub use write::{CopyWriter, RowsIn, TargetDatabase};

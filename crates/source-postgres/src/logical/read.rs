@@ -1,0 +1,250 @@
+//! One moment of a database, and sessions that read it.
+
+use futures::StreamExt as _;
+use tokio_postgres::Client;
+
+use super::catalog::{Catalog, table_list};
+use super::names::literal;
+use super::tables::CopyTable;
+use crate::backup::get;
+use crate::connect::SqlSession;
+use crate::conninfo::Conninfo;
+use crate::error::{PostgresError, ServerAnswer};
+
+/// Settings under which every session reads and writes the same text for the same value.
+pub(super) const SESSION: &str = "
+    SET search_path = ''; SET client_encoding = 'UTF8'; SET DateStyle = 'ISO, YMD';
+    SET IntervalStyle = 'postgres'; SET TimeZone = 'UTC'; SET bytea_output = 'hex';
+    SET extra_float_digits = 3; SET xmloption = 'content'; SET row_security = off;
+    SET synchronize_seqscans = off; SET statement_timeout = 0;
+    SET idle_in_transaction_session_timeout = 0; SET standard_conforming_strings = on;
+    SET default_transaction_read_only = off; SET client_min_messages = warning";
+
+/// How long a table may be locked by others before nobody waits any more.
+const LOCK_TIMEOUT: &str = "60s";
+/// Length of a page in the largest sound range, so that no multiplication overflows.
+const PAGE_BYTES: u64 = 8192;
+/// From here on a scan can be told to read a range of pages.
+const RANGES_SINCE: u32 = 140_000;
+
+/// A view of one database that many sessions share. The moment lasts as long as this lives.
+pub struct LogicalSource {
+    session: SqlSession,
+    conninfo: Conninfo,
+    snapshot: String,
+    catalog: Catalog,
+    version: u32,
+}
+
+/// A stretch of a table: pages of one of its files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CopyRange {
+    /// Position of the table in the catalog.
+    pub table: usize,
+    /// Position of the file among the table's leaves.
+    pub leaf: usize,
+    /// Its number within the table.
+    pub range: u32,
+    /// About how long it is, bytes.
+    pub bytes_estimate: u64,
+    /// The first page, and the one after the last. The last range of a file has no end: the file may
+    /// have grown since it was measured.
+    pages: Option<(u64, Option<u64>)>,
+}
+
+impl LogicalSource {
+    /// Connects, fixes the moment, and reads the catalog.
+    ///
+    /// # Errors
+    /// Fails if the server cannot be reached, somebody holds a table locked, or the role may not read
+    /// every table.
+    pub async fn open(conninfo: &Conninfo) -> Result<Self, PostgresError> {
+        let session = connect(conninfo).await?;
+        let fail = PostgresError::server("fix a moment of the database");
+        let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+        session.batch_execute(begin).await.map_err(&fail)?;
+        let sql = "SELECT pg_catalog.pg_export_snapshot(),
+                          pg_catalog.current_setting('server_version_num')::int4";
+        let row = session.query_one(sql, &[]).await.map_err(&fail)?;
+        let (snapshot, version) = (get(&row, 0)?, get::<i32>(&row, 1)?.unsigned_abs());
+        lock_tables(&session).await?;
+        Ok(Self {
+            catalog: Catalog::read(&session, version).await?,
+            conninfo: conninfo.clone(),
+            session,
+            snapshot,
+            version,
+        })
+    }
+
+    /// Returns what the database consists of.
+    pub const fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// Returns `server_version_num`.
+    pub const fn version(&self) -> u32 {
+        self.version
+    }
+
+    pub(super) fn snapshot(&self) -> &str {
+        &self.snapshot
+    }
+
+    pub(super) const fn conninfo(&self) -> &Conninfo {
+        &self.conninfo
+    }
+
+    /// Opens another session on the same moment.
+    ///
+    /// # Errors
+    /// Fails if the server does not accept it, or the moment is over.
+    pub async fn reader(&self) -> Result<CopyReader, PostgresError> {
+        if self.session.is_closed() {
+            return Err(PostgresError::TimedOut {
+                waited: "with the session that held the moment",
+                limit: std::time::Duration::ZERO,
+            });
+        }
+        let session = connect(&self.conninfo).await?;
+        let begin = format!(
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {}",
+            literal(&self.snapshot)
+        );
+        let begun = session.batch_execute(&begin).await;
+        begun.map_err(PostgresError::server("join the moment of the database"))?;
+        Ok(CopyReader { session })
+    }
+
+    /// Splits the tables into stretches of about `bytes`, the largest tables first.
+    pub fn ranges(&self, bytes: u64) -> Vec<CopyRange> {
+        let step = (bytes / PAGE_BYTES).max(1);
+        let mut tables: Vec<_> = self.catalog.tables.iter().enumerate().collect();
+        let pages = |table: &CopyTable| table.leaves.iter().map(|leaf| leaf.pages).sum::<u64>();
+        tables.sort_by_key(|(_, table)| std::cmp::Reverse(pages(table)));
+        let tables = tables.into_iter();
+        tables
+            .flat_map(|(at, table)| self.ranges_of(at, table, step))
+            .collect()
+    }
+
+    fn ranges_of(&self, at: usize, table: &CopyTable, step: u64) -> Vec<CopyRange> {
+        let mut ranges = Vec::new();
+        for (leaf, file) in table.leaves.iter().enumerate() {
+            let mut push = |pages, length: u64| {
+                ranges.push(CopyRange {
+                    table: at,
+                    leaf,
+                    range: 0,
+                    bytes_estimate: length * PAGE_BYTES,
+                    pages,
+                });
+            };
+            if self.version < RANGES_SINCE || file.pages <= step {
+                push(None, file.pages);
+                continue;
+            }
+            let mut start = 0;
+            while start + step < file.pages {
+                push(Some((start, Some(start + step))), step);
+                start += step;
+            }
+            push(Some((start, None)), file.pages - start);
+        }
+        for (number, range) in (0..).zip(&mut ranges) {
+            range.range = number;
+        }
+        ranges
+    }
+}
+
+/// A session that reads rows.
+#[derive(Debug)]
+pub struct CopyReader {
+    session: SqlSession,
+}
+
+impl CopyReader {
+    /// Reads a stretch as COPY text, and hands it over in pieces, cut anywhere, until `take` says
+    /// stop.
+    ///
+    /// # Errors
+    /// Fails if the server does not let the rows be read, or the connection breaks.
+    pub async fn copy_out(
+        &self,
+        table: &CopyTable,
+        range: &CopyRange,
+        take: &mut (dyn FnMut(&[u8]) -> bool + Send),
+    ) -> Result<(), PostgresError> {
+        let sql = format!("COPY ({}) TO STDOUT", select(table, range));
+        let failed = |error| PostgresError::Relation {
+            op: "read the rows of",
+            name: table.name.to_string(),
+            answer: ServerAnswer::without_message(&error),
+        };
+        let rows = self.session.copy_out(&sql).await.map_err(failed)?;
+        let mut rows = std::pin::pin!(rows);
+        while let Some(chunk) = rows.next().await {
+            if !take(&chunk.map_err(failed)?) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts the rows of a table.
+    ///
+    /// # Errors
+    /// Fails as [`CopyReader::copy_out`] does.
+    pub async fn count(&self, table: &CopyTable) -> Result<u64, PostgresError> {
+        let mut rows = 0;
+        for leaf in &table.leaves {
+            let sql = format!("SELECT count(*) FROM ONLY {}", leaf.name.quoted());
+            let row = self.session.query_one(&sql, &[]).await;
+            let row = row.map_err(PostgresError::server("count the rows of a table"))?;
+            rows += get::<i64>(&row, 0)?.unsigned_abs();
+        }
+        Ok(rows)
+    }
+}
+
+fn select(table: &CopyTable, range: &CopyRange) -> String {
+    let leaf = table.leaves[range.leaf].name.quoted();
+    let columns = table.column_list();
+    let tid = |page: u64| format!("'({page},0)'::pg_catalog.tid");
+    let within = match range.pages {
+        None => String::new(),
+        Some((start, None)) => format!(" WHERE ctid >= {}", tid(start)),
+        Some((start, Some(end))) => {
+            format!(" WHERE ctid >= {} AND ctid < {}", tid(start), tid(end))
+        }
+    };
+    format!("SELECT {columns} FROM ONLY {leaf}{within}")
+}
+
+/// Opens a session in which every value has one text.
+pub(super) async fn connect(conninfo: &Conninfo) -> Result<SqlSession, PostgresError> {
+    let session = SqlSession::connect(conninfo).await;
+    let session = session.map_err(|source| PostgresError::Connect { source })?;
+    let set = session.batch_execute(SESSION).await;
+    set.map_err(PostgresError::server("prepare a session"))?;
+    Ok(session)
+}
+
+/// Locks every table against being changed or dropped; rows may change as they like.
+async fn lock_tables(client: &Client) -> Result<(), PostgresError> {
+    let rows = client.query(&table_list(), &[]).await;
+    let rows = rows.map_err(PostgresError::server("list the tables"))?;
+    let mut names = Vec::with_capacity(rows.len());
+    for row in &rows {
+        names.push(super::catalog::name_at(row, 1)?.quoted());
+    }
+    let timeout = format!("SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'");
+    let fail = PostgresError::server("lock the tables against changes");
+    client.batch_execute(&timeout).await.map_err(&fail)?;
+    for some in names.chunks(500) {
+        let sql = format!("LOCK TABLE {} IN ACCESS SHARE MODE", some.join(", "));
+        client.batch_execute(&sql).await.map_err(&fail)?;
+    }
+    Ok(())
+}

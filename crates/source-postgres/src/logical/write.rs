@@ -1,0 +1,262 @@
+//! Filling a new database.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::SinkExt as _;
+use tokio::task::JoinSet;
+use tokio_postgres::CopyInSink;
+
+use super::catalog::Catalog;
+use super::ddl::{Ddl, Section, Statement, StatementKind};
+use super::read::connect;
+use super::tables::CopyTable;
+use crate::checks;
+use crate::connect::SqlSession;
+use crate::conninfo::Conninfo;
+use crate::error::{PostgresError, ServerAnswer};
+
+/// Nobody reads the database before it is whole, so nothing has to be on the disk before that.
+const LOADING: &str = "SET synchronous_commit = off; SET maintenance_work_mem = '256MB';
+                       SET lock_timeout = 0; SET session_replication_role = origin";
+
+/// A database that is being made.
+pub struct TargetDatabase {
+    sessions: Vec<SqlSession>,
+    conninfo: Conninfo,
+}
+
+impl TargetDatabase {
+    /// Opens `jobs` sessions.
+    ///
+    /// # Errors
+    /// Fails if the server does not accept them.
+    pub async fn open(conninfo: &Conninfo, jobs: usize) -> Result<Self, PostgresError> {
+        let mut sessions = Vec::with_capacity(jobs);
+        for _ in 0..jobs.max(1) {
+            sessions.push(loading_session(conninfo).await?);
+        }
+        Ok(Self {
+            sessions,
+            conninfo: conninfo.clone(),
+        })
+    }
+
+    /// Makes types, functions, tables and views.
+    ///
+    /// # Errors
+    /// Fails with the name of what could not be made.
+    pub async fn run_pre_data(&self, ddl: &Ddl) -> Result<(), PostgresError> {
+        for statement in ddl.section(Section::PreData) {
+            run(&self.sessions[0], statement).await?;
+        }
+        // What the script set is over with it.
+        set(&self.sessions[0], super::read::SESSION).await?;
+        set(&self.sessions[0], LOADING).await
+    }
+
+    /// Opens a session that loads rows.
+    ///
+    /// # Errors
+    /// Fails if the server does not accept it.
+    pub async fn loader(&self) -> Result<CopyWriter, PostgresError> {
+        let session = loading_session(&self.conninfo).await?;
+        Ok(CopyWriter { session })
+    }
+
+    /// Builds indexes and keys, several at a time, and then all that needs them: foreign keys, which
+    /// the server checks against the rows, triggers, policies.
+    ///
+    /// # Errors
+    /// Fails with the name of what could not be made: a key that does not hold, for one.
+    pub async fn run_post_data(&mut self, ddl: &Ddl) -> Result<(), PostgresError> {
+        let statements = || ddl.section(Section::PostData);
+        let of = |kind| move |one: &&Statement| one.kind == kind;
+        for setting in statements().filter(of(StatementKind::Setting)) {
+            for session in &self.sessions {
+                run(session, setting).await?;
+            }
+        }
+        for session in &self.sessions {
+            set(session, LOADING).await?;
+        }
+        let indexes = statements().filter(of(StatementKind::Index)).cloned();
+        self.in_parallel(indexes.collect()).await?;
+        let done = [StatementKind::Index, StatementKind::Setting];
+        for statement in statements().filter(|one| !done.contains(&one.kind)) {
+            run(&self.sessions[0], statement).await?;
+        }
+        Ok(())
+    }
+
+    /// Runs statements in any order, one at a time on each session.
+    async fn in_parallel(&mut self, statements: Vec<Statement>) -> Result<(), PostgresError> {
+        let queue = Arc::new(Mutex::new(VecDeque::from(statements)));
+        let mut working = JoinSet::new();
+        for session in std::mem::take(&mut self.sessions) {
+            let queue = queue.clone();
+            working.spawn(async move {
+                let next = || queue.lock().expect("no holder panics").pop_front();
+                while let Some(statement) = next() {
+                    run(&session, &statement).await?;
+                }
+                Ok::<_, PostgresError>(session)
+            });
+        }
+        while let Some(done) = working.join_next().await {
+            self.sessions
+                .push(done.expect("running a statement does not panic")?);
+        }
+        Ok(())
+    }
+
+    /// Lets sequences go on behind what is there.
+    ///
+    /// # Errors
+    /// Fails if the server refuses.
+    pub async fn set_sequences(&self, catalog: &Catalog) -> Result<(), PostgresError> {
+        let script = catalog.sequence_statements().join("\n");
+        let set = self.sessions[0].batch_execute(&script).await;
+        set.map_err(PostgresError::server("set the sequences"))
+    }
+
+    /// Fills materialized views, each after those that it reads.
+    ///
+    /// # Errors
+    /// Fails with the name of the view.
+    pub async fn refresh_materialized_views(&self, catalog: &Catalog) -> Result<(), PostgresError> {
+        for view in &catalog.materialized_views {
+            let sql = format!("REFRESH MATERIALIZED VIEW {}", view.quoted());
+            let filled = self.sessions[0].batch_execute(&sql).await;
+            filled.map_err(|error| PostgresError::Relation {
+                op: "fill the materialized view",
+                name: view.to_string(),
+                answer: ServerAnswer::new(&error),
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Collects statistics, several tables at a time.
+    ///
+    /// # Errors
+    /// Fails if the server refuses.
+    pub async fn analyze(&mut self, catalog: &Catalog) -> Result<(), PostgresError> {
+        let tables = catalog.tables.iter().map(|table| &table.name);
+        let statement = |name: &super::names::RelationName| Statement {
+            sql: format!("ANALYZE {}", name.quoted()),
+            kind: StatementKind::Other,
+            subject: format!("statistics of {name}"),
+            section: Section::PostData,
+        };
+        let all = tables.chain(&catalog.materialized_views).map(statement);
+        self.in_parallel(all.collect()).await
+    }
+
+    /// Runs a script in a session as users have it.
+    ///
+    /// # Errors
+    /// Fails with what the server says.
+    pub async fn run_script(&self, script: &str) -> Result<(), PostgresError> {
+        let session = self.plain_session().await?;
+        let done = session.batch_execute(script).await;
+        done.map_err(PostgresError::server("run the script"))
+    }
+
+    /// Asks whether something holds, in a session as users have it.
+    ///
+    /// # Errors
+    /// Fails if it is no question that can be answered with yes or no, or takes longer than `limit`.
+    pub async fn assertion(&self, sql: &str, limit: Duration) -> Result<bool, PostgresError> {
+        let session = self.plain_session().await?;
+        checks::assertion(&session, sql, limit).await
+    }
+
+    async fn plain_session(&self) -> Result<SqlSession, PostgresError> {
+        let session = SqlSession::connect(&self.conninfo).await;
+        session.map_err(|source| PostgresError::Connect { source })
+    }
+}
+
+/// A session that loads rows.
+#[derive(Debug)]
+pub struct CopyWriter {
+    session: SqlSession,
+}
+
+/// Rows on their way into a table.
+pub struct RowsIn {
+    sink: Pin<Box<CopyInSink<Bytes>>>,
+    table: String,
+}
+
+impl CopyWriter {
+    /// Begins to load rows into a table, as COPY text. Rows of partitions go through their root,
+    /// since masks may have moved them.
+    ///
+    /// # Errors
+    /// Fails if the server refuses.
+    pub async fn begin(&mut self, table: &CopyTable) -> Result<RowsIn, PostgresError> {
+        let (name, columns) = (table.name.quoted(), table.column_list());
+        let sql = format!("COPY {name} ({columns}) FROM STDIN");
+        let table = table.name.to_string();
+        let sink = self.session.copy_in(&sql).await;
+        let sink = sink.map_err(|error| not_loaded(&table, &error))?;
+        Ok(RowsIn {
+            sink: Box::pin(sink),
+            table,
+        })
+    }
+}
+
+impl RowsIn {
+    /// Sends a piece, cut anywhere.
+    ///
+    /// # Errors
+    /// Fails if the server has refused a row, or the connection breaks.
+    pub async fn feed(&mut self, chunk: Bytes) -> Result<(), PostgresError> {
+        let sent = self.sink.send(chunk).await;
+        sent.map_err(|error| not_loaded(&self.table, &error))
+    }
+
+    /// Ends the rows, and returns how many the server took.
+    ///
+    /// # Errors
+    /// Fails if the server refuses a row.
+    pub async fn finish(mut self) -> Result<u64, PostgresError> {
+        let finished = self.sink.as_mut().finish().await;
+        finished.map_err(|error| not_loaded(&self.table, &error))
+    }
+}
+
+/// What a server says of a row can quote it.
+fn not_loaded(table: &str, error: &tokio_postgres::Error) -> PostgresError {
+    PostgresError::Relation {
+        op: "load rows into",
+        name: table.to_owned(),
+        answer: ServerAnswer::without_message(error),
+    }
+}
+
+async fn loading_session(conninfo: &Conninfo) -> Result<SqlSession, PostgresError> {
+    let session = connect(conninfo).await?;
+    set(&session, LOADING).await?;
+    Ok(session)
+}
+
+async fn set(session: &SqlSession, settings: &str) -> Result<(), PostgresError> {
+    let set = session.batch_execute(settings).await;
+    set.map_err(PostgresError::server("prepare a session"))
+}
+
+async fn run(session: &SqlSession, statement: &Statement) -> Result<(), PostgresError> {
+    let done = session.batch_execute(&statement.sql).await;
+    done.map_err(|error| PostgresError::Relation {
+        op: "make",
+        name: statement.subject.clone(),
+        answer: ServerAnswer::new(&error),
+    })
+}

@@ -1,0 +1,331 @@
+//! Refreshing a staging database: masked, judged, loaded beside the old one, published by a rename.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use lifeboat_testkit::PgCluster;
+use serde_json::Value;
+
+use crate::project::{Log, Project};
+
+/// A shop: people with addresses of all kinds, and what hangs on them.
+const SHOP: &str = include_str!("../data/shop.sql");
+const RULES: &str = include_str!("../data/shop-rules.toml");
+/// 32 bytes; only for tests.
+const MASK_KEY: &str = "test-only-masking-key-0123456789";
+const CUSTOMERS: u32 = 3_000;
+
+/// Production with a shop in it, and a server for staging.
+struct Shop {
+    project: Project,
+    staging: PgCluster,
+}
+
+impl Shop {
+    fn or_skip(test: &str) -> Option<Self> {
+        let project = Project::or_skip(test, Log::InSnapshot)?;
+        let staging = PgCluster::or_skip(test)?;
+        project.cluster.psql("CREATE DATABASE shop");
+        project.cluster.psql_in("shop", SHOP);
+        let fill = format!("SELECT fill_shop({CUSTOMERS})");
+        project.cluster.psql_in("shop", &fill);
+        project.cluster.psql_in("shop", "DROP FUNCTION fill_shop");
+        let url = project.cluster.conninfo();
+        let shop = url.replace("dbname=postgres", "dbname=shop");
+        project.replace("environments/prod.toml", &url, &shop);
+        project.write("t/.keep", "");
+        let shop = Self { project, staging };
+        shop.write_rules(RULES);
+        shop.configure("");
+        Some(shop)
+    }
+
+    fn write_rules(&self, rules: &str) {
+        self.project.write("masking-rules/shop.toml", rules);
+    }
+
+    /// Writes the environment `staging`, with further lines for `[refresh]`.
+    fn configure(&self, lines: &str) {
+        let url = self.staging.conninfo();
+        let url = url.replace("dbname=postgres", "dbname=shop");
+        self.project.write(
+            "environments/staging.toml",
+            &format!(
+                "class = \"staging\"\nregion = \"home\"\nresidency = [\"eu\"]\n\n[refresh]\n\
+                 from = \"prod/main\"\nrules = \"masking-rules/shop.toml\"\n\
+                 database = \"{url}\"\nkeep_previous = 1\n{lines}\n"
+            ),
+        );
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = self.project.command(args);
+        command
+            .env("MASK_KEY", MASK_KEY)
+            .env("TMPDIR", self.project.root.join("t"));
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    /// Runs the program, which must end with `code`; returns what it printed and said.
+    fn ends_with(&self, code: i32, args: &[&str]) -> (String, String) {
+        let output = self.run(args);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "{args:?}: {said}{printed}"
+        );
+        (printed, said)
+    }
+
+    /// Refreshes, which must succeed, and returns the report.
+    fn refresh(&self, args: &[&str]) -> Value {
+        let args = [&["refresh", "staging", "--json"], args].concat();
+        serde_json::from_str(&self.ends_with(0, &args).0).unwrap()
+    }
+
+    fn production(&self, sql: &str) -> String {
+        self.project.cluster.psql_in("shop", sql)
+    }
+
+    fn staged(&self, sql: &str) -> String {
+        self.staging.psql_in("shop", sql)
+    }
+
+    /// The databases of the staging server that a refresh made.
+    fn databases(&self) -> Vec<String> {
+        let sql = "SELECT datname FROM pg_database WHERE datname LIKE 'shop%' ORDER BY datname";
+        let list = self.staging.psql(sql);
+        list.lines().map(str::to_owned).collect()
+    }
+
+    /// Everything that a database holds, as plain text.
+    fn dump_of_staging(&self) -> String {
+        let bin = &self.staging.installation().bin;
+        let url = self.staging.conninfo();
+        let url = url.replace("dbname=postgres", "dbname=shop");
+        let output = Command::new(bin.join("pg_dump"))
+            .args(["-d", &url])
+            .output();
+        String::from_utf8(output.unwrap().stdout).unwrap()
+    }
+
+    fn assert_nothing_left(&self) {
+        for folder in ["t", ".lifeboat/scratch"] {
+            let folder = self.project.root.join(folder);
+            let entries = fs::read_dir(&folder).unwrap().flatten();
+            let left: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+            let left: Vec<_> = left
+                .iter()
+                .filter(|path| !path.ends_with(".keep"))
+                .collect();
+            assert!(left.is_empty(), "{left:?}");
+        }
+    }
+}
+
+#[test]
+fn staging_gets_every_row_masked_and_whole() {
+    let Some(shop) = Shop::or_skip("a refresh of a database") else {
+        return;
+    };
+    shop.project.must(&["backup", "prod", "main"]);
+    let report = shop.refresh(&[]);
+    assert_eq!(report["published"], "shop");
+    assert_eq!(report["leak_report"]["verdict"], "pass");
+    for table in ["customers", "orders", "events", "notes"] {
+        let count = format!("SELECT count(*) FROM {table}");
+        assert_eq!(shop.staged(&count), shop.production(&count), "{table}");
+    }
+    // What the masks made joins as the original did.
+    let joined = "SELECT count(*) FROM orders JOIN customers ON customers.id = customer_id";
+    assert_eq!(shop.staged(joined), shop.production(joined));
+    let sums =
+        "SELECT count(*), sum(n) FROM (SELECT count(*) n FROM orders GROUP BY customer_id) x";
+    assert_eq!(shop.staged(sums), shop.production(sums));
+    // Nobody's address or name is anywhere in the copy, the catalog included.
+    let dump = shop.dump_of_staging();
+    let people = "SELECT email FROM customers UNION ALL SELECT phone FROM customers \
+                  UNION ALL SELECT full_name FROM customers WHERE full_name LIKE 'Zebulon%'";
+    for original in shop.production(people).lines() {
+        assert!(!dump.contains(original), "`{original}` is in the copy");
+    }
+    // Sequences go on above what is there, and the database is a working one.
+    shop.staged("INSERT INTO customers (email, full_name, phone) VALUES ('x@y.z', 'X', '1')");
+    let valid = "SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND convalidated";
+    assert_eq!(shop.staged(valid), shop.production(valid));
+    shop.assert_nothing_left();
+
+    // The next one takes its place; of the old ones, one stays.
+    shop.refresh(&[]);
+    let again = shop.refresh(&[]);
+    assert_eq!(again["previous"].as_array().unwrap().len(), 1);
+    let databases = shop.databases();
+    assert_eq!(databases.len(), 2, "{databases:?}");
+}
+
+#[test]
+fn a_masked_copy_is_published_again_without_production() {
+    let Some(shop) = Shop::or_skip("a masked copy published again") else {
+        return;
+    };
+    shop.project.must(&["backup", "prod", "main"]);
+    let first = shop.refresh(&[]);
+    let emails = "SELECT md5(string_agg(email, ',' ORDER BY id)) FROM customers";
+    let masked = shop.staged(emails);
+    shop.staged("DELETE FROM notes; UPDATE customers SET email = id::text || '@spoiled'");
+    let snapshot = first["masked_snapshot"].as_str().unwrap();
+    let again = shop.refresh(&["--masked", snapshot]);
+    assert_eq!(again["published"], "shop");
+    assert_eq!(shop.staged(emails), masked);
+    // And psql alone can load what `export` writes.
+    let folder = shop.project.root.join("exported");
+    let to = folder.to_str().unwrap();
+    shop.ends_with(0, &["export", "staging", "--to", to]);
+    shop.staging.psql("CREATE DATABASE by_hand");
+    let url = shop.staging.conninfo();
+    let url = url.replace("dbname=postgres", "dbname=by_hand");
+    let psql = shop.staging.installation().bin.join("psql");
+    let loaded = Command::new(psql)
+        .args([
+            "-X",
+            "-q",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-d",
+            &url,
+            "-f",
+            "load.sql",
+        ])
+        .current_dir(&folder)
+        .stdout(Stdio::null())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&loaded.stderr);
+    assert!(loaded.status.success(), "{said}");
+    assert_eq!(shop.staging.psql_in("by_hand", emails), masked);
+}
+
+#[test]
+fn a_new_column_stops_the_refresh_with_its_name_and_the_line_to_add() {
+    let Some(shop) = Shop::or_skip("a column that no rule names") else {
+        return;
+    };
+    shop.production("ALTER TABLE customers ADD COLUMN passport text");
+    shop.project.must(&["backup", "prod", "main"]);
+    let (_, said) = shop.ends_with(7, &["refresh", "staging"]);
+    assert!(said.contains("passport"), "{said}");
+    assert!(said.contains("passport = "), "no line to add: {said}");
+    assert_eq!(shop.databases(), [] as [&str; 0]);
+    shop.assert_nothing_left();
+}
+
+#[test]
+fn what_leaks_in_a_definition_or_a_kept_column_stops_the_refresh() {
+    let Some(shop) = Shop::or_skip("leaks outside masked columns") else {
+        return;
+    };
+    shop.project.must(&["backup", "prod", "main"]);
+    shop.refresh(&[]);
+    let serving = shop.staged("SELECT md5(string_agg(email, ',' ORDER BY id)) FROM customers");
+    // A view that names somebody.
+    let leak =
+        "CREATE VIEW vip AS SELECT id FROM customers WHERE email = 'jo.doe@mail.example.net'";
+    shop.production(leak);
+    shop.project.must(&["backup", "prod", "main"]);
+    let (_, said) = shop.ends_with(7, &["refresh", "staging"]);
+    assert!(said.contains("view") && said.contains("vip"), "{said}");
+    assert!(!said.contains("jo.doe"), "a value in a message: {said}");
+    // A column that is kept, and holds what another column masks.
+    shop.production("DROP VIEW vip");
+    shop.production(
+        "UPDATE orders SET status = (SELECT full_name FROM customers WHERE id = customer_id)",
+    );
+    shop.project.must(&["backup", "prod", "main"]);
+    let (printed, said) = shop.ends_with(7, &["refresh", "staging", "--json"]);
+    let report: Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!(report["published"], Value::Null);
+    assert!(said.is_empty() || !said.contains("Zebulon"), "{said}");
+    let emails = "SELECT md5(string_agg(email, ',' ORDER BY id)) FROM customers";
+    assert_eq!(shop.staged(emails), serving, "staging changed");
+    assert_eq!(shop.databases(), ["shop"]);
+}
+
+#[test]
+fn checks_and_commands_of_the_user_decide_too() {
+    let Some(shop) = Shop::or_skip("migrations, configuration and checks") else {
+        return;
+    };
+    shop.project.must(&["backup", "prod", "main"]);
+    shop.project.write(
+        "staging.sql",
+        "UPDATE settings SET value = 'staging' WHERE name = 'mode';",
+    );
+    let psql = shop.staging.installation().bin.join("psql");
+    let migrate = format!(
+        "migrate = \"{} -X -q -c 'CREATE TABLE migrated ()'\"\n",
+        psql.display()
+    );
+    let lines =
+        format!("{migrate}sql = [\"staging.sql\"]\nchecks = [\"SELECT count(*) = 0 FROM orders\"]");
+    shop.configure(&lines);
+    let (_, said) = shop.ends_with(7, &["refresh", "staging"]);
+    assert!(said.contains("nothing was published"), "{said}");
+    assert_eq!(shop.databases(), [] as [&str; 0]);
+    shop.configure(&lines.replace("= 0", "> 0"));
+    shop.refresh(&[]);
+    assert_eq!(
+        shop.staged("SELECT value FROM settings WHERE name = 'mode'"),
+        "staging"
+    );
+    assert_eq!(shop.staged("SELECT count(*) FROM migrated"), "0");
+    shop.configure("migrate = \"exit 3\"");
+    let (_, said) = shop.ends_with(2, &["refresh", "staging"]);
+    assert!(said.contains("`migrate`"), "{said}");
+    assert_eq!(shop.databases(), ["shop"]);
+}
+
+#[test]
+fn a_killed_refresh_leaves_staging_as_it_was_and_the_next_one_cleans_up() {
+    let Some(shop) = Shop::or_skip("a killed refresh") else {
+        return;
+    };
+    shop.project.must(&["backup", "prod", "main"]);
+    let whole = std::time::Instant::now();
+    shop.refresh(&[]);
+    let whole = whole.elapsed();
+    let emails = "SELECT md5(string_agg(email, ',' ORDER BY id)) FROM customers";
+    let serving = shop.staged(emails);
+    let kills: u32 = std::env::var("LIFEBOAT_KILLS").map_or(4, |text| text.parse().unwrap());
+    for kill in 1..=kills {
+        let mut child = shop.command(&["refresh", "staging"]);
+        let mut child = child
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(whole * kill / (kills + 1));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let now = shop.staged(emails);
+        let count = shop.staged("SELECT count(*) FROM customers");
+        assert_eq!(count, CUSTOMERS.to_string());
+        // Fresh pseudonyms each time, unless it was killed after it had published.
+        if now != serving {
+            assert_eq!(kill, kills, "killed early, and yet published");
+        }
+    }
+    // Of servers that the dead left behind.
+    std::thread::sleep(Duration::from_secs(1));
+    shop.refresh(&[]);
+    let databases = shop.databases();
+    assert_eq!(databases.len(), 2, "{databases:?}");
+    shop.assert_nothing_left();
+}
