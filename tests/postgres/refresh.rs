@@ -340,3 +340,36 @@ fn a_killed_refresh_leaves_staging_as_it_was_and_the_next_one_cleans_up() {
     assert_eq!(databases.len(), 2, "{databases:?}");
     shop.assert_nothing_left();
 }
+
+#[test]
+fn rules_are_proposed_from_a_server_and_held_against_it() {
+    let Some(shop) = Shop::or_skip("rules for a database on a server") else {
+        return;
+    };
+    let (proposed, _) = shop.ends_with(0, &["mask", "discover", "--source", "prod/main"]);
+    assert!(
+        proposed.contains("[table.\"public.customers\".columns]"),
+        "{proposed}"
+    );
+    let email = proposed.lines().find(|line| line.starts_with("email = "));
+    assert!(
+        email.is_some_and(|line| line.contains("email")),
+        "{proposed}"
+    );
+    assert!(
+        !proposed.contains("zebulon"),
+        "a value in a proposal: {proposed}"
+    );
+    let check = [
+        "mask",
+        "check",
+        "--rules",
+        "masking-rules/shop.toml",
+        "--source",
+        "prod/main",
+    ];
+    shop.ends_with(0, &check);
+    shop.production("ALTER TABLE customers ADD COLUMN passport text");
+    let (_, said) = shop.ends_with(7, &check);
+    assert!(said.contains("passport"), "{said}");
+}

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
 use jiff::civil::DateTime;
+use lifeboat_config::SourceId;
 use lifeboat_drill::Scenario;
 use lifeboat_model::{EnvironmentClass, SessionId, SystemId, Tier};
 use lifeboat_operations::{Delta, RestorePoint, SnapshotRef};
@@ -512,15 +513,21 @@ pub(crate) enum MaskCommand {
         /// The masking rules.
         #[arg(long, value_name = "FILE")]
         rules: PathBuf,
-        /// The database whose schema they must cover.
-        #[arg(long, value_name = "DB")]
-        input: PathBuf,
+        /// The SQLite database whose schema they must cover.
+        #[arg(long, value_name = "DB", required_unless_present = "source")]
+        input: Option<PathBuf>,
+        /// The PostgreSQL source whose database they must cover. No row is read.
+        #[arg(long, value_name = "ENV/SOURCE", conflicts_with = "input")]
+        source: Option<SourceId>,
     },
     /// Propose a rule file from a schema and a sample of rows.
     Discover {
         /// A SQLite database that nobody writes to, a CSV file with a header, or JSON Lines.
-        #[arg(long, value_name = "FILE")]
-        input: PathBuf,
+        #[arg(long, value_name = "FILE", required_unless_present = "source")]
+        input: Option<PathBuf>,
+        /// The PostgreSQL source whose database is looked at.
+        #[arg(long, value_name = "ENV/SOURCE", conflicts_with = "input")]
+        source: Option<SourceId>,
         /// Write the rules to this new file, instead of to stdout.
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,

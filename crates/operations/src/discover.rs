@@ -2,10 +2,13 @@
 
 use std::path::Path;
 
+use lifeboat_config::SourceId;
 use lifeboat_masking::{Discovery, Sample, discover as propose};
 
 use crate::error::OperationError;
 use crate::sampled::SampledInput;
+use crate::sampled_server;
+use crate::session::Session;
 
 /// Looks at schema and some rows of `input` and proposes a rule for every column. Blocks.
 ///
@@ -14,12 +17,32 @@ use crate::sampled::SampledInput;
 /// # Errors
 /// Fails if the input cannot be read.
 pub fn discover(input: &Path) -> Result<Discovery, OperationError> {
-    let input = SampledInput::read(input, None, Sample::ROWS_MAX)?;
+    Ok(propose_for(&SampledInput::read(
+        input,
+        None,
+        Sample::ROWS_MAX,
+    )?))
+}
+
+/// Looks at schema and some rows of the PostgreSQL database that a source's `url` names, and proposes a
+/// rule for every column.
+///
+/// # Errors
+/// Fails if the server cannot be read.
+pub async fn discover_server(
+    session: &Session,
+    source: &SourceId,
+) -> Result<Discovery, OperationError> {
+    let input = sampled_server::read(session, source, Sample::ROWS_MAX).await?;
+    Ok(propose_for(&input))
+}
+
+fn propose_for(input: &SampledInput) -> Discovery {
     let mut sample = Sample::new(&input.schema);
     for (table, rows) in input.schema.tables.iter().zip(&input.rows) {
         sample.observe(&table.name, rows);
     }
-    Ok(propose(&input.schema, &sample))
+    propose(&input.schema, &sample)
 }
 
 /// Writes a proposal to a new file; one that is there already and says the same is left alone.

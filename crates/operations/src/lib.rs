@@ -30,6 +30,7 @@ mod restore;
 mod restore_database;
 mod restore_target;
 mod sampled;
+mod sampled_server;
 mod scratch;
 mod select;
 mod selection;
@@ -53,7 +54,7 @@ pub use cluster::{
     LogAccess, Recovery, TablespaceFacts, ThenDo, cluster_database, server_programs,
 };
 pub use delta::{Changes, Delta, DeltaReport};
-pub use discover::{discover, write_rules};
+pub use discover::{discover, discover_server, write_rules};
 pub use error::OperationError;
 pub use init::{InitPlan, InitReport};
 pub use job::OpenJob;
@@ -66,7 +67,7 @@ pub use ledger::{Facts, Run};
 pub use mask::{MaskReport, MaskTask, MaskedDatabase};
 pub use mask_stream::{StreamFormat, StreamPlace, StreamRequest, StreamTask};
 pub use place::{Opened, StoreOpener};
-pub use preview::{PreviewTable, preview};
+pub use preview::{PreviewTable, check_server, preview};
 pub use prune::{PruneDecision, PrunePlan, PruneRun};
 pub use refresh::{CopyOf, RefreshPhase, RefreshPlan, RefreshReport};
 pub use region::{KeyCheck, RegionCheck, SourceCheck, check_keys, check_regions, check_sources};

@@ -5,12 +5,15 @@
 use std::fmt;
 use std::path::Path;
 
+use lifeboat_config::SourceId;
 use lifeboat_masking::{Cell, ColumnClass, Plan, RowBatch, RuleSet, Schema};
 use lifeboat_model::{ErrorKind, Problems};
 
 use crate::error::OperationError;
 use crate::mask::masking_key;
+use crate::refresh::describe_database;
 use crate::sampled::SampledInput;
+use crate::sampled_server;
 use crate::session::Session;
 
 /// Longest value that is shown, in characters.
@@ -69,6 +72,21 @@ pub fn preview(
         });
     }
     Ok(shown)
+}
+
+/// Fits rules to the PostgreSQL database that a source's `url` names. Reads no row.
+///
+/// # Errors
+/// Fails with every problem of the rules, or of the rules against the database (then as a refusal), or
+/// if the masking key is not to be had.
+pub async fn check_server(
+    session: &Session,
+    rules: &Path,
+    source: &SourceId,
+) -> Result<(), OperationError> {
+    let view = sampled_server::open(session, source).await?;
+    let schema = describe_database(view.catalog());
+    fit(session, rules, &schema).map(drop)
 }
 
 /// Reads the rules and fits them to a schema.

@@ -6,7 +6,7 @@ use lifeboat_masking::Gate;
 use lifeboat_model::{Problems, Verdict};
 use lifeboat_operations::{
     MaskReport, MaskTask, OperationError, Session, StreamFormat, StreamPlace, StreamRequest,
-    StreamTask,
+    StreamTask, check_server,
 };
 
 use super::leak_report;
@@ -178,22 +178,40 @@ fn finish(
     Ok(Exit::of_verdict(verdict, Exit::REFUSED).refuse_unverified())
 }
 
-pub(super) fn check(args: &Args, rules: &Path, input: &Path) -> Result<Exit, OperationError> {
+pub(super) async fn check(args: &Args, command: &MaskCommand) -> Result<Exit, OperationError> {
+    let MaskCommand::Check {
+        rules,
+        input,
+        source,
+    } = command
+    else {
+        unreachable!("dispatched by command")
+    };
     let session = setup::session(args)?;
-    let task = MaskTask::prepare(&session, &rooted(rules)?, input, "check")?;
-    show_warnings(&task.warnings);
+    let (covered, warnings) = match (input, source) {
+        (Some(input), _) => {
+            let task = MaskTask::prepare(&session, &rooted(rules)?, input, "check")?;
+            show_warnings(&task.warnings);
+            let warnings = fail::problem_list(&task.warnings);
+            (input.display().to_string(), warnings)
+        }
+        (None, Some(source)) => {
+            check_server(&session, &rooted(rules)?, source).await?;
+            (source.to_string(), serde_json::json!([]))
+        }
+        (None, None) => unreachable!("one of them is required"),
+    };
     if args.json {
         table::json(&serde_json::json!({
             "rules": rules,
-            "input": input,
+            "input": covered,
             "covered": true,
-            "warnings": fail::problem_list(&task.warnings),
+            "warnings": warnings,
         }));
     } else {
         table::line(&format!(
-            "{} covers every column of {}",
-            rules.display(),
-            input.display()
+            "{} covers every column of {covered}",
+            rules.display()
         ));
     }
     Ok(Exit::DONE)

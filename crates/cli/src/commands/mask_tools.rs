@@ -1,12 +1,11 @@
 //! `lifeboat mask discover`, `preview`, `synth` and `schema`.
 
 use std::io::IsTerminal as _;
-use std::path::Path;
 
 use lifeboat_masking::{ColumnClass, Outcome, RULES_SCHEMA, RowCounts};
 use lifeboat_operations::{
-    OperationError, PreviewTable, SynthRequest, discover as propose, preview as mask_some,
-    synth as make, write_rules,
+    OperationError, PreviewTable, SynthRequest, discover as propose, discover_server,
+    preview as mask_some, synth as make, write_rules,
 };
 
 use super::mask::rooted;
@@ -14,12 +13,15 @@ use crate::args::{Args, MaskCommand};
 use crate::exit::Exit;
 use crate::{fail, setup, table};
 
-pub(super) fn discover(
-    args: &Args,
-    input: &Path,
-    out: Option<&Path>,
-) -> Result<Exit, OperationError> {
-    let discovery = propose(input)?;
+pub(super) async fn discover(args: &Args, command: &MaskCommand) -> Result<Exit, OperationError> {
+    let MaskCommand::Discover { input, source, out } = command else {
+        unreachable!("the caller looked");
+    };
+    let discovery = match (input, source) {
+        (Some(input), _) => propose(input)?,
+        (None, Some(source)) => discover_server(&setup::session(args)?, source).await?,
+        (None, None) => unreachable!("one of them is required"),
+    };
     if let Some(file) = out {
         write_rules(&discovery, file)?;
     }

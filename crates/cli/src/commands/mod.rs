@@ -82,10 +82,8 @@ async fn dispatch(args: &Args) -> Result<Exit, OperationError> {
         Command::Wal { command } => wal::run(args, command).await,
         Command::Mask { command } => match command {
             MaskCommand::Run { .. } => mask::run(args, command),
-            MaskCommand::Check { rules, input } => mask::check(args, rules, input),
-            MaskCommand::Discover { input, out } => {
-                mask_tools::discover(args, input, out.as_deref())
-            }
+            MaskCommand::Check { .. } => mask::check(args, command).await,
+            MaskCommand::Discover { .. } => mask_tools::discover(args, command).await,
             MaskCommand::Preview { .. } => mask_tools::preview(args, command),
             MaskCommand::Synth { .. } => mask_tools::synth(args, command),
             MaskCommand::Schema => mask_tools::schema(),

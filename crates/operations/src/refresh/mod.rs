@@ -23,6 +23,7 @@ use crate::place::Opened;
 use crate::select::RestorePoint;
 use crate::session::Session;
 
+pub(crate) use database::describe_database;
 pub use phases::RefreshPhase;
 
 /// Which copy of the data a refresh publishes.

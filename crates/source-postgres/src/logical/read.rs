@@ -177,12 +177,21 @@ impl CopyReader {
         take: &mut (dyn FnMut(&[u8]) -> bool + Send),
     ) -> Result<(), PostgresError> {
         let sql = format!("COPY ({}) TO STDOUT", select(table, range));
+        self.copy(&sql, table, take).await
+    }
+
+    async fn copy(
+        &self,
+        sql: &str,
+        table: &CopyTable,
+        take: &mut (dyn FnMut(&[u8]) -> bool + Send),
+    ) -> Result<(), PostgresError> {
         let failed = |error| PostgresError::Relation {
             op: "read the rows of",
             name: table.name.to_string(),
             answer: ServerAnswer::without_message(&error),
         };
-        let rows = self.session.copy_out(&sql).await.map_err(failed)?;
+        let rows = self.session.copy_out(sql).await.map_err(failed)?;
         let mut rows = std::pin::pin!(rows);
         while let Some(chunk) = rows.next().await {
             if !take(&chunk.map_err(failed)?) {
@@ -190,6 +199,21 @@ impl CopyReader {
             }
         }
         Ok(())
+    }
+
+    /// Reads at most `rows` rows of a table as COPY text.
+    ///
+    /// # Errors
+    /// Fails as [`CopyReader::copy_out`] does.
+    pub async fn sample(
+        &self,
+        table: &CopyTable,
+        rows: usize,
+        take: &mut (dyn FnMut(&[u8]) -> bool + Send),
+    ) -> Result<(), PostgresError> {
+        let (columns, name) = (table.column_list(), table.name.quoted());
+        let sql = format!("COPY (SELECT {columns} FROM {name} LIMIT {rows}) TO STDOUT");
+        self.copy(&sql, table, take).await
     }
 
     /// Counts the rows of a table.

@@ -26,6 +26,8 @@ use lifeboat_source_files::PathFilter;
 use lifeboat_source_postgres::conninfo::Conninfo;
 use lifeboat_source_postgres::logical::TargetServer;
 
+pub(crate) use self::schema::describe as describe_database;
+
 use self::copy::MaskedRows;
 use self::dump::Dump;
 use self::judge::Judgement;

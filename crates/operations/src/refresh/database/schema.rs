@@ -4,7 +4,7 @@ use lifeboat_masking::{ColumnSchema, ColumnType, Schema, TableSchema};
 use lifeboat_source_postgres::logical::{BaseType, Catalog, CopyColumn, CopyTable};
 
 /// Describes the tables that hold rows.
-pub(super) fn describe(catalog: &Catalog) -> Schema {
+pub(crate) fn describe(catalog: &Catalog) -> Schema {
     let describe_one = |table: &CopyTable| TableSchema {
         name: table.name.to_string(),
         columns: table.columns.iter().map(column).collect(),
