@@ -373,3 +373,54 @@ fn rules_are_proposed_from_a_server_and_held_against_it() {
     let (_, said) = shop.ends_with(7, &check);
     assert!(said.contains("passport"), "{said}");
 }
+
+const CANARY: &str = "Qwyxlbrandt-Ozymora";
+
+#[test]
+fn a_planted_value_arrives_nowhere() {
+    let Some(shop) = Shop::or_skip("planted values") else {
+        return;
+    };
+    let rules = RULES.replace("[policy]", "[policy]\ncanaries = \"env:CANARIES\"");
+    shop.write_rules(&rules);
+    shop.production(&format!(
+        "UPDATE customers SET full_name = '{CANARY}', phone = '{CANARY}',
+                address = jsonb_build_object('street', '{CANARY}', 'city', '{CANARY}') WHERE id = 7;
+         UPDATE notes SET body = 'met {CANARY} at noon' WHERE id = 7;
+         COMMENT ON TABLE orders IS 'for {CANARY}';
+         SELECT lo_from_bytea(0, '{CANARY}')"
+    ));
+    shop.project.must(&["backup", "prod", "main"]);
+    let refresh = |code| {
+        let mut command = shop.command(&["refresh", "staging", "--json"]);
+        let output = command.env("CANARIES", CANARY).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{said}{printed}");
+        assert!(
+            !said.contains(CANARY) && !printed.contains(CANARY),
+            "{said}{printed}"
+        );
+        printed
+    };
+    // A note is free text, and only detectors know what in it is personal: the canary shows that.
+    let printed = refresh(7);
+    assert!(printed.contains("canary 1"), "{printed}");
+    shop.production("DELETE FROM notes WHERE id = 7");
+    shop.project.must(&["backup", "prod", "main"]);
+    let printed = refresh(0);
+    assert!(
+        printed.contains("large objects"),
+        "not told that they are left out: {printed}"
+    );
+    assert!(!shop.dump_of_staging().contains(CANARY));
+    let log = fs::read_to_string(shop.staging.log_file()).unwrap();
+    assert!(!log.contains(CANARY));
+    // In a default it would reach the catalog: refused before a row moves.
+    shop.production(&format!(
+        "ALTER TABLE orders ALTER status SET DEFAULT '{CANARY}'"
+    ));
+    shop.project.must(&["backup", "prod", "main"]);
+    refresh(7);
+    shop.assert_nothing_left();
+}
