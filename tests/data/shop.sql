@@ -6,7 +6,8 @@ CREATE TABLE customers (
     phone varchar(32),
     born date,
     created_at timestamptz NOT NULL DEFAULT now(),
-    address jsonb
+    address jsonb,
+    referred_by bigint REFERENCES customers (id)
 );
 CREATE TABLE orders (
     id bigserial PRIMARY KEY,
@@ -34,10 +35,10 @@ CREATE MATERIALIZED VIEW totals AS SELECT customer_id, sum(total) AS total FROM 
 CREATE INDEX totals_customer ON totals (customer_id);
 COMMENT ON COLUMN customers.email IS 'ask info@helpdesk-mail.de';
 CREATE FUNCTION fill_shop(n int) RETURNS void LANGUAGE sql AS $$
-    INSERT INTO customers (email, full_name, phone, born, address)
+    INSERT INTO customers (email, full_name, phone, born, address, referred_by)
     SELECT 'zebulon' || i || '@post-' || i % 97 || '.de', 'Zebulon Quirk-' || i,
            '+49 30 ' || 2000000 + i, '1950-01-01'::date + i % 20000,
-           jsonb_build_object('street', 'Lindenallee ' || i, 'city', 'Potsdam')
+           jsonb_build_object('street', 'Lindenallee ' || i, 'city', 'Potsdam'), NULLIF(i / 2, 0)
       FROM generate_series(1, n) i;
     INSERT INTO orders (customer_id, status, total)
     SELECT 1 + i % n, CASE i % 3 WHEN 0 THEN 'open' ELSE 'paid' END, i * 1.25

@@ -424,3 +424,41 @@ fn a_planted_value_arrives_nowhere() {
     refresh(7);
     shop.assert_nothing_left();
 }
+
+#[test]
+fn a_part_of_a_database_is_whole_in_itself() {
+    let Some(shop) = Shop::or_skip("a subset") else {
+        return;
+    };
+    shop.project.must(&["backup", "prod", "main"]);
+    shop.configure("subset = { \"public.customers\" = \"id % 10 = 0\" }");
+    let report = shop.refresh(&[]);
+    assert_eq!(report["published"], "shop");
+    // Those that the condition names, whoever they referred, and whoever referred any of these.
+    let chosen = "WITH RECURSIVE down AS (
+                      SELECT id FROM customers WHERE id % 10 = 0
+                      UNION SELECT c.id FROM customers c JOIN down d ON c.referred_by = d.id),
+                  up AS (
+                      SELECT id FROM down
+                      UNION SELECT c.referred_by FROM customers c JOIN up u ON c.id = u.id
+                       WHERE c.referred_by IS NOT NULL)";
+    let people = shop.production(&format!("{chosen} SELECT count(*) FROM up"));
+    assert_eq!(shop.staged("SELECT count(*) FROM customers"), people);
+    assert_ne!(people, CUSTOMERS.to_string(), "nothing was cut");
+    // What hangs on those that were chosen; the server checked that nothing hangs in the air.
+    for table in ["orders", "events", "notes"] {
+        let theirs =
+            format!("{chosen} SELECT count(*) FROM {table} JOIN down ON down.id = customer_id");
+        let count = format!("SELECT count(*) FROM {table}");
+        assert_eq!(shop.staged(&count), shop.production(&theirs), "{table}");
+    }
+    // What hangs on nothing with a condition is all there.
+    assert_eq!(shop.staged("SELECT count(*) FROM settings"), "1");
+    let wrong = "subset = { \"public.customers\" = \"nonsense = 1\" }";
+    shop.configure(wrong);
+    let (_, said) = shop.ends_with(1, &["refresh", "staging"]);
+    assert!(
+        said.contains("public.customers") && said.contains("nonsense"),
+        "{said}"
+    );
+}

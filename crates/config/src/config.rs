@@ -229,6 +229,10 @@ pub struct DatabaseTarget {
     pub read: ReadFrom,
     /// How many sessions read and load at the same time.
     pub jobs: u32,
+    /// The rows that the copy begins with, by table; empty copies everything.
+    pub subset: BTreeMap<String, String>,
+    /// References that no foreign key declares, for a subset: from column, to column.
+    pub links: Vec<(String, String)>,
     /// Whether comments of tables and columns are copied.
     pub keep_comments: bool,
     /// A command that migrates the new database's schema.

@@ -1,8 +1,9 @@
 //! `[refresh]`: where an environment's masked copy comes from, and what it replaces.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use lifeboat_document::{Reader, Table};
+use lifeboat_document::{Reader, Table, Value};
 
 use crate::cluster::{holds_password, password};
 use crate::config::{DatabaseTarget, ReadFrom, Refresh, RefreshTarget, SourceId};
@@ -53,12 +54,15 @@ fn target(reader: &Reader<'_>, context: &Context<'_>) -> Option<RefreshTarget> {
         reader.reject("database", message, Some(hint.to_owned()));
         return None;
     }
+    let read = read_from(reader);
     Some(RefreshTarget::Database(DatabaseTarget {
         url,
         password: password(reader),
         owner: reader.string("owner"),
-        read: read_from(reader),
+        read,
         jobs: jobs(reader),
+        subset: subset(reader, read),
+        links: links(reader),
         keep_comments: reader.boolean("keep_comments").unwrap_or(false),
         migrate: reader.string("migrate"),
         sql: files(reader, context),
@@ -78,6 +82,48 @@ fn read_from(reader: &Reader<'_>) -> ReadFrom {
             ReadFrom::Snapshot
         }
     }
+}
+
+/// Reads a condition for each table.
+fn subset(reader: &Reader<'_>, read: ReadFrom) -> BTreeMap<String, String> {
+    let Some(table) = reader.table("subset") else {
+        return BTreeMap::new();
+    };
+    if read == ReadFrom::Server {
+        let hint = "write `read = \"snapshot\"`, or leave `subset` out".to_owned();
+        let message = "which rows stay is worked out in a scratch cluster, never on the server";
+        reader.reject("subset", message, Some(hint));
+    }
+    let mut subset = BTreeMap::new();
+    for (key, node) in &table.entries {
+        match &node.value {
+            Value::String(condition) => {
+                subset.insert(key.name.clone(), condition.clone());
+            }
+            _ => {
+                let message = format!("`subset` of `{}` is no condition", key.name);
+                let hint = "write `\"public.customers\" = \"id % 100 = 0\"`".to_owned();
+                reader.reject("subset", message, Some(hint));
+            }
+        }
+    }
+    subset
+}
+
+/// Reads references such as `public.audit.customer -> public.customers.id`.
+fn links(reader: &Reader<'_>) -> Vec<(String, String)> {
+    let mut links = Vec::new();
+    for link in reader.strings("links").unwrap_or_default() {
+        match link.split_once("->") {
+            Some((from, to)) => links.push((from.trim().to_owned(), to.trim().to_owned())),
+            None => {
+                let message = format!("`{link}` is no link");
+                let hint = "write `public.audit.customer -> public.customers.id`".to_owned();
+                reader.reject("links", message, Some(hint));
+            }
+        }
+    }
+    links
 }
 
 fn jobs(reader: &Reader<'_>) -> u32 {

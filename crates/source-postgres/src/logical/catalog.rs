@@ -76,7 +76,7 @@ impl LeftOut {
 
 /// Relations of people, not of the server and not of an extension.
 const OURS: &str = "
-    n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_(toast|temp)'
+    n.nspname NOT IN ('pg_catalog', 'information_schema', 'lifeboat_subset') AND n.nspname !~ '^pg_(toast|temp)'
     AND c.relpersistence <> 't'
     AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.deptype = 'e' AND d.objid = c.oid
                        AND d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass)";
@@ -224,7 +224,7 @@ const CHECKS: &str = "
      WHERE o.contype = 'c' AND o.conrelid = $1
      ORDER BY o.conname";
 
-async fn tables(client: &Client) -> Result<Vec<CopyTable>, PostgresError> {
+pub(super) async fn tables(client: &Client) -> Result<Vec<CopyTable>, PostgresError> {
     let mut tables = Vec::new();
     for row in query(client, &table_list(), &[]).await? {
         let oid: u32 = get(&row, 0)?;
@@ -247,6 +247,41 @@ async fn tables(client: &Client) -> Result<Vec<CopyTable>, PostgresError> {
         });
     }
     Ok(tables)
+}
+
+/// A foreign key: columns of one table, and those of another that they refer to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ForeignKey {
+    pub(super) from: (RelationName, Vec<String>),
+    pub(super) to: (RelationName, Vec<String>),
+}
+
+const ALL_FOREIGN_KEYS: &str = "
+    SELECT fn.nspname::text, f.relname::text, tn.nspname::text, t.relname::text,
+           ARRAY(SELECT a.attname::text FROM unnest(o.conkey) WITH ORDINALITY k(attnum, place)
+                   JOIN pg_catalog.pg_attribute a ON a.attrelid = o.conrelid AND a.attnum = k.attnum
+                  ORDER BY k.place),
+           ARRAY(SELECT a.attname::text FROM unnest(o.confkey) WITH ORDINALITY k(attnum, place)
+                   JOIN pg_catalog.pg_attribute a ON a.attrelid = o.confrelid AND a.attnum = k.attnum
+                  ORDER BY k.place)
+      FROM pg_catalog.pg_constraint o
+      JOIN pg_catalog.pg_class f ON f.oid = o.conrelid
+      JOIN pg_catalog.pg_namespace fn ON fn.oid = f.relnamespace
+      JOIN pg_catalog.pg_class t ON t.oid = o.confrelid
+      JOIN pg_catalog.pg_namespace tn ON tn.oid = t.relnamespace
+     WHERE o.contype = 'f' AND o.conparentid = 0
+     ORDER BY o.oid";
+
+/// Returns every foreign key of the database.
+pub(super) async fn foreign_keys(client: &Client) -> Result<Vec<ForeignKey>, PostgresError> {
+    let rows = query(client, ALL_FOREIGN_KEYS, &[]).await?;
+    let key = |row: &Row| {
+        Ok(ForeignKey {
+            from: (name_at(row, 0)?, get(row, 4)?),
+            to: (name_at(row, 2)?, get(row, 5)?),
+        })
+    };
+    rows.iter().map(key).collect()
 }
 
 async fn columns(client: &Client, table: u32) -> Result<Vec<CopyColumn>, PostgresError> {

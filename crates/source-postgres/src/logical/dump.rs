@@ -4,6 +4,7 @@ use std::process::{Command, Stdio};
 
 use super::ddl::{Ddl, Section};
 use super::read::LogicalSource;
+use super::subset;
 use crate::error::PostgresError;
 use crate::heartbeat;
 use crate::installation::ServerPrograms;
@@ -65,6 +66,7 @@ impl LogicalSource {
                 heartbeat::SCHEMA,
                 heartbeat::TABLE
             ))
+            .arg(format!("--exclude-schema={}", subset::SCHEMA))
             .arg(format!("--dbname={}", self.conninfo().to_libpq()))
             .envs(self.conninfo().password_variable())
             .env("LC_MESSAGES", "C")

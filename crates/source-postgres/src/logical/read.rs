@@ -5,6 +5,7 @@ use tokio_postgres::Client;
 
 use super::catalog::{Catalog, table_list};
 use super::names::literal;
+use super::subset::{Cut, Subset};
 use super::tables::CopyTable;
 use crate::backup::get;
 use crate::connect::SqlSession;
@@ -34,6 +35,7 @@ pub struct LogicalSource {
     snapshot: String,
     catalog: Catalog,
     version: u32,
+    cut: Cut,
 }
 
 /// A stretch of a table: pages of one of its files.
@@ -59,6 +61,18 @@ impl LogicalSource {
     /// Fails if the server cannot be reached, somebody holds a table locked, or the role may not read
     /// every table.
     pub async fn open(conninfo: &Conninfo) -> Result<Self, PostgresError> {
+        Self::open_cut(conninfo, Cut::default()).await
+    }
+
+    /// Opens only a part of a database that is nobody else's: what stays is worked out in it.
+    ///
+    /// # Errors
+    /// Fails as [`LogicalSource::open`] does, or if the part names what is not there.
+    pub async fn open_part(conninfo: &Conninfo, part: &Subset) -> Result<Self, PostgresError> {
+        Self::open_cut(conninfo, part.cut(conninfo).await?).await
+    }
+
+    async fn open_cut(conninfo: &Conninfo, cut: Cut) -> Result<Self, PostgresError> {
         let session = connect(conninfo).await?;
         let fail = PostgresError::server("fix a moment of the database");
         let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
@@ -74,6 +88,7 @@ impl LogicalSource {
             session,
             snapshot,
             version,
+            cut,
         })
     }
 
@@ -113,7 +128,8 @@ impl LogicalSource {
         );
         let begun = session.batch_execute(&begin).await;
         begun.map_err(PostgresError::server("join the moment of the database"))?;
-        Ok(CopyReader { session })
+        let cut = self.cut.clone();
+        Ok(CopyReader { session, cut })
     }
 
     /// Splits the tables into stretches of about `bytes`, the largest tables first.
@@ -162,6 +178,7 @@ impl LogicalSource {
 #[derive(Debug)]
 pub struct CopyReader {
     session: SqlSession,
+    cut: Cut,
 }
 
 impl CopyReader {
@@ -176,7 +193,8 @@ impl CopyReader {
         range: &CopyRange,
         take: &mut (dyn FnMut(&[u8]) -> bool + Send),
     ) -> Result<(), PostgresError> {
-        let sql = format!("COPY ({}) TO STDOUT", select(table, range));
+        let part = self.cut.condition(&table.name);
+        let sql = format!("COPY ({}) TO STDOUT", select(table, range, part));
         self.copy(&sql, table, take).await
     }
 
@@ -223,7 +241,10 @@ impl CopyReader {
     pub async fn count(&self, table: &CopyTable) -> Result<u64, PostgresError> {
         let mut rows = 0;
         for leaf in &table.leaves {
-            let sql = format!("SELECT count(*) FROM ONLY {}", leaf.name.quoted());
+            let part = self.cut.condition(&table.name);
+            let part = part.unwrap_or_else(|| "true".to_owned());
+            let leaf = leaf.name.quoted();
+            let sql = format!("SELECT count(*) FROM ONLY {leaf} t WHERE {part}");
             let row = self.session.query_one(&sql, &[]).await;
             let row = row.map_err(PostgresError::server("count the rows of a table"))?;
             rows += get::<i64>(&row, 0)?.unsigned_abs();
@@ -232,18 +253,21 @@ impl CopyReader {
     }
 }
 
-fn select(table: &CopyTable, range: &CopyRange) -> String {
+fn select(table: &CopyTable, range: &CopyRange, part: Option<String>) -> String {
     let leaf = table.leaves[range.leaf].name.quoted();
     let columns = table.column_list();
     let tid = |page: u64| format!("'({page},0)'::pg_catalog.tid");
-    let within = match range.pages {
-        None => String::new(),
-        Some((start, None)) => format!(" WHERE ctid >= {}", tid(start)),
-        Some((start, Some(end))) => {
-            format!(" WHERE ctid >= {} AND ctid < {}", tid(start), tid(end))
-        }
+    let mut conditions = Vec::new();
+    if let Some((start, end)) = range.pages {
+        conditions.push(format!("ctid >= {}", tid(start)));
+        conditions.extend(end.map(|end| format!("ctid < {}", tid(end))));
+    }
+    conditions.extend(part);
+    let within = match conditions.is_empty() {
+        true => String::new(),
+        false => format!(" WHERE {}", conditions.join(" AND ")),
     };
-    format!("SELECT {columns} FROM ONLY {leaf}{within}")
+    format!("SELECT {columns} FROM ONLY {leaf} t{within}")
 }
 
 /// Opens a session in which every value has one text.

@@ -157,6 +157,12 @@ impl TargetServer {
         Ok(problems)
     }
 
+    /// Names a database for the time until it is published, so that no two runs meet. `run` is hex.
+    pub fn unfinished_name(published: &str, run: &str) -> String {
+        let run = &run[..RUN_CHARS.min(run.len())];
+        format!("{}{run}", unfinished_prefix(published))
+    }
+
     /// Makes an empty database that will be published as `published`. Without `owner` it belongs to
     /// who owns that one now, or else to who connects.
     ///
@@ -200,7 +206,18 @@ impl TargetServer {
     /// # Errors
     /// Fails if the server does not answer.
     pub async fn leftovers(&self, published: &str) -> Result<Vec<String>, PostgresError> {
-        self.marked(New, published).await
+        let mut found = self.marked(New, published).await?;
+        // One that died between making a database and marking it left a name that nobody else gives.
+        let sql = "SELECT datname::text FROM pg_catalog.pg_database d
+                    WHERE pg_catalog.starts_with(datname, $1) AND datname ~ '_[0-9a-f]{12}$'
+                      AND pg_catalog.shobj_description(d.oid, 'pg_database') IS NULL
+                      AND pg_catalog.length(datname) = pg_catalog.length($1) + 12";
+        let prefix = unfinished_prefix(published);
+        let rows = self.session.query(sql, &[&prefix]).await;
+        for row in rows.map_err(PostgresError::server("list the databases"))? {
+            found.push(get(&row, 0)?);
+        }
+        Ok(found)
     }
 
     /// Lists the earlier copies of `published`, the newest first.
@@ -410,11 +427,17 @@ fn provider(settings: &DatabaseSettings) -> String {
     }
 }
 
+/// Characters of a run's id in the name of a database.
+const RUN_CHARS: usize = 12;
+
+fn unfinished_prefix(published: &str) -> String {
+    let suffix = "_new_";
+    let end = published.floor_char_boundary(NAME_MAX - suffix.len() - RUN_CHARS);
+    format!("{}{suffix}", &published[..end])
+}
+
 fn previous_name(published: &str, stamp: Timestamp) -> String {
     let suffix = format!("_previous_{}", stamp.strftime("%Y%m%d%H%M%S"));
-    let mut end = published.len().min(NAME_MAX - suffix.len());
-    while !published.is_char_boundary(end) {
-        end -= 1;
-    }
+    let end = published.floor_char_boundary(NAME_MAX - suffix.len());
     format!("{}{suffix}", &published[..end])
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use lifeboat_masking::IntegrityCheck;
-use lifeboat_model::{RunId, Verdict};
+use lifeboat_model::Verdict;
 use lifeboat_source_postgres::logical::{CopyTable, CopyWriter, TargetDatabase, TargetServer};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -37,7 +37,7 @@ impl NewDatabase {
         (dump, spool): (&Dump, &Spool),
         phases: &mut Phases<'_>,
     ) -> Result<Self, OperationError> {
-        let name = new_name(&job.plan.target, job.run);
+        let name = TargetServer::unfinished_name(&job.plan.target, &job.run.to_string());
         let owner = job.way.target.owner.as_deref();
         server
             .create(&name, &job.plan.target, &dump.catalog.settings, owner)
@@ -62,16 +62,6 @@ impl NewDatabase {
             tracing::warn!("the unfinished database `{}` stays: {error}", self.name);
         }
     }
-}
-
-/// Names a database so that people see what it is for and no two runs meet: names are at most 63 bytes.
-fn new_name(published: &str, run: RunId) -> String {
-    let mut end = published.len().min(40);
-    while !published.is_char_boundary(end) {
-        end -= 1;
-    }
-    let run = run.to_string();
-    format!("{}_new_{}", &published[..end], &run[..12.min(run.len())])
 }
 
 async fn fill(

@@ -7,7 +7,7 @@ use lifeboat_config::Cluster;
 use lifeboat_repository::{Role, Snapshot};
 use lifeboat_source_files::PathFilter;
 use lifeboat_source_postgres::ServerPrograms;
-use lifeboat_source_postgres::logical::LogicalSource;
+use lifeboat_source_postgres::logical::{LogicalSource, Subset};
 
 use super::{CopiedFrom, Job};
 use crate::cluster::{
@@ -50,7 +50,15 @@ impl Original {
     ) -> Result<Self, OperationError> {
         let isolated = IsolatedCluster::start(job.session, cluster, record, data).await?;
         let database = cluster_database(job.session, cluster)?;
-        let view = LogicalSource::open(&isolated.server.conninfo(&database)).await?;
+        let conninfo = isolated.server.conninfo(&database);
+        let target = &job.way.target;
+        let view = match target.subset.is_empty() {
+            true => LogicalSource::open(&conninfo).await?,
+            false => {
+                let (rows, links) = (target.subset.clone(), target.links.clone());
+                LogicalSource::open_part(&conninfo, &Subset { rows, links }).await?
+            }
+        };
         let replayed = isolated.status.last_transaction;
         Ok(Self {
             programs: server_programs(job.session, Some(cluster), view.version())?,
