@@ -76,6 +76,13 @@ impl RowBatch {
         batch
     }
 
+    /// Starts again with no rows, the next of which is `first_row`.
+    pub(crate) fn restart(&mut self, first_row: u64) {
+        self.first_row = first_row;
+        self.slots.clear();
+        self.arena.clear();
+    }
+
     /// Adds a row.
     ///
     /// # Panics

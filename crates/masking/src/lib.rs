@@ -18,6 +18,7 @@ mod mask;
 mod plan;
 mod rules;
 mod schema;
+mod signs;
 mod sip;
 mod synth;
 mod verify;

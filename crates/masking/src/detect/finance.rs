@@ -93,21 +93,22 @@ fn iban_length(country: &[u8]) -> Option<usize> {
 
 pub(super) fn find_ibans(text: &[u8], hits: &mut Vec<Hit>) {
     let mut at = 0;
-    while let Some(found) = text[at..].windows(4).position(|start| {
-        start[..2].iter().all(u8::is_ascii_uppercase) && start[2..].iter().all(u8::is_ascii_digit)
-    }) {
-        let start = at + found;
-        match iban_at(text, start) {
-            Some(hit) => {
-                at = hit.range.end;
-                hits.push(hit);
-            }
-            None => at = start + 2,
+    while let Some(found) = text[at..].iter().position(u8::is_ascii_uppercase) {
+        at += found;
+        match text[at..] {
+            [_, b'A'..=b'Z', b'0'..=b'9', b'0'..=b'9', ..] => match iban_at(text, at) {
+                Some(hit) => {
+                    at = hit.range.end;
+                    hits.push(hit);
+                }
+                None => at += 2,
+            },
+            _ => at += 1,
         }
     }
 }
 
-fn iban_at(text: &[u8], start: usize) -> Option<Hit> {
+pub(super) fn iban_at(text: &[u8], start: usize) -> Option<Hit> {
     let mut compact = [0; 34];
     let mut ends = [0; 34];
     let mut len = 0;

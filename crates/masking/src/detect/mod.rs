@@ -10,6 +10,8 @@ mod national;
 mod network;
 mod number;
 mod phone;
+#[cfg(test)]
+mod plainly;
 mod secret;
 
 use std::ops::Range;
@@ -20,6 +22,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) use finance::{TEST_BINS, iban_check_digits, luhn_check_digit, synthetic_bank};
 pub(crate) use name::{NameLike, name_like};
 pub(crate) use phone::country_code_len;
+
+use crate::signs::Signs;
 
 /// What a detector found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -97,77 +101,55 @@ pub struct Hit {
 /// Finds everything in `text`, in order and without overlaps.
 pub fn detect(text: &[u8]) -> Vec<Hit> {
     let mut hits = Vec::new();
-    // A look at its bytes rules out most kinds for most texts, and costs less than one search.
-    let signs = Signs::of(text);
-    if signs.at || signs.dashes >= 5 || signs.longest_token >= SECRET_MIN {
-        secret::find(text, &mut hits);
-    }
-    if signs.digits >= 2 && signs.capitals >= 2 && text.len() >= IBAN_MIN {
-        finance::find_ibans(text, &mut hits);
-    }
-    if signs.colons >= 2 {
-        network::find_ipv6(text, &mut hits);
-    }
-    if signs.digits >= NATIONAL_DIGITS_MIN {
-        national::find(text, &mut hits);
-    }
-    if signs.digits >= NUMBER_DIGITS_MIN {
-        number::find(text, &mut hits);
-    }
-    if hits.len() > 1 {
-        // Where finds overlap, the one that starts first and reaches farthest is the real one.
-        hits.sort_by_key(|hit| (hit.range.start, usize::MAX - hit.range.end));
-        let mut end = 0;
-        hits.retain(|hit| {
-            let free = hit.range.start >= end;
-            if free {
-                end = hit.range.end;
-            }
-            free
-        });
-    }
+    detect_into(text, &Signs::of(text), &mut hits);
     hits
 }
 
-/// Shortest run of letters, digits, `-`, `_` and `.` that holds a secret: a prefix of four characters
-/// with sixteen behind it. Private keys start with five dashes.
-const SECRET_MIN: usize = 20;
+/// Puts everything that is found in `text` into `hits`, instead of what is there.
+///
+/// The signs rule out most kinds for most texts, and cost less than one search.
+pub(crate) fn detect_into(text: &[u8], signs: &Signs, hits: &mut Vec<Hit>) {
+    hits.clear();
+    if signs.digits() >= NUMBER_DIGITS_MIN && number::is_timestamp(text) {
+        return;
+    }
+    secret::find(text, signs, hits);
+    if signs.digits() >= 2 && signs.has_upper() && text.len() >= IBAN_MIN {
+        finance::find_ibans(text, hits);
+    }
+    if signs.has_colon() {
+        network::find_ipv6(text, hits);
+    }
+    if signs.digits() >= NATIONAL_DIGITS_MIN && national::may_be_there(signs) {
+        national::find(text, hits);
+    }
+    if signs.digits() >= NUMBER_DIGITS_MIN {
+        number::find(text, hits);
+    }
+    if hits.len() > 1 {
+        drop_overlaps(hits);
+    }
+}
+
+/// Where finds overlap, the one that starts first and reaches farthest is the real one.
+fn drop_overlaps(hits: &mut Vec<Hit>) {
+    hits.sort_by_key(|hit| (hit.range.start, usize::MAX - hit.range.end));
+    let mut end = 0;
+    hits.retain(|hit| {
+        let free = hit.range.start >= end;
+        if free {
+            end = hit.range.end;
+        }
+        free
+    });
+}
+
 /// Shortest IBAN: country and check digits, two of each, and 11 more.
 const IBAN_MIN: usize = 15;
 /// Fewest digits of a number that a state gives to a person and writes with letters: `AB123456C`.
 const NATIONAL_DIGITS_MIN: usize = 6;
 /// Fewest digits of what is written with separators: an IPv4 address such as `10.1.2.3`.
 const NUMBER_DIGITS_MIN: usize = 5;
-
-/// What stands in a text.
-#[derive(Default)]
-struct Signs {
-    at: bool,
-    colons: usize,
-    dashes: usize,
-    digits: usize,
-    capitals: usize,
-    longest_token: usize,
-}
-
-impl Signs {
-    fn of(text: &[u8]) -> Self {
-        let mut signs = Self::default();
-        for byte in text {
-            signs.at |= *byte == b'@';
-            signs.colons += usize::from(*byte == b':');
-            signs.dashes += usize::from(*byte == b'-');
-            signs.digits += usize::from(byte.is_ascii_digit());
-            signs.capitals += usize::from(byte.is_ascii_uppercase());
-        }
-        if text.len() >= SECRET_MIN {
-            let joins = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
-            let tokens = text.split(|byte| !joins(byte));
-            signs.longest_token = tokens.map(<[u8]>::len).max().unwrap_or(0);
-        }
-        signs
-    }
-}
 
 /// Reports whether no letter or digit stands directly before and after `range`.
 fn stands_alone(text: &[u8], range: &Range<usize>) -> bool {

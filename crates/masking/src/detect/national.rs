@@ -5,11 +5,12 @@
 
 use super::number::Phrase;
 use super::{Hit, HitKind, stands_alone};
+use crate::signs::Signs;
 
 /// Judges digits with signs between them; `None` if they are no such number.
 pub(super) fn judge(phrase: &Phrase<'_>) -> Option<bool> {
-    let digits = &phrase.digits[..];
-    let valid = match (digits.len(), &phrase.groups[..]) {
+    let digits = phrase.digits();
+    let valid = match (digits.len(), phrase.groups()) {
         (13 | 14, [3, 4, 4, 2] | [13]) => is_swiss(digits),
         (15, [15] | [1, 2, 2, 2, 3, 3, 2] | [13, 2]) => is_french(digits),
         (11, [3, 3, 3, 2]) => phrase.text[11] == b'-' && is_brazilian(digits),
@@ -27,6 +28,16 @@ pub(super) fn judge(phrase: &Phrase<'_>) -> Option<bool> {
         _ => false,
     };
     valid.then_some(false)
+}
+
+/// Reports whether a text may hold a number with letters in it.
+///
+/// All have a capital, but for Chinese ones with a small `x` behind 17 digits, and Finnish ones with a
+/// dash and digits alone.
+pub(super) fn may_be_there(signs: &Signs) -> bool {
+    signs.has_upper()
+        || signs.dashes() > 0 && signs.digits() >= 9
+        || signs.has_lower() && signs.digits() >= 17
 }
 
 /// Finds numbers with letters in them.

@@ -43,12 +43,12 @@ pub(crate) fn country_code_len(digits: &[u8]) -> usize {
 
 /// Judges a phrase; `None` if it is no phone number.
 pub(super) fn judge(phrase: &Phrase<'_>) -> Option<bool> {
-    let digits = &phrase.digits[..];
+    let digits = phrase.digits();
     let count = digits.len();
     if phrase.text.starts_with(b"+") {
         return (8..=15).contains(&count).then(|| international(digits));
     }
-    let groups = &phrase.groups[..];
+    let groups = phrase.groups();
     let separated = groups.len() >= 2;
     if digits.starts_with(b"00") && !digits.starts_with(b"000") {
         let matching = separated && (10..=17).contains(&count);
@@ -77,19 +77,19 @@ pub(super) fn judge(phrase: &Phrase<'_>) -> Option<bool> {
 /// `49 3619-1316`, `(11) 98315-7349`: area, then two groups with a dash between.
 fn is_brazilian(phrase: &Phrase<'_>) -> bool {
     let dash = phrase.text.len() >= 5 && phrase.text[phrase.text.len() - 5] == b'-';
-    matches!(phrase.groups[..], [2, 4 | 5, 4])
+    matches!(phrase.groups(), [2, 4 | 5, 4])
         && dash
-        && phrase.digits[0] != b'0'
+        && phrase.digits()[0] != b'0'
         && phrase.text.iter().filter(|byte| **byte == b'-').count() == 1
         && phrase.separated_by(b" -()")
 }
 
 /// `02 47 68 93 77` in France, `08-72 47 02` in Sweden.
 fn is_grouped_in_pairs(phrase: &Phrase<'_>) -> bool {
-    let trunk = matches!(phrase.digits[..], [b'0', b'1'..=b'9', ..]);
-    let french = phrase.groups == [2, 2, 2, 2, 2]
+    let trunk = matches!(phrase.digits(), [b'0', b'1'..=b'9', ..]);
+    let french = phrase.groups() == [2, 2, 2, 2, 2]
         && (phrase.separated_by(b" ") || phrase.separated_by(b"."));
-    let swedish = matches!(phrase.groups[..], [2, 2 | 3, 2 | 3, 2] | [2, 3, 3])
+    let swedish = matches!(phrase.groups(), [2, 2 | 3, 2 | 3, 2] | [2, 3, 3])
         && phrase.text[2] == b'-'
         && phrase.separated_by(b" -")
         && phrase.text[3..].iter().all(|byte| *byte != b'-');
@@ -98,13 +98,13 @@ fn is_grouped_in_pairs(phrase: &Phrase<'_>) -> bool {
 
 /// `985 58 964`: mobile numbers, which start with 4 or 9.
 fn is_norwegian(phrase: &Phrase<'_>) -> bool {
-    phrase.groups == [3, 2, 3]
-        && matches!(phrase.digits[0], b'4' | b'9')
+    phrase.groups() == [3, 2, 3]
+        && matches!(phrase.digits()[0], b'4' | b'9')
         && phrase.separated_by(b" ")
 }
 
 /// `212-736-5000` with or without a leading 1, in the usual separators.
-fn is_nanp(groups: &[usize], digits: &[u8]) -> bool {
+fn is_nanp(groups: &[u8], digits: &[u8]) -> bool {
     let grouped =
         matches!(groups, [3, 3, 4]) || matches!(groups, [1, 3, 3, 4]) && digits[0] == b'1';
     let area = &digits[digits.len().saturating_sub(10)..];

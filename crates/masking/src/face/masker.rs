@@ -10,6 +10,9 @@ use crate::batch::RowBatch;
 use crate::plan::{MaskError, Plan, TablePlan};
 use crate::verify::{Observed, Observer, Originals, OutputScan};
 
+/// Rows that are looked through at a time: what was read is still in a core's nearest caches then.
+const STRETCH_BYTES: usize = 32 << 10;
+
 /// Masks batches of one table in one text format.
 ///
 /// Batches are independent of each other: any thread may mask any of them, and [`TextBatches`] has
@@ -97,9 +100,8 @@ impl TextMasker {
         let scans: Vec<Result<OutputScan<'_>, MaskError>> = batches
             .par_iter()
             .map(|batch| {
-                let rows = self.read(batch)?;
                 let mut scan = fresh.fresh();
-                scan.scan(self.table(), &rows);
+                self.scan(batch, &mut scan)?;
                 Ok(scan)
             })
             .collect();
@@ -114,11 +116,50 @@ impl TextMasker {
     /// # Errors
     /// Fails on the first row that is none of the format.
     pub fn read(&self, batch: &TextBatch) -> Result<RowBatch, MaskError> {
+        let mut all = RowBatch::new(self.table().columns.len(), batch.first_row);
+        self.read_stretches(batch, usize::MAX, &mut |rows| {
+            std::mem::swap(&mut all, rows);
+        })?;
+        Ok(all)
+    }
+
+    fn scan(&self, batch: &TextBatch, scan: &mut OutputScan<'_>) -> Result<(), MaskError> {
+        self.read_stretches(batch, STRETCH_BYTES, &mut |rows| {
+            scan.scan(self.table(), rows);
+        })
+    }
+
+    /// Reads the rows of a batch, and hands them over in stretches of about `bytes_max`.
+    fn read_stretches(
+        &self,
+        batch: &TextBatch,
+        bytes_max: usize,
+        take: &mut dyn FnMut(&mut RowBatch),
+    ) -> Result<(), MaskError> {
         match &self.format {
-            TextFormat::CopyText(face) => Splicer::new(self.table(), face).read_all(batch),
-            TextFormat::Csv(face) => Splicer::new(self.table(), face).read_all(batch),
-            TextFormat::JsonLines(face) => Splicer::new(self.table(), face).read_all(batch),
+            TextFormat::CopyText(face) => self.read_by(face, batch, bytes_max, take),
+            TextFormat::Csv(face) => self.read_by(face, batch, bytes_max, take),
+            TextFormat::JsonLines(face) => self.read_by(face, batch, bytes_max, take),
         }
+    }
+
+    fn read_by<F: Face>(
+        &self,
+        face: &F,
+        batch: &TextBatch,
+        bytes_max: usize,
+        take: &mut dyn FnMut(&mut RowBatch),
+    ) -> Result<(), MaskError> {
+        let mut splicer = Splicer::new(self.table(), face);
+        let mut rows = RowBatch::new(self.table().columns.len(), batch.first_row);
+        let mut start = 0;
+        while start < batch.bytes.len() {
+            start = splicer.read_rows(&batch.bytes, start, bytes_max, &mut rows)?;
+            let next_row = rows.first_row() + rows.len() as u64;
+            take(&mut rows);
+            rows.restart(next_row);
+        }
+        Ok(())
     }
 
     fn masked(

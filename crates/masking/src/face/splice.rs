@@ -93,27 +93,67 @@ impl<'p, F: Face> Splicer<'p, F> {
         Ok((out, rows))
     }
 
-    /// Reads all fields of all rows, as they stand in a finished copy.
-    pub(super) fn read_all(&mut self, batch: &TextBatch) -> Result<RowBatch, MaskError> {
+    /// Reads all fields of the rows from `start` on, as they stand in a finished copy, until `rows`
+    /// is full by `bytes_max`; returns where the next row starts.
+    pub(super) fn read_rows(
+        &mut self,
+        bytes: &[u8],
+        mut start: usize,
+        bytes_max: usize,
+        rows: &mut RowBatch,
+    ) -> Result<usize, MaskError> {
         let columns = self.table.columns.len();
-        let mut rows = RowBatch::new(columns, batch.first_row);
         let mut row = Fields::default();
-        let (mut start, mut number) = (0, batch.first_row);
-        while start < batch.bytes.len() {
-            self.split(&batch.bytes, start, number, &mut row)?;
-            start = row.end;
+        while start < bytes.len() && rows.arena.len() < bytes_max {
+            let number = rows.first_row() + rows.len() as u64;
+            self.split(bytes, start, number, &mut row)?;
+            let row_start = std::mem::replace(&mut start, row.end);
             if row.empty {
                 continue;
             }
             let first = rows.slots.len();
             rows.slots.resize(first + columns, Slot::Null);
-            for field in &row.fields {
-                rows.slots[first + field.column] =
-                    self.slot(&batch.bytes, *field, row.plain, number, &mut rows.arena)?;
+            let (slots, arena) = (&mut rows.slots[first..], &mut rows.arena);
+            if row.plain {
+                self.copy_row(bytes, row_start, &row, slots, arena);
+                continue;
             }
-            number += 1;
+            for field in &row.fields {
+                slots[field.column] = self.slot(bytes, *field, false, number, arena)?;
+            }
         }
-        Ok(rows)
+        Ok(start)
+    }
+
+    /// Takes over a row whose fields stand for themselves in one piece, and not field by field.
+    #[inline]
+    fn copy_row(
+        &self,
+        bytes: &[u8],
+        row_start: usize,
+        row: &Fields,
+        slots: &mut [Slot],
+        arena: &mut Vec<u8>,
+    ) {
+        let base = arena.len();
+        arena.extend_from_slice(&bytes[row_start..row.end]);
+        for Field { column, start, end } in &row.fields {
+            slots[*column] = match self.readings[*column] {
+                Reading::Text => Slot::Text {
+                    start: base + start - row_start,
+                    len: end - start,
+                },
+                Reading::Bytes => {
+                    let start_of_copy = arena.len();
+                    arena.extend_from_slice(&bytes[*start..*end]);
+                    bytea(start_of_copy, arena)
+                }
+                reading => number_in(reading, &bytes[*start..*end]).unwrap_or(Slot::Text {
+                    start: base + start - row_start,
+                    len: end - start,
+                }),
+            };
+        }
     }
 
     #[inline]
@@ -238,14 +278,23 @@ fn only_row(batch: &RowBatch) -> Row<'_> {
 fn typed(reading: Reading, start: usize, arena: &mut Vec<u8>) -> Slot {
     let text = &arena[start..];
     let len = text.len();
-    let slot = match reading {
+    match reading {
         Reading::Text => None,
+        Reading::Bytes => return bytea(start, arena),
+        number => number_in(number, text),
+    }
+    .unwrap_or(Slot::Text { start, len })
+}
+
+/// Reads a text as the number that a column's type demands.
+#[inline]
+fn number_in(reading: Reading, text: &[u8]) -> Option<Slot> {
+    match reading {
         Reading::Integer => parse_signed(text).map(Slot::Integer),
         Reading::Real => real(text),
         Reading::Number => parse_signed(text).map(Slot::Integer).or_else(|| real(text)),
-        Reading::Bytes => return bytea(start, arena),
-    };
-    slot.unwrap_or(Slot::Text { start, len })
+        Reading::Text | Reading::Bytes => None,
+    }
 }
 
 fn real(text: &[u8]) -> Option<Slot> {

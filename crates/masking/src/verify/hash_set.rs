@@ -63,9 +63,12 @@ fn tag(hash: u64) -> u64 {
     (hash & !SOURCE_MASK).max(1 << SOURCE_BITS)
 }
 
-/// Returns what tells hashes apart: the tag, and the shard in the place of the source.
-pub(super) fn identity(hash: u64) -> u64 {
-    tag(hash) | shard_of(hash) as u64
+/// Returns the bits of a hash in its word of a filter.
+///
+/// High bits choose the place, and the lowest those that are kept at all, so these are out of the middle.
+#[inline]
+fn bits(entry: u64) -> u64 {
+    1 << (entry >> 26 & 63) | 1 << (entry >> 34 & 63)
 }
 
 /// The set.
@@ -81,6 +84,9 @@ pub(super) struct HashSet {
 struct Shard {
     /// Open addressing, zero where nothing is.
     places: Vec<u64>,
+    /// A word for each eight places with some bits of what belongs there: small enough for a cache,
+    /// and nearly all that is looked up stands in no place.
+    filter: Vec<u64>,
     len: usize,
 }
 
@@ -124,18 +130,20 @@ impl HashSet {
         });
     }
 
-    /// Returns every sorted hash that is in the set: its identity, and the code of its source.
-    pub(super) fn find(&self, sorted: &Sorted) -> Vec<(u64, u16)> {
-        let mut found = Vec::new();
-        for (n, shard) in self.shards.iter().enumerate() {
-            for entry in sorted.shard(n) {
-                let entry = entry & !SOURCE_MASK;
-                if let Some(source) = shard.source(entry) {
-                    found.push((entry | n as u64, source));
-                }
-            }
-        }
-        found
+    /// Reports whether a hash may be in the set: one in thirty is taken for one that is.
+    #[inline]
+    pub(super) fn may_hold(&self, hash: u64) -> bool {
+        let shard = &self.shards[shard_of(hash)];
+        let wanted = bits(hash);
+        shard
+            .filter
+            .get(shard.home(tag(hash)) / 8)
+            .is_some_and(|bits| bits & wanted == wanted)
+    }
+
+    /// Returns the code of a hash's source, if it is in the set.
+    pub(super) fn source(&self, hash: u64) -> Option<u16> {
+        self.shards[shard_of(hash)].source(tag(hash))
     }
 
     /// Returns how many hashes there are.
@@ -171,6 +179,8 @@ impl Shard {
         if *held == 0 {
             *held = entry;
             self.len += 1;
+            let home = self.home(entry);
+            self.filter[home / 8] |= bits(entry);
         } else {
             *held = entry.min(*held);
         }
@@ -179,16 +189,25 @@ impl Shard {
     fn grow(&mut self) {
         let larger = self.places.len() + self.places.len() / 4 + 16;
         let places = std::mem::replace(&mut self.places, vec![0; larger]);
+        self.filter = vec![0; larger.div_ceil(8)];
         for entry in places.into_iter().filter(|entry| *entry != 0) {
             let place = self.place(entry);
             self.places[place] = entry;
+            let home = self.home(entry);
+            self.filter[home / 8] |= bits(entry);
         }
+    }
+
+    /// Returns the place that a hash comes to stand in, if it is free.
+    #[inline]
+    fn home(&self, entry: u64) -> usize {
+        crate::key::scale(entry & !SOURCE_MASK, self.places.len() as u64) as usize
     }
 
     /// Returns where a hash is or belongs.
     fn place(&self, entry: u64) -> usize {
         let tag = entry & !SOURCE_MASK;
-        let mut place = crate::key::scale(tag, self.places.len() as u64) as usize;
+        let mut place = self.home(tag);
         loop {
             let held = self.places[place];
             if held == 0 || held & !SOURCE_MASK == tag {
@@ -231,12 +250,17 @@ mod tests {
             .collect();
         set.extend(&[&Sorted::new(&later)]);
         assert_eq!((set.len(), set.sampling()), (50_000, 1));
-        let found = set.find(&Sorted::new(&hashes(40_000..60_000)));
-        assert_eq!(found.len(), 10_000);
-        let found: std::collections::HashMap<_, _> = found.into_iter().collect();
-        for (hash, source) in hashes(40_000..50_000) {
-            assert_eq!(found.get(&identity(hash)), Some(&source.min(3)));
+        for (hash, source) in hashes(0..50_000) {
+            assert!(set.may_hold(hash));
+            assert_eq!(set.source(hash), Some(source.min(3)));
         }
+        let others = hashes(50_000..150_000);
+        assert!(others.iter().all(|(hash, _)| set.source(*hash).is_none()));
+        let seeming = others
+            .iter()
+            .filter(|(hash, _)| set.may_hold(*hash))
+            .count();
+        assert!(seeming < 7_000, "{seeming}");
     }
 
     #[test]

@@ -7,8 +7,9 @@ use crate::plan::{ColumnClass, Plan, TablePlan};
 
 /// Texts from which a share means something.
 const TEXTS_MIN: u64 = 20;
-/// Rows of a batch that are looked at: a share needs no more, and looking up words is slow.
-const ROWS_OF_BATCH: usize = 256;
+/// Rows of a table that are looked at before these counts are merged with others: a share needs no
+/// more, and looking up words is slow.
+const ROWS_MAX: usize = 256;
 /// A column is about people if so many of a hundred texts look like full names.
 const PERCENT: u64 = 30;
 
@@ -16,6 +17,8 @@ const PERCENT: u64 = 30;
 #[derive(Debug, Clone)]
 pub(super) struct NameCounts {
     tables: Vec<Vec<(u64, u64)>>,
+    /// By table: rows looked at.
+    rows: Vec<usize>,
 }
 
 impl NameCounts {
@@ -23,17 +26,20 @@ impl NameCounts {
         let columns = |table: &TablePlan| vec![(0, 0); table.columns.len()];
         Self {
             tables: plan.tables.iter().map(columns).collect(),
+            rows: vec![0; plan.tables.len()],
         }
     }
 
     pub(super) fn observe(&mut self, table: &TablePlan, batch: &RowBatch) {
+        let rows = batch.len().min(ROWS_MAX - self.rows[table.index]);
+        self.rows[table.index] += rows;
         for (at, column) in table.columns.iter().enumerate() {
             // What a mask made is made of names, and no find.
             if !matches!(column.class, ColumnClass::Kept) {
                 continue;
             }
             let (texts, names) = &mut self.tables[table.index][at];
-            for row in batch.rows().take(ROWS_OF_BATCH) {
+            for row in batch.rows().take(rows) {
                 if let Cell::Text(text @ [_, ..]) = row.cell(at) {
                     *texts += 1;
                     *names += u64::from(name_like(text) == Some(NameLike::Full));
@@ -48,6 +54,8 @@ impl NameCounts {
             ours.0 += theirs.0;
             ours.1 += theirs.1;
         }
+        // Rows of the same table may follow, which are as good as these.
+        self.rows.fill(0);
     }
 
     /// Returns the columns that are about people: those to object to, and those that a reason covers.

@@ -3,12 +3,13 @@
 use rayon::prelude::*;
 
 use super::hash_set::{HashSet, SOURCE_MAX, Sorted};
-use super::tokens::{BYTES_MIN, FirstWords, WORDS_MAX, Words, digits_of};
+use super::tokens::{BYTES_MIN, Digits, HashFilter, WORDS_MAX, Words};
+use super::word_key::WordKey;
 use crate::batch::{Cell, Row, RowBatch};
-use crate::detect::{HitKind, detect};
-use crate::mask::{Bound, Identity, Reuse, push_signed};
+use crate::detect::{Hit, HitKind, detect_into};
+use crate::mask::{Bound, Identity, Reuse};
 use crate::plan::{ColumnPlan, Plan, TablePlan};
-use crate::sip::SipKey;
+use crate::signs::Signs;
 
 /// Fewest digits of a whole number that is remembered; smaller ones meet by chance.
 const NUMBER_MIN: u64 = 100_000_000;
@@ -23,20 +24,16 @@ const NUMBER_MIN: u64 = 100_000_000;
 /// remembered, then every fourth, and the report says so.
 #[derive(Debug, Clone)]
 pub struct Originals {
-    key: SipKey,
+    key: WordKey,
     hashes: HashSet,
     /// Columns before each table, to count columns through all tables.
     columns_before: Vec<usize>,
-    words: WordCounts,
-    pub(super) tables: Vec<TableCounts>,
-}
-
-/// How many words remembered values have, and which come first.
-#[derive(Debug, Clone, Default)]
-struct WordCounts {
     /// Bit n is set if some value has n words.
-    counts: u16,
-    first: FirstWords,
+    word_counts: u16,
+    /// The first two words of values that have several: a text is full of words, and only a run that
+    /// starts like an original can be one.
+    beginnings: HashFilter,
+    pub(super) tables: Vec<TableCounts>,
 }
 
 /// The column a value came from, so that a report can name it; `None` beyond the columns that a
@@ -78,10 +75,11 @@ impl Originals {
             Some(here)
         });
         Self {
-            key: plan.originals_key.clone(),
+            key: WordKey::new(&plan.originals_key),
             hashes: HashSet::new(Self::LEN_MAX),
             columns_before: columns_before.collect(),
-            words: WordCounts::default(),
+            word_counts: 0,
+            beginnings: HashFilter::default(),
             tables: tables.collect(),
         }
     }
@@ -121,9 +119,11 @@ impl Originals {
                 ..TableCounts::default()
             },
             hashes: Vec::new(),
-            words: WordCounts::default(),
-            split: Words::default(),
-            digits: Vec::new(),
+            word_counts: 0,
+            beginnings: Vec::new(),
+            words: Words::default(),
+            digits: Digits::default(),
+            hits: Vec::new(),
         }
     }
 
@@ -132,7 +132,10 @@ impl Originals {
         let hashes: Vec<&Sorted> = observed.iter().map(|batch| &batch.hashes).collect();
         self.hashes.extend(&hashes);
         for batch in observed {
-            self.words.merge(&batch.words);
+            self.word_counts |= batch.word_counts;
+            for hash in &batch.beginnings {
+                self.beginnings.insert(*hash);
+            }
             self.tables[batch.table].merge(&batch.counts);
         }
     }
@@ -140,7 +143,8 @@ impl Originals {
     /// Takes over what another thread remembers of the same plan.
     pub fn merge(&mut self, other: &Originals) {
         self.hashes.extend(&[&other.hashes.sorted()]);
-        self.words.merge(&other.words);
+        self.word_counts |= other.word_counts;
+        self.beginnings.merge(&other.beginnings);
         for (ours, theirs) in self.tables.iter_mut().zip(&other.tables) {
             ours.merge(theirs);
         }
@@ -161,12 +165,15 @@ impl Originals {
         self.hashes.sampling()
     }
 
-    /// Returns which of the sorted hashes are originals, by identity, and where they came from.
-    pub(super) fn find(&self, hashes: &Sorted) -> Vec<(u64, Source)> {
-        let found = self.hashes.find(hashes).into_iter();
-        found
-            .map(|(identity, code)| (identity, self.source(code)))
-            .collect()
+    /// Reports whether a value with this hash may be an original; most others are known not to be.
+    #[inline]
+    pub(super) fn may_hold(&self, hash: u64) -> bool {
+        self.hashes.may_hold(hash)
+    }
+
+    /// Returns where the original with this hash came from, if there is one.
+    pub(super) fn find(&self, hash: u64) -> Option<Source> {
+        self.hashes.source(hash).map(|code| self.source(code))
     }
 
     fn source(&self, code: u16) -> Source {
@@ -181,29 +188,21 @@ impl Originals {
         Some((table, code - self.columns_before[table]))
     }
 
-    /// Returns the keyed hash of an evened-out value.
-    pub(super) fn hash(&self, value: &[u8]) -> u64 {
-        self.key.hash(value)
+    /// Returns the key under which values are hashed.
+    pub(super) fn key(&self) -> &WordKey {
+        &self.key
     }
 
-    /// Reports whether a run of words that starts with `word` may be an original.
-    pub(super) fn may_start_with(&self, word: &[u8]) -> bool {
-        self.words.first.may_hold(word)
+    /// Reports whether a run that starts with two words may be an original.
+    #[inline]
+    pub(super) fn may_start_with(&self, two_words: u64) -> bool {
+        self.beginnings.may_hold(two_words)
     }
 
-    /// Iterates over the numbers of words, one by itself aside, that some original has.
-    pub(super) fn run_lengths(&self) -> impl Iterator<Item = usize> + use<> {
-        let counts = self.words.counts;
-        (2..=WORDS_MAX).filter(move |count| counts >> count & 1 == 1)
-    }
-}
-
-impl WordCounts {
-    fn merge(&mut self, other: &Self) {
-        if other.counts != 0 {
-            self.counts |= other.counts;
-            self.first.merge(&other.first);
-        }
+    /// Reports whether some original has so many words.
+    #[inline]
+    pub(super) fn has_words(&self, count: usize) -> bool {
+        self.word_counts >> count & 1 == 1
     }
 }
 
@@ -225,21 +224,24 @@ pub(crate) struct Observed {
     table: usize,
     counts: TableCounts,
     hashes: Sorted,
-    words: WordCounts,
+    word_counts: u16,
+    beginnings: Vec<u64>,
 }
 
 /// Observes the rows of one batch.
 #[derive(Debug)]
 pub(crate) struct Observer {
-    key: SipKey,
+    key: WordKey,
     /// Code of the table's first column.
     source: usize,
     table: usize,
     counts: TableCounts,
     hashes: Vec<(u64, u16)>,
-    words: WordCounts,
-    split: Words,
-    digits: Vec<u8>,
+    word_counts: u16,
+    beginnings: Vec<u64>,
+    words: Words,
+    digits: Digits,
+    hits: Vec<Hit>,
 }
 
 impl Observer {
@@ -262,7 +264,8 @@ impl Observer {
             table: self.table,
             counts: self.counts,
             hashes: Sorted::new(&self.hashes),
-            words: self.words,
+            word_counts: self.word_counts,
+            beginnings: self.beginnings,
         }
     }
 
@@ -307,49 +310,56 @@ impl Observer {
         match cell {
             Cell::Text(text) | Cell::Blob(text) => {
                 if bound.mask.is_prose() {
-                    for hit in detect(text) {
-                        self.remember_text(&text[hit.range], source);
+                    let mut hits = std::mem::take(&mut self.hits);
+                    detect_into(text, &Signs::of(text), &mut hits);
+                    for hit in &hits {
+                        self.remember_text(&text[hit.range.clone()], source);
                     }
+                    self.hits = hits;
                 }
-                if !bound.mask.detects() && !belongs_to_nobody(bound, text) {
+                if !bound.mask.detects() && !self.belongs_to_nobody(bound, text) {
                     self.remember_text(text, source);
                 }
             }
             Cell::Integer(number) if number.unsigned_abs() >= NUMBER_MIN => {
-                let mut text = Vec::with_capacity(20);
-                push_signed(number, &mut text);
-                self.remember_text(&text, source);
+                let hash = self.digits.hash_number(number, &self.key);
+                self.hashes.push((hash, source));
             }
             _ => {}
         }
     }
 
     fn remember_text(&mut self, text: &[u8], source: u16) {
-        self.split.read(text);
-        if self.split.whole().len() >= BYTES_MIN {
-            if self.split.len() <= WORDS_MAX {
-                self.words.counts |= 1 << self.split.len();
-                if self.split.len() > 1 {
-                    let first = self.split.iter().next().expect("there are several words");
-                    self.words.first.insert(first);
-                }
+        let signs = self.words.read(text, &self.key);
+        let count = self.words.len();
+        if let Some((hash, bytes)) = self.words.whole(&self.key)
+            && bytes >= BYTES_MIN
+        {
+            self.hashes.push((hash, source));
+            if (2..=WORDS_MAX).contains(&count) {
+                self.word_counts |= 1 << count;
+                let [first, second, ..] = self.words.hashes[..] else {
+                    unreachable!("there are at least two words");
+                };
+                self.beginnings.push(self.key.join(first, second));
             }
-            self.hashes
-                .push((self.key.hash(self.split.whole()), source));
         }
-        if let Some(digits) = digits_of(text, &mut self.digits) {
-            self.hashes.push((self.key.hash(digits), source));
+        if let Some(hash) = self.digits.hash(text, &signs, &self.key) {
+            self.hashes.push((hash, source));
         }
     }
-}
 
-/// Reports whether a phone or card number is one that nobody can have.
-///
-/// Such a number in production is a test account's, and our masks draw from the same small ranges.
-fn belongs_to_nobody(bound: &Bound, text: &[u8]) -> bool {
-    let kind = bound.hit_kind();
-    matches!(kind, Some(HitKind::Phone | HitKind::Card))
-        && matches!(&detect(text)[..], [hit] if hit.synthetic && Some(hit.kind) == kind)
+    /// Reports whether a phone or card number is one that nobody can have.
+    ///
+    /// Such a number in production is a test account's, and our masks draw from the same small ranges.
+    fn belongs_to_nobody(&mut self, bound: &Bound, text: &[u8]) -> bool {
+        let kind = bound.hit_kind();
+        if !matches!(kind, Some(HitKind::Phone | HitKind::Card)) {
+            return false;
+        }
+        detect_into(text, &Signs::of(text), &mut self.hits);
+        matches!(&self.hits[..], [hit] if hit.synthetic && Some(hit.kind) == kind)
+    }
 }
 
 /// Reports whether a cell came out as it went in, whatever the case of its letters.

@@ -1,63 +1,17 @@
 //! Reads the finished output back and counts what should not be there.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-use aho_corasick::AhoCorasick;
 use rayon::prelude::*;
-use serde_json::Value;
 
-use super::hash_set::{Sorted, identity};
+use super::canaries::Canaries;
+use super::clean::CleanCells;
 use super::names::NameCounts;
-use super::originals::{Originals, Source};
+use super::originals::Originals;
 use super::risk::RiskCounts;
-use super::tokens::{BYTES_MIN, WORDS_MAX, Words, digits_of};
-use crate::batch::{Cell, RowBatch};
-use crate::detect::{HitKind, detect};
-use crate::mask::{Bound, Reuse, push_signed};
-use crate::plan::{ColumnPlan, Plan, TablePlan};
-
-/// Fewest digits of a whole number that is looked at, as of one that is remembered.
-const NUMBER_MIN: u64 = 100_000;
-
-/// Values planted in the source, which must be nowhere in the output.
-#[derive(Debug, Clone, Default)]
-pub struct Canaries {
-    search: Option<AhoCorasick>,
-    count: usize,
-}
-
-impl Canaries {
-    /// Prepares to look for `planted` values, whatever the case of their letters.
-    ///
-    /// Empty texts are not looked for.
-    pub fn new<T: AsRef<[u8]>>(planted: &[T]) -> Self {
-        let planted: Vec<&[u8]> = planted
-            .iter()
-            .map(AsRef::as_ref)
-            .filter(|text| !text.is_empty())
-            .collect();
-        let search = AhoCorasick::builder()
-            .ascii_case_insensitive(true)
-            .build(&planted);
-        Self {
-            // Only a search of more than 2^31 states cannot be built; `None` is then not verified.
-            search: search.ok().filter(|_| !planted.is_empty()),
-            count: planted.len(),
-        }
-    }
-
-    pub(super) fn is_declared(&self) -> bool {
-        self.count > 0
-    }
-
-    pub(super) fn count(&self) -> usize {
-        self.count
-    }
-
-    pub(super) fn is_ready(&self) -> bool {
-        self.search.is_some()
-    }
-}
+use super::walk::{Origin, Walk, Wanted};
+use crate::batch::{RowBatch, Slot};
+use crate::plan::{Plan, TablePlan};
 
 /// What was found, and in which place of the output.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -77,6 +31,8 @@ pub struct OutputScan<'a> {
     originals: &'a Originals,
     pub(super) canaries: &'a Canaries,
     pub(super) found: ScanFindings,
+    /// Cells of a table, by column, that are known to hold nothing.
+    clean: (usize, Vec<CleanCells>),
 }
 
 /// What a scan has found so far.
@@ -115,44 +71,6 @@ impl ScanFindings {
     }
 }
 
-/// Where a text stands and what made it.
-#[derive(Clone, Copy)]
-struct Origin<'a> {
-    table: &'a str,
-    column: &'a str,
-    allow: &'a [HitKind],
-    mask: Option<&'a Bound>,
-}
-
-/// What a scan does with the values it meets.
-///
-/// Nearly all are no originals, and looking each up by itself would wait for memory each time. So a
-/// batch is walked once to collect the hashes of its values, which are then looked up together; only
-/// if some are originals is it walked again, to say where they stand.
-enum Probe {
-    Collect(Vec<(u64, u16)>),
-    Attribute(HashMap<u64, Source>),
-}
-
-/// Buffers that a walk uses again for each cell.
-struct Walk {
-    probe: Probe,
-    words: Words,
-    digits: Vec<u8>,
-    number: Vec<u8>,
-}
-
-impl Walk {
-    fn new(probe: Probe) -> Self {
-        Self {
-            probe,
-            words: Words::default(),
-            digits: Vec::new(),
-            number: Vec::new(),
-        }
-    }
-}
-
 impl<'a> OutputScan<'a> {
     /// Starts a scan for what `originals` remembers and for planted values.
     pub fn new(plan: &'a Plan, originals: &'a Originals, canaries: &'a Canaries) -> Self {
@@ -161,6 +79,7 @@ impl<'a> OutputScan<'a> {
             originals,
             canaries,
             found: ScanFindings::new(plan),
+            clean: (0, Vec::new()),
         }
     }
 
@@ -179,6 +98,7 @@ impl<'a> OutputScan<'a> {
             originals,
             canaries,
             found,
+            clean: (0, Vec::new()),
         }
     }
 
@@ -194,13 +114,44 @@ impl<'a> OutputScan<'a> {
         self.found.cells += batch.slots.len() as u64;
         self.found.risk.observe(self.plan, table, batch);
         self.found.names.observe(table, batch);
-        self.walk_twice(|scan, walk| {
-            for row in batch.rows() {
-                for (cell, column) in row.cells().zip(&table.columns) {
-                    scan.scan_cell(table, column, cell, walk);
-                }
+        let columns = table.columns.iter();
+        let origins: Vec<_> = columns.map(|column| Origin::of(table, column)).collect();
+        if self.clean.0 != table.index || self.clean.1.len() != origins.len() {
+            self.clean = (table.index, vec![CleanCells::default(); origins.len()]);
+        }
+        let mut walk = Walk::new(self.wanted(), &batch.arena);
+        for (row, slots) in batch.slots.chunks(origins.len().max(1)).enumerate() {
+            let cells = origins.iter().zip(slots).zip(&mut self.clean.1);
+            for (at, ((origin, slot), clean)) in cells.enumerate() {
+                let number = row * origins.len() + at;
+                walk.cell(number, *origin, *slot, clean, &mut self.found);
             }
-        });
+            if walk.is_full() {
+                self.settle(&mut walk, &origins, batch);
+            }
+        }
+        self.settle(&mut walk, &origins, batch);
+    }
+
+    fn settle(&mut self, walk: &mut Walk<'_>, origins: &[Origin<'_>], batch: &RowBatch) {
+        let (clean, found) = (&mut self.clean.1, &mut self.found);
+        let origin = |cell: usize| origins[cell % origins.len()];
+        walk.settle(
+            |walk, cell| walk.cell_again(origin(cell), batch.slots[cell], found),
+            |cell| {
+                if let Slot::Text { start, len } | Slot::Blob { start, len } = batch.slots[cell] {
+                    clean[cell % origins.len()].insert(&batch.arena[start..start + len]);
+                }
+            },
+        );
+    }
+
+    fn wanted(&self) -> Wanted<'a> {
+        Wanted {
+            plan: self.plan,
+            originals: self.originals,
+            canaries: self.canaries,
+        }
     }
 
     /// Looks through many batches in parallel on the current rayon pool.
@@ -225,26 +176,14 @@ impl<'a> OutputScan<'a> {
     ///
     /// `place` is what reports call it, such as `ddl`.
     pub fn scan_text(&mut self, place: &str, text: &str) {
-        let origin = Origin {
-            table: place,
-            column: "",
-            allow: &[],
-            mask: None,
-        };
-        self.walk_twice(|scan, walk| scan.scan_value(origin, text.as_bytes(), walk));
-    }
-
-    fn walk_twice(&mut self, scan: impl Fn(&mut Self, &mut Walk)) {
-        let mut walk = Walk::new(Probe::Collect(Vec::new()));
-        scan(self, &mut walk);
-        let Probe::Collect(hashes) = walk.probe else {
-            return;
-        };
-        let found = self.originals.find(&Sorted::new(&hashes));
-        if !found.is_empty() {
-            walk.probe = Probe::Attribute(found.into_iter().collect());
-            scan(self, &mut walk);
-        }
+        let origin = Origin::place(place);
+        let mut walk = Walk::new(self.wanted(), &[]);
+        let found = &mut self.found;
+        walk.loose_text(origin, text.as_bytes(), found);
+        walk.settle(
+            |walk, _| walk.loose_text(origin, text.as_bytes(), found),
+            |_| {},
+        );
     }
 
     /// Takes over what another thread found in the same output.
@@ -277,187 +216,4 @@ impl<'a> OutputScan<'a> {
             .map(|table| table.rows_masked)
             .sum()
     }
-
-    fn scan_cell(
-        &mut self,
-        table: &TablePlan,
-        column: &ColumnPlan,
-        cell: Cell<'_>,
-        walk: &mut Walk,
-    ) {
-        // Which arm made a cell is not known here: a word list counts only where all arms draw on it.
-        let mask = match &column.arms[..] {
-            [only] => only.action.as_ref(),
-            _ => None,
-        };
-        let origin = Origin {
-            table: &table.name,
-            column: &column.name,
-            allow: &column.allow,
-            mask,
-        };
-        match cell {
-            Cell::Null | Cell::Real(_) => {}
-            Cell::Integer(number) => self.scan_number(origin, number, walk),
-            Cell::Text(text) | Cell::Blob(text) => {
-                match mask.and_then(|bound| bound.mask.parts()) {
-                    Some(parts) => parts.each(text, &mut |leaf, mask| {
-                        let origin = Origin { mask, ..origin };
-                        self.scan_value(origin, leaf.bytes().unwrap_or_default(), walk);
-                    }),
-                    None => self.scan_value(origin, text, walk),
-                }
-            }
-        }
-    }
-
-    fn scan_number(&mut self, origin: Origin<'_>, number: i64, walk: &mut Walk) {
-        if number.unsigned_abs() < NUMBER_MIN {
-            return;
-        }
-        walk.number.clear();
-        push_signed(number, &mut walk.number);
-        if let Probe::Collect(_) = walk.probe {
-            // Ids and amounts look like phones; only check digits make a number speak for itself.
-            for hit in detect(&walk.number) {
-                if hit.kind == HitKind::Card && !hit.synthetic {
-                    self.detect(origin, hit.kind);
-                }
-            }
-        }
-        self.probe(origin, &walk.number, &mut walk.probe);
-    }
-
-    fn scan_value(&mut self, origin: Origin<'_>, text: &[u8], walk: &mut Walk) {
-        self.scan_plain(origin, text, walk);
-        // A kept text may hold a document whose escapes hide what it says.
-        if matches!(text.trim_ascii_start().first(), Some(b'{' | b'['))
-            && text.contains(&b'\\')
-            && let Ok(document) = serde_json::from_slice(text)
-        {
-            self.scan_document(origin, &document, walk);
-        }
-    }
-
-    fn scan_document(&mut self, origin: Origin<'_>, value: &Value, walk: &mut Walk) {
-        match value {
-            Value::String(text) => self.scan_plain(origin, text.as_bytes(), walk),
-            Value::Array(items) => {
-                for item in items {
-                    self.scan_document(origin, item, walk);
-                }
-            }
-            Value::Object(members) => {
-                for (name, member) in members {
-                    self.scan_plain(origin, name.as_bytes(), walk);
-                    self.scan_document(origin, member, walk);
-                }
-            }
-            Value::Null | Value::Bool(_) | Value::Number(_) => {}
-        }
-    }
-
-    fn scan_plain(&mut self, origin: Origin<'_>, text: &[u8], walk: &mut Walk) {
-        // Neither an original nor anything that detectors know is shorter.
-        if text.len() >= BYTES_MIN {
-            self.probe_words(origin, text, walk);
-            if let Some(digits) = digits_of(text, &mut walk.digits) {
-                self.probe(origin, digits, &mut walk.probe);
-            }
-            for hit in detect(text) {
-                if let Some(digits) = digits_of(&text[hit.range], &mut walk.digits) {
-                    self.probe(origin, digits, &mut walk.probe);
-                }
-                if !hit.synthetic && matches!(walk.probe, Probe::Collect(_)) {
-                    self.detect(origin, hit.kind);
-                }
-            }
-        }
-        if matches!(walk.probe, Probe::Collect(_)) {
-            self.look_for_canaries(origin, text);
-        }
-    }
-
-    /// Probes each word, each run of words that may be an original, and a long text as a whole.
-    fn probe_words(&mut self, origin: Origin<'_>, text: &[u8], walk: &mut Walk) {
-        let originals = self.originals;
-        let Walk { probe, words, .. } = walk;
-        words.read(text);
-        if words.len() > WORDS_MAX {
-            self.probe(origin, words.whole(), probe);
-        }
-        for (first, word) in words.iter().enumerate() {
-            self.probe(origin, word, probe);
-            if originals.may_start_with(word) {
-                let runs = originals.run_lengths();
-                for run in runs.filter_map(|count| words.run(first, count)) {
-                    self.probe(origin, run, probe);
-                }
-            }
-        }
-    }
-
-    #[inline]
-    fn probe(&mut self, origin: Origin<'_>, value: &[u8], probe: &mut Probe) {
-        if value.len() < BYTES_MIN {
-            return;
-        }
-        let hash = self.originals.hash(value);
-        match probe {
-            Probe::Collect(hashes) => hashes.push((hash, 0)),
-            Probe::Attribute(found) => {
-                if let Some(source) = found.get(&identity(hash)) {
-                    self.reuse(origin, value, *source);
-                }
-            }
-        }
-    }
-
-    fn reuse(&mut self, origin: Origin<'_>, value: &[u8], source: Source) {
-        let listed = origin.mask.is_some_and(|bound| match bound.traits().reuse {
-            Reuse::Listed(is_listed) => is_listed(value),
-            Reuse::Leak | Reuse::Overlaps => false,
-        });
-        let kind = match source {
-            Some((table, column)) => {
-                let table = &self.plan.tables[table];
-                format!("value of {}.{}", table.name, table.columns[column].name)
-            }
-            None => "value of a masked column".to_owned(),
-        };
-        let counts = if listed {
-            &mut self.found.coincidences
-        } else {
-            &mut self.found.reused
-        };
-        count(counts, origin, kind);
-    }
-
-    fn detect(&mut self, origin: Origin<'_>, kind: HitKind) {
-        let counts = if origin.allow.contains(&kind) {
-            &mut self.found.allowed
-        } else {
-            &mut self.found.detected
-        };
-        count(counts, origin, kind.name().to_owned());
-    }
-
-    fn look_for_canaries(&mut self, origin: Origin<'_>, text: &[u8]) {
-        let Some(search) = &self.canaries.search else {
-            return;
-        };
-        for found in search.find_iter(text) {
-            let kind = format!("canary {}", found.pattern().as_usize() + 1);
-            count(&mut self.found.planted, origin, kind);
-        }
-    }
-}
-
-fn count(counts: &mut Counts, origin: Origin<'_>, kind: String) {
-    let place = Place {
-        table: origin.table.to_owned(),
-        column: origin.column.to_owned(),
-        kind,
-    };
-    *counts.entry(place).or_default() += 1;
 }

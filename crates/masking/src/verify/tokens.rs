@@ -1,5 +1,11 @@
 //! How values are evened out before they are compared: the same for originals and for output.
 
+use std::ops::Range;
+
+use super::word_key::{PADDING, WordKey};
+use crate::mask::push_decimal;
+use crate::signs::Signs;
+
 /// Most words of a value that is looked for inside longer text.
 pub(super) const WORDS_MAX: usize = 8;
 
@@ -7,86 +13,92 @@ pub(super) const WORDS_MAX: usize = 8;
 pub(super) const BYTES_MIN: usize = 6;
 
 /// Fewest digits for which grouping is ignored.
-pub(super) const DIGITS_MIN: usize = 8;
+const DIGITS_MIN: usize = 8;
 
-/// Words in lower case with single blanks between them. Reused for many texts.
+/// The words of a text in lower case, and their hashes. Reused for many texts.
 #[derive(Debug, Default)]
 pub(super) struct Words {
-    text: Vec<u8>,
-    spans: Vec<(u32, u32)>,
+    /// Texts in lower case: those that were put in before, and behind them one that was not.
+    lower: Vec<u8>,
+    /// How much of `lower` was put in before.
+    ahead: usize,
+    spans: Vec<(usize, usize)>,
+    pub(super) hashes: Vec<u64>,
 }
-
-/// What a byte is to a word.
-#[derive(Clone, Copy, PartialEq)]
-enum Class {
-    /// It belongs to a word.
-    Inner,
-    /// It stands inside words and values, but at their ends belongs to the sentence.
-    Fringe,
-    /// It lies between words.
-    Divides,
-}
-
-const CLASSES: [Class; 256] = {
-    let mut classes = [Class::Inner; 256];
-    let divides = b" \t\n\r\x0c,;:()<>[]{}\"'`|=\\/";
-    let mut n = 0;
-    while n < divides.len() {
-        classes[divides[n] as usize] = Class::Divides;
-        n += 1;
-    }
-    let fringe = b".!?*-_#";
-    let mut n = 0;
-    while n < fringe.len() {
-        classes[fringe[n] as usize] = Class::Fringe;
-        n += 1;
-    }
-    classes
-};
 
 impl Words {
-    /// Takes a text apart.
-    pub(super) fn read(&mut self, text: &[u8]) {
-        self.text.clear();
-        self.spans.clear();
-        if text.is_ascii() {
-            self.split(text);
+    /// Puts in a stretch of bytes whose parts are texts, so that not each by itself has to be copied.
+    pub(super) fn put_ahead(&mut self, bytes: &[u8]) {
+        self.ahead = 0;
+        self.put(bytes);
+        self.ahead = bytes.len();
+    }
+
+    /// Takes apart a text that was put in before: the one at `range`.
+    #[inline]
+    pub(super) fn read_ahead(&mut self, text: &[u8], range: Range<usize>, key: &WordKey) -> Signs {
+        let signs = self.split(text, range.start);
+        if signs.is_ascii() {
+            self.hash(key);
         } else {
-            self.split(String::from_utf8_lossy(text).to_lowercase().as_bytes());
+            self.read_unicode(text, key);
         }
+        signs
     }
 
-    /// Puts each word behind the last, with one blank between them.
-    fn split(&mut self, text: &[u8]) {
-        let mut at = 0;
-        while at < text.len() {
-            let rest = &text[at..];
-            let skipped = rest.iter().position(|byte| class(*byte) == Class::Inner);
-            let Some(skipped) = skipped else { return };
-            let rest = &rest[skipped..];
-            let end = rest.iter().position(|byte| class(*byte) == Class::Divides);
-            let end = end.unwrap_or(rest.len());
-            let inner = rest[..end].iter();
-            let last = inner.rev().position(|byte| class(*byte) == Class::Inner);
-            let kept = end - last.expect("the first byte belongs to the word");
-            self.push(&rest[..kept]);
-            at += skipped + end;
+    /// Takes a text apart.
+    pub(super) fn read(&mut self, text: &[u8], key: &WordKey) -> Signs {
+        self.put(text);
+        let signs = self.split(text, self.ahead);
+        if signs.is_ascii() {
+            self.hash(key);
+        } else {
+            self.read_unicode(text, key);
         }
+        signs
     }
 
-    fn push(&mut self, word: &[u8]) {
-        if !self.spans.is_empty() {
-            self.text.push(b' ');
+    /// Takes a text apart in whose language letters are more than those of ASCII.
+    fn read_unicode(&mut self, text: &[u8], key: &WordKey) {
+        self.lower.truncate(self.ahead);
+        for chunk in text.utf8_chunks() {
+            chunk
+                .valid()
+                .chars()
+                .for_each(|c| push_lower(c, &mut self.lower));
+            if !chunk.invalid().is_empty() {
+                push_lower(char::REPLACEMENT_CHARACTER, &mut self.lower);
+            }
         }
-        let start = self.text.len();
-        self.text.extend_from_slice(word);
-        self.text[start..].make_ascii_lowercase();
-        self.spans.push((start as u32, self.text.len() as u32));
+        let lower = std::mem::take(&mut self.lower);
+        self.split(&lower[self.ahead..], self.ahead);
+        self.lower = lower;
+        self.lower.extend_from_slice(&PADDING);
+        self.hash(key);
     }
 
-    /// Returns the whole text, evened out.
-    pub(super) fn whole(&self) -> &[u8] {
-        &self.text
+    /// Puts a text behind what was put in before.
+    fn put(&mut self, text: &[u8]) {
+        self.lower.truncate(self.ahead);
+        self.lower.extend_from_slice(text);
+        self.lower[self.ahead..].make_ascii_lowercase();
+        self.lower.extend_from_slice(&PADDING);
+    }
+
+    /// Finds the words of a text that stands in lower case at `base`.
+    #[inline]
+    fn split(&mut self, text: &[u8], base: usize) -> Signs {
+        self.spans.clear();
+        let spans = &mut self.spans;
+        Signs::and_words(text, |start, end| spans.push((base + start, base + end)))
+    }
+
+    #[inline]
+    fn hash(&mut self, key: &WordKey) {
+        self.hashes.clear();
+        let words = self.spans.iter();
+        let hashes = words.map(|(start, end)| key.word(&self.lower, *start, *end));
+        self.hashes.extend(hashes);
     }
 
     /// Returns how many words there are.
@@ -94,107 +106,222 @@ impl Words {
         self.spans.len()
     }
 
-    /// Iterates over the words.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        let spans = self.spans.iter();
-        spans.map(|(start, end)| &self.text[*start as usize..*end as usize])
+    /// Returns how many bytes a word has.
+    #[inline]
+    pub(super) fn word_len(&self, word: usize) -> usize {
+        let (start, end) = self.spans[word];
+        end - start
     }
 
-    /// Returns the `count` words from word `first` on, if there are as many.
-    pub(super) fn run(&self, first: usize, count: usize) -> Option<&[u8]> {
-        let (start, _) = self.spans[first];
-        let (_, end) = self.spans.get(first + count - 1)?;
-        Some(&self.text[start as usize..*end as usize])
+    /// Returns how many bytes `count` words from word `first` on have, one blank between two included.
+    #[inline]
+    pub(super) fn bytes(&self, first: usize, count: usize) -> usize {
+        let words = self.spans[first..first + count].iter();
+        words.map(|(start, end)| end - start + 1).sum::<usize>() - 1
+    }
+
+    /// Returns the hash of all words as one value, and how many bytes they have; `None` if there are none.
+    pub(super) fn whole(&self, key: &WordKey) -> Option<(u64, usize)> {
+        let hash = self.hashes.iter().copied();
+        let hash = hash.reduce(|run, word| key.join(run, word))?;
+        Some((hash, self.bytes(0, self.len())))
+    }
+
+    /// Returns `count` words from word `first` on, with one blank between two.
+    pub(super) fn text(&self, first: usize, count: usize) -> Vec<u8> {
+        let words = self.spans[first..first + count].iter();
+        let words: Vec<_> = words
+            .map(|(start, end)| &self.lower[*start..*end])
+            .collect();
+        words.join(&b' ')
     }
 }
 
-#[inline]
-fn class(byte: u8) -> Class {
-    CLASSES[usize::from(byte)]
+/// Appends a character in lower case, the same whatever stands around it.
+fn push_lower(c: char, out: &mut Vec<u8>) {
+    let mut buffer = [0; 4];
+    for lower in c.to_lowercase() {
+        // At the end of a word a small sigma looks another way, and a capital one does not say where it is.
+        let lower = if lower == 'ς' { 'σ' } else { lower };
+        out.extend_from_slice(lower.encode_utf8(&mut buffer).as_bytes());
+    }
 }
 
-/// Returns the digits of a value that has no letters and enough of them, in `digits`.
-pub(super) fn digits_of<'d>(value: &[u8], digits: &'d mut Vec<u8>) -> Option<&'d [u8]> {
-    digits.clear();
-    for byte in value {
-        match byte {
-            b'0'..=b'9' => digits.push(*byte),
-            b'a'..=b'z' | b'A'..=b'Z' | 0x80.. => return None,
-            _ => {}
+/// Hashes the digits of values, whatever their grouping.
+#[derive(Debug, Default)]
+pub(super) struct Digits(Vec<u8>);
+
+impl Digits {
+    /// Returns the hash of the digits of a text that has no letters and enough of them.
+    #[inline]
+    pub(super) fn hash(&mut self, text: &[u8], signs: &Signs, key: &WordKey) -> Option<u64> {
+        if signs.digits() < DIGITS_MIN || signs.has_letters() {
+            return None;
+        }
+        self.0.clear();
+        self.0
+            .extend(text.iter().filter(|byte| byte.is_ascii_digit()));
+        Some(self.hash_all(key))
+    }
+
+    /// Returns the hash of a whole number, the same as of its digits in a text.
+    pub(super) fn hash_number(&mut self, number: i64, key: &WordKey) -> u64 {
+        self.0.clear();
+        push_decimal(number.unsigned_abs(), &mut self.0);
+        self.hash_all(key)
+    }
+
+    fn hash_all(&mut self, key: &WordKey) -> u64 {
+        let len = self.0.len();
+        self.0.extend_from_slice(&PADDING);
+        key.word(&self.0, 0, len)
+    }
+}
+
+/// A set of hashes that may seem to hold more than it does.
+///
+/// It grows in large steps, each of which repeats what is there, so that no hash is lost.
+#[derive(Debug, Clone, Default)]
+pub(super) struct HashFilter {
+    bits: Vec<u64>,
+    /// Hashes added since it last grew.
+    added: usize,
+}
+
+impl HashFilter {
+    /// As many bits as a core's nearest cache holds, and 8 MiB of them.
+    const BITS_MIN: usize = 1 << 18;
+    const BITS_MAX: usize = 1 << 26;
+
+    /// Adds a hash.
+    pub(super) fn insert(&mut self, hash: u64) {
+        if self.bits.is_empty() {
+            self.bits = vec![0; Self::BITS_MIN / 64];
+        }
+        let (word, bit) = self.place(hash);
+        if self.bits[word] & bit == 0 {
+            self.bits[word] |= bit;
+            self.added += 1;
+            if self.added * 16 > self.bits.len() * 64 {
+                self.grow();
+            }
         }
     }
-    (digits.len() >= DIGITS_MIN).then_some(digits)
-}
 
-/// First words of values that have several, as a set that may hold too much.
-///
-/// A text is full of words, and only a run that starts like an original can be one.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct FirstWords(Vec<u64>);
-
-impl Default for FirstWords {
-    fn default() -> Self {
-        Self(vec![0; 1 << (Self::BITS - 6)])
-    }
-}
-
-impl FirstWords {
-    const BITS: u32 = 18;
-
-    /// Adds a word.
-    pub(super) fn insert(&mut self, word: &[u8]) {
-        let place = Self::place(word);
-        self.0[place / 64] |= 1 << (place % 64);
+    fn grow(&mut self) {
+        if self.bits.len() * 64 < Self::BITS_MAX {
+            self.bits = self.bits.repeat(16);
+        }
+        self.added = 0;
     }
 
-    /// Reports whether a word may be in the set.
+    /// Reports whether a hash may be in the set.
     #[inline]
-    pub(super) fn may_hold(&self, word: &[u8]) -> bool {
-        let place = Self::place(word);
-        self.0[place / 64] >> (place % 64) & 1 == 1
+    pub(super) fn may_hold(&self, hash: u64) -> bool {
+        if self.bits.is_empty() {
+            return false;
+        }
+        let (word, bit) = self.place(hash);
+        self.bits[word] & bit != 0
     }
 
-    /// Adds all words of another set.
+    /// Adds all hashes of another set.
     pub(super) fn merge(&mut self, other: &Self) {
-        for (ours, theirs) in self.0.iter_mut().zip(&other.0) {
+        if self.bits.len() < other.bits.len() {
+            let larger = other.bits.len();
+            let ours = std::mem::replace(&mut self.bits, vec![0; larger]);
+            self.merge_bits(&ours);
+        }
+        self.merge_bits(&other.bits);
+        self.added += other.added;
+    }
+
+    fn merge_bits(&mut self, bits: &[u64]) {
+        for (ours, theirs) in self.bits.iter_mut().zip(bits.iter().cycle()) {
             *ours |= theirs;
         }
     }
 
-    fn place(word: &[u8]) -> usize {
-        let mixed = word.iter().fold(word.len() as u64, |hash, byte| {
-            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-        (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - Self::BITS)) as usize
+    /// The low bits choose, so that the same bit is chosen once more in each repetition.
+    #[inline]
+    fn place(&self, hash: u64) -> (usize, u64) {
+        let place = hash as usize & (self.bits.len() * 64 - 1);
+        (place / 64, 1 << (place % 64))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sip::SipKey;
+
+    fn key() -> WordKey {
+        WordKey::new(&SipKey::new(&[9; 16]))
+    }
+
+    fn words(text: &str) -> Words {
+        let mut words = Words::default();
+        words.read(text.as_bytes(), &key());
+        words
+    }
 
     #[test]
     fn a_value_reads_alike_alone_and_in_a_sentence() {
-        let mut alone = Words::default();
-        alone.read("Jürgen  O'Brien-Smith".as_bytes());
-        assert_eq!(alone.whole(), "jürgen o brien-smith".as_bytes());
-        let mut inside = Words::default();
-        inside.read("(Re: JÜRGEN O'Brien-Smith.)".as_bytes());
-        let mut runs = (0..inside.len()).map(|first| inside.run(first, alone.len()));
-        assert!(runs.any(|run| run == Some(alone.whole())));
-        let first = alone.iter().next().unwrap();
-        let mut first_words = FirstWords::default();
-        assert!(!first_words.may_hold(first));
-        first_words.insert(first);
-        assert!(inside.iter().any(|word| first_words.may_hold(word)));
+        let alone = words("Jürgen  O'Brien-Smith");
+        assert_eq!(alone.text(0, 3), "jürgen o brien-smith".as_bytes());
+        assert_eq!(alone.bytes(0, 3), alone.text(0, 3).len());
+        let inside = words("(Re: JÜRGEN O'Brien-Smith.)");
+        assert_eq!(inside.hashes[1..], alone.hashes[..]);
+        assert_eq!(words("ΟΔΟΣ").hashes, words("οδος").hashes);
+        assert_ne!(words("oDoS").hashes, words("odot").hashes);
+        assert_eq!(words("--- ...").whole(&key()), None);
+    }
+
+    #[test]
+    fn texts_put_in_ahead_read_as_they_do_alone() {
+        let texts = ["Maria Schmidt", "JÜRGEN", "", "x", "the last one"];
+        let mut ahead = Words::default();
+        ahead.put_ahead(texts.concat().as_bytes());
+        let mut at = 0;
+        for text in texts {
+            let range = at..at + text.len();
+            ahead.read_ahead(text.as_bytes(), range.clone(), &key());
+            assert_eq!(ahead.hashes, words(text).hashes, "{text}");
+            // Whatever is read between must not disturb what was put in.
+            ahead.read("Ärger in the Middle".as_bytes(), &key());
+            assert_eq!(ahead.hashes, words("ärger in the middle").hashes);
+            ahead.read_ahead(text.as_bytes(), range, &key());
+            assert_eq!(ahead.hashes, words(text).hashes, "{text}");
+            at += text.len();
+        }
     }
 
     #[test]
     fn grouping_of_digits_does_not_matter() {
-        let mut digits = Vec::new();
-        let found = digits_of(b"+49 (171) 234", &mut digits);
-        assert_eq!(found, Some(&b"49171234"[..]));
-        assert_eq!(digits_of(b"1234567", &mut digits), None);
-        assert_eq!(digits_of(b"12345678a", &mut digits), None);
+        let mut digits = Digits::default();
+        let mut hash = |text: &[u8]| digits.hash(text, &Signs::of(text), &key());
+        let plain = words("49171234").hashes[0];
+        assert_eq!(hash(b"+49 (171) 234"), Some(plain));
+        assert_eq!(hash(b"1234567"), None);
+        assert_eq!(hash(b"12345678a"), None);
+        assert_eq!(digits.hash_number(-49_171_234, &key()), plain);
+    }
+
+    #[test]
+    fn a_filter_loses_nothing_while_it_grows_and_while_filters_are_merged() {
+        let key = SipKey::new(&[9; 16]);
+        let hashes = |range: std::ops::Range<u64>| range.map(|n| key.hash_word(n));
+        let mut large = HashFilter::default();
+        assert!(!large.may_hold(1));
+        hashes(0..400_000).for_each(|hash| large.insert(hash));
+        assert_eq!(large.bits.len() * 64, HashFilter::BITS_MAX);
+        let mut small = HashFilter::default();
+        hashes(400_000..400_100).for_each(|hash| small.insert(hash));
+        for (mut one, other) in [(large.clone(), &small), (small.clone(), &large)] {
+            one.merge(other);
+            assert!(hashes(0..400_100).all(|hash| one.may_hold(hash)));
+            let others = hashes(500_000..600_000).filter(|hash| one.may_hold(*hash));
+            assert!(others.count() < 25_000);
+        }
     }
 }
