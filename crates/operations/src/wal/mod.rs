@@ -10,6 +10,7 @@ mod incoming;
 mod prune;
 mod push;
 mod receive;
+mod region_log;
 mod spool;
 mod status;
 
