@@ -38,7 +38,7 @@ pub use data_directory::{DataDirectory, RunningServer, Tablespace};
 pub use error::{PostgresError, ServerAnswer};
 pub use installation::ServerPrograms;
 pub use label::{BackupLabel, parse_tablespace_map};
-pub use log_end::log_end;
+pub use log_end::{log_end, log_timeline};
 pub use reader::{
     ClusterItem, ClusterReader, PageChecks, PageProblem, ReadEnd, ReadStats, RecoveryFiles,
 };

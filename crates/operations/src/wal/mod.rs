@@ -11,6 +11,7 @@ mod prune;
 mod push;
 mod receive;
 mod region_log;
+mod resume;
 mod spool;
 mod status;
 
