@@ -25,6 +25,7 @@ mod restore;
 mod rules;
 mod scratch_cluster;
 mod scratch_settings;
+mod server_time;
 mod start;
 pub mod wal;
 mod watchdog;
@@ -49,4 +50,5 @@ pub use recovery_settings::{
 pub use restore::{RecoveryParts, TargetMode, check_target, finish_restore, map_tablespaces};
 pub use scratch_cluster::{ScratchCluster, ScratchOptions, ScratchPhase, ScratchStatus, StopMode};
 pub use scratch_settings::Preload;
+pub use server_time::server_time;
 pub use start::{StartedWhen, start_server};

@@ -6,6 +6,7 @@
 
 mod backup;
 mod facts;
+mod kept;
 mod log;
 mod recovery;
 mod remote;
