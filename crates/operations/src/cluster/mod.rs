@@ -5,6 +5,7 @@
 //! files a cluster again: the backup's label, the control file, and the log if it is carried along.
 
 mod backup;
+mod delta_target;
 mod facts;
 mod kept;
 mod log;
