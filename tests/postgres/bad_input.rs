@@ -48,6 +48,16 @@ fn the_log_of_another_cluster_is_refused_and_an_edited_segment_too() {
         7,
     );
     assert!(said.contains("is of cluster"), "{said}");
+    // On a host that has another data directory, or none, the newest snapshot tells.
+    let set = "environments.prod.source.main.data_directory=/nowhere";
+    let push = ["--set", set, "wal", "push", "prod", "main"];
+    let said = project.must_fail(&[&push, [foreign.to_str().unwrap()].as_slice()].concat(), 7);
+    assert!(said.contains("its newest snapshot"), "{said}");
+    let own = project
+        .cluster
+        .psql("SELECT pg_walfile_name(pg_switch_wal())");
+    let own = project.cluster.data_dir().join("pg_wal").join(own);
+    project.must(&[&push, [own.to_str().unwrap()].as_slice()].concat());
     let status = project.json(&["wal", "status", "prod"]).to_string();
     let id = other.psql("SELECT system_identifier FROM pg_control_system()");
     assert!(!status.contains(&id), "{status}");

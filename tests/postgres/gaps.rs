@@ -1,6 +1,9 @@
 //! A log with a hole, and objects that are damaged: told apart, and never taken for the end.
 
 use std::fs;
+use std::process::Stdio;
+
+use lifeboat_testkit::StopMode;
 
 use crate::history::{self, ALL};
 use crate::project::{Log, Project};
@@ -102,7 +105,62 @@ fn only_a_file_that_is_nowhere_ends_a_recovery() {
     assert_eq!(code(&[bad, to]), Some(0), "the other region has it still");
     assert_eq!(
         code(&[good, to, "--region", "away"]),
-        Some(1),
-        "that region alone"
+        Some(255),
+        "the log goes on behind the hole"
+    );
+    // A standby asks again.
+    let data = project.cluster.make_folder("standby");
+    fs::write(data.join("standby.signal"), "").unwrap();
+    let in_log = data.join("RECOVERYXLOG");
+    fs::create_dir(data.join("pg_wal")).unwrap();
+    let in_wal = data.join("pg_wal/RECOVERYXLOG");
+    let (in_log, in_wal) = (in_log.to_str().unwrap(), in_wal.to_str().unwrap());
+    assert_eq!(code(&[good, in_wal, "--region", "away"]), Some(1));
+    assert_eq!(code(&[good, in_log, "--region", "away"]), Some(255));
+    // A server that has the segment itself needs no other.
+    let own = project.cluster.data_dir().join("pg_wal");
+    let own = own.join("RECOVERYXLOG");
+    let asked = [good, own.to_str().unwrap(), "--region", "away"];
+    assert_eq!(code(&asked), Some(1));
+    let (last, end) = (segments.last().unwrap(), next(segments.last().unwrap()));
+    assert_eq!(code(&[last, to, "--region", "away"]), Some(0));
+    assert_eq!(code(&[&end, to, "--region", "away"]), Some(1), "the end");
+}
+
+/// Names the segment after one, of the first few of a cluster.
+fn next(segment: &str) -> String {
+    let (log, part) = segment.split_at(16);
+    let part = u32::from_str_radix(part, 16).unwrap();
+    format!("{log}{:08X}", part + 1)
+}
+
+#[test]
+fn a_hole_that_shows_only_during_a_recovery_stops_it() {
+    let Some(mut project) = Project::or_skip("a hole during a recovery", Log::Pushed) else {
+        return;
+    };
+    history::prepare(&project.cluster, 1);
+    project.must(&["backup", "prod", "main"]);
+    let segments = some_segments(&project);
+    let to = project.restore("restored", &[]);
+    fs::remove_file(object(&project, "home", &segments[2])).unwrap();
+    fs::remove_file(object(&project, "away", &segments[2])).unwrap();
+    project.cluster.stop(StopMode::Fast);
+    let server = project.cluster.installation();
+    let mut start = server.command("pg_ctl");
+    let socket = format!(
+        "-k {} -c listen_addresses=",
+        project.cluster.socket_dir().display()
+    );
+    start.args(["start", "-w", "-t", "60", "-o", &socket, "-l"]);
+    start.arg(project.place("restored.log")).arg("-D").arg(&to);
+    let started = start.stdout(Stdio::null()).stderr(Stdio::null()).status();
+    assert!(!started.unwrap().success(), "the database was opened");
+    let said = fs::read_to_string(project.place("restored.log")).unwrap();
+    let told = format!("segment {} are there, and the log goes on", segments[2]);
+    assert!(said.contains(&told), "{said}");
+    assert!(
+        !said.contains("database system is ready to accept connections"),
+        "{said}"
     );
 }

@@ -104,10 +104,11 @@ fn bring_away_back(project: &Project) {
     fs::rename(project.place("regions/lost"), &away).unwrap();
 }
 
-/// Forbids or allows writing to the second region, for who has it open too.
-fn set_away_writable(project: &Project, mode: &str) {
+/// Forbids or allows writing to a region, for who has it open too.
+fn set_writable(project: &Project, region: &str, mode: &str) {
     let mut chmod = Command::new("chmod");
-    let status = chmod.args(["-R", mode]).arg(project.place("regions/away"));
+    let region = project.place("regions").join(region);
+    let status = chmod.args(["-R", mode]).arg(region);
     assert!(status.status().unwrap().success());
 }
 
@@ -159,7 +160,7 @@ fn a_receiver_goes_on_without_a_replica_and_brings_what_it_missed() {
     let mut receiver = project.start(&receive);
     project.must(&["backup", "prod", "main"]);
     project.must(&["replicate", "prod"]);
-    set_away_writable(&project, "u-w");
+    set_writable(&project, "away", "u-w");
     for _ in 0..3 {
         history::commit(cluster, 3);
         cluster.psql("SELECT pg_switch_wal()");
@@ -168,7 +169,7 @@ fn a_receiver_goes_on_without_a_replica_and_brings_what_it_missed() {
     assert!(receiver.is_alive(), "{}", project.said(&receive));
     let said = project.said(&receive);
     assert!(said.contains("`away` is behind"), "{said}");
-    set_away_writable(&project, "u+w");
+    set_writable(&project, "away", "u+w");
     history::commit(cluster, 3);
     // Nobody replicates: what was missed comes by itself, soon after the region is there again.
     history::wait_until("the replica has all of it", || {
@@ -196,4 +197,32 @@ fn a_replica_that_was_down_when_the_receiver_began_is_told_of() {
     assert!(receiver.is_alive());
     let said = project.said(&receive);
     assert!(said.contains("`away` is behind"), "{said}");
+}
+
+#[test]
+fn a_home_that_is_down_does_not_fill_the_replica_with_copies() {
+    let Some(project) = Project::or_skip("a home that is down", Log::Unpushed) else {
+        return;
+    };
+    let cluster = &project.cluster;
+    history::prepare(cluster, 1);
+    let receive = ["wal", "receive", "prod", "main"];
+    let mut receiver = project.start(&receive);
+    project.wait_until_received("away");
+    set_writable(&project, "home", "u-w");
+    history::commit(cluster, 1);
+    history::wait_until("the home was asked several times", || {
+        project.said(&receive).matches("the home region").count() > 3
+    });
+    let mut pieces = std::collections::BTreeMap::<String, u32>::new();
+    for object in project.objects("away", "/wal/") {
+        let name = object.file_name().unwrap().to_str().unwrap();
+        // The file, and which bytes of it.
+        let piece = name.split('_').next().unwrap().to_owned();
+        *pieces.entry(piece).or_default() += 1;
+    }
+    assert!(pieces.values().all(|copies| *copies == 1), "{pieces:?}");
+    set_writable(&project, "home", "u+w");
+    project.wait_until_received("home");
+    assert!(receiver.is_alive(), "{}", project.said(&receive));
 }

@@ -154,7 +154,29 @@ fn a_delta_restore_brings_a_cluster_back_over_itself() {
     assert!(busy.contains("a server runs on"), "{busy}");
     alive.stop(StopMode::Fast);
     drop(alive);
-    let report: Value = project.json(&[restore.as_slice(), &["--delta"]].concat());
+    let delta = [restore.as_slice(), &["--delta"]].concat();
+    refuses_what_is_not_its_own(&project, &delta);
+    let report: Value = project.json(&delta);
     assert!(report["delta"]["kept"].as_u64().unwrap() > 500, "{report}");
     assert_eq!(restored::ask(&project, "again", ALL), expected);
+}
+
+/// A delta removes what the snapshot lacks: not from another cluster, nor from any other folder.
+fn refuses_what_is_not_its_own(project: &Project, delta: &[&str]) {
+    let into = |folder: &str| {
+        let mut args = delta.to_vec();
+        let to = args.iter().position(|arg| *arg == "--to").unwrap();
+        args[to + 1] = folder;
+        project.must_fail(&args, 7)
+    };
+    let papers = project.cluster.make_folder("papers");
+    std::fs::write(papers.join("thesis"), "years of work").unwrap();
+    let said = into(papers.to_str().unwrap());
+    assert!(said.contains("no data directory"), "{said}");
+    assert!(papers.join("thesis").exists());
+    let other = PgCluster::on(project.cluster.installation()).without_checksums();
+    let other = other.create();
+    let said = into(other.data_dir().to_str().unwrap());
+    assert!(said.contains("it is cluster"), "{said}");
+    assert!(other.data_dir().join("global/pg_control").exists());
 }

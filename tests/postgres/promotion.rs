@@ -80,6 +80,50 @@ fn a_promotion_is_followed_and_both_sides_of_it_come_back() {
 }
 
 #[test]
+fn a_receiver_that_knew_more_than_the_promoted_standby_goes_on() {
+    let Some(mut project) = Project::or_skip("a standby that lagged", Log::Unpushed) else {
+        return;
+    };
+    let primary = &project.cluster;
+    history::prepare(primary, 1);
+    let standby = PgCluster::standby_of(primary);
+    let sockets = format!("host={}", primary.socket_dir().display());
+    let both = format!("{sockets},{}", standby.socket_dir().display());
+    project.replace("environments/prod.toml", &sockets, &both);
+    project.replace("environments/prod.toml", "port=5432", "port=5432,5432");
+    let receiver = ["wal", "receive", "prod", "main"];
+    let mut receiving = project.start(&receiver);
+    project.must(&["backup", "prod", "main"]);
+    history::commit(primary, 3);
+    catch_up(primary, &standby);
+    // The standby gets nothing any more, and the receiver is two segments ahead of it.
+    standby.psql("ALTER SYSTEM SET primary_conninfo = ''");
+    standby.psql("SELECT pg_reload_conf()");
+    history::wait_until("the standby is cut off", || {
+        standby.psql("SELECT count(*) FROM pg_stat_wal_receiver") == "0"
+    });
+    for _ in 0..2 {
+        history::commit(primary, 3);
+        primary.psql("SELECT pg_switch_wal()");
+    }
+    history::commit(primary, 3);
+    project.wait_until_received("home");
+    let lost = primary.psql(ALL);
+    project.cluster.kill_9();
+    standby.promote();
+    history::commit(&standby, 4);
+    project.wait_until_received("home");
+    assert!(receiving.is_alive(), "{}", project.said(&receiver));
+    let said = project.said(&receiver);
+    assert!(said.contains("promoted without the last"), "{said}");
+    project.restore("latest", &[]);
+    assert_eq!(restored::ask(&project, "latest", ALL), standby.psql(ALL));
+    // What the standby never had is not thrown away.
+    project.restore("lost", &["--timeline", "1"]);
+    assert_eq!(restored::ask(&project, "lost", ALL), lost);
+}
+
+#[test]
 fn a_backup_of_a_standby_that_is_promoted_meanwhile_is_none() {
     let Some(project) = Project::or_skip("promoted meanwhile", Log::InSnapshot) else {
         return;

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
+use std::process::Command;
 
 use crate::history::{self, ALL};
 use crate::project::{Log, Project};
@@ -44,6 +45,15 @@ fn a_queue_drains_in_batches_and_no_changed_file_passes_for_a_pushed_one() {
             .chain([file, "--along".to_owned(), "3".to_owned()])
             .collect::<Vec<_>>()
     };
+    let mut copy = Command::new("cp");
+    let copied = copy.arg("-a").arg(project.place("regions/home"));
+    assert!(
+        copied
+            .arg(project.place("other"))
+            .status()
+            .unwrap()
+            .success()
+    );
     let first = push(&files[0]);
     let first: Vec<&str> = first.iter().map(String::as_str).collect();
     let report = project.json(&first);
@@ -61,6 +71,14 @@ fn a_queue_drains_in_batches_and_no_changed_file_passes_for_a_pushed_one() {
     assert!(said.contains("with other content already"), "{said}");
     file.write_all_at(&byte, place).unwrap();
     assert_eq!(project.json(&second)["already"], true);
+    // What was pushed along went to a home that is another one now.
+    let other = project.place("regions/other");
+    fs::rename(project.place("other"), &other).unwrap();
+    project.replace("lifeboat.toml", "regions/home", "regions/other");
+    let third = push(&files[2]);
+    let third: Vec<&str> = third.iter().map(String::as_str).collect();
+    assert_eq!(project.json(&third)["already"], false);
+    project.replace("lifeboat.toml", "regions/other", "regions/home");
     // The server takes over, and everything is there.
     cluster.psql("ALTER SYSTEM RESET archive_command");
     cluster.psql("SELECT pg_reload_conf()");

@@ -79,6 +79,17 @@ fn a_tablespace_is_never_restored_over_the_original() {
     assert!(!output.status.success(), "{said}");
     assert!(said.contains(space.to_str().unwrap()), "{said}");
     assert!(said.contains("--tablespace"), "{said}");
+    // A delta would leave alone what is its own, but not what an upgraded cluster has there.
+    let elsewhere = project.place("elsewhere");
+    let mapping = format!("{}={}", space.display(), elsewhere.display());
+    let mapped = [restore.as_slice(), &["--tablespace", &mapping]].concat();
+    project.must(&mapped);
+    let delta = [mapped.as_slice(), &["--delta"]].concat();
+    project.must(&delta);
+    std::fs::create_dir(elsewhere.join("PG_99_209901011")).unwrap();
+    let said = project.must_fail(&delta, 7);
+    assert!(said.contains("PG_99_209901011"), "{said}");
+    assert!(elsewhere.join("PG_99_209901011").exists());
 }
 
 #[test]

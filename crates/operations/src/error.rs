@@ -93,7 +93,7 @@ pub enum OperationError {
     },
 
     /// The log has a hole where a recovery would take it to end.
-    #[error("only {held} bytes of segment {segment} were received, and the log goes on after it")]
+    #[error("only {held} bytes of segment {segment} are there, and the log goes on after it")]
     WalGap {
         /// The segment.
         segment: Segment,

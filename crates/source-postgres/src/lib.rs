@@ -26,6 +26,7 @@ mod restore;
 mod rules;
 mod scratch_cluster;
 mod scratch_settings;
+mod server_time;
 mod start;
 pub mod wal;
 mod watchdog;
@@ -39,7 +40,7 @@ pub use data_directory::{DataDirectory, RunningServer, Tablespace};
 pub use error::{PostgresError, ServerAnswer};
 pub use installation::ServerPrograms;
 pub use label::{BackupLabel, parse_tablespace_map};
-pub use log_end::log_end;
+pub use log_end::{log_end, log_timeline};
 pub use reader::{
     ClusterItem, ClusterReader, PageChecks, PageProblem, ReadEnd, ReadStats, RecoveryFiles,
 };
@@ -50,4 +51,5 @@ pub use recovery_settings::{
 pub use restore::{RecoveryParts, TargetMode, check_target, finish_restore, map_tablespaces};
 pub use scratch_cluster::{ScratchCluster, ScratchOptions, ScratchPhase, ScratchStatus, StopMode};
 pub use scratch_settings::Preload;
+pub use server_time::server_time;
 pub use start::{StartedWhen, start_server};

@@ -101,6 +101,11 @@ fn show_log(log: &ClusterLog) {
     if log.recoverable.is_empty() {
         table::line("    NOTHING is recoverable: take a backup");
     }
+    if let Some(timeline) = log.timeline_missing {
+        table::line(&format!(
+            "    MISSING: all of timeline {timeline}, which the server writes now"
+        ));
+    }
     for gap in &log.gaps {
         table::line(&format!(
             "    MISSING: {} from {} to {}",

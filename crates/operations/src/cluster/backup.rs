@@ -1,30 +1,22 @@
-//! A base backup into a snapshot, and the proof that the log it needs is kept.
+//! A base backup of a data directory on this host, into a snapshot.
 
 use std::path::Path;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use lifeboat_config::{Environment, Source, WalKeeping};
-use lifeboat_model::{Lsn, RunId, Segment, SegmentSize, Timeline, WalFileName, WalRange};
-use lifeboat_repository::{Layout, Repository, SnapshotWriter, WalListing, WalPlace};
-use lifeboat_source_postgres::connect::SqlSession;
+use lifeboat_model::{RunId, WalFileName, WalRange};
+use lifeboat_repository::{Layout, SnapshotWriter};
 use lifeboat_source_postgres::page::PAGE_BYTES;
 use lifeboat_source_postgres::{
     BackupEnd, BackupOptions, BaseBackup, CheckpointPace, ClusterItem, ClusterReader,
-    DataDirectory, KeepWal, PageChecks, ReadEnd, RecoveryFiles, switch_wal,
+    DataDirectory, KeepWal, PageChecks, ReadEnd, RecoveryFiles, ServerFacts,
 };
 
-use super::facts::{CLUSTER_FACT, ClusterFacts};
+use super::facts::ClusterFacts;
+use super::kept::Kept;
 use super::server::{beat_once, connect};
 use crate::error::OperationError;
 use crate::session::Session;
-
-/// How long a segment may take from the server into the repository before archiving is taken for
-/// broken.
-const ARCHIVE_PATIENCE: Duration = Duration::from_secs(60);
-/// The same where the server hands nothing over: only a receiver can bring it, which does so at once.
-const RECEIVER_PATIENCE: Duration = Duration::from_secs(10);
-const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Reads a cluster into a snapshot and returns the moment whose state it holds.
 ///
@@ -44,41 +36,17 @@ pub(crate) async fn read_cluster(
     };
     let server = connect(session, cluster).await?;
     let embedded = cluster.wal == WalKeeping::InSnapshot;
-    let options = BackupOptions {
-        label: "lifeboat",
-        checkpoint: CheckpointPace::Fast,
-        data_directory: Some(path),
-        wal: match embedded {
-            true => KeepWal::UntilSessionEnds,
-            false => KeepWal::No,
-        },
-    };
     session
         .progress
         .phase(&format!("starting a backup of {}", source.name), 0);
-    let backup = BaseBackup::start(&server, &options).await?;
+    let backup = BaseBackup::start(&server, &options(path, embedded)).await?;
     let facts = backup.facts().clone();
     beat_once(cluster, &server, facts.in_recovery).await;
-    let log = Kept {
-        session,
-        repository: writer.repository().clone(),
-        place: WalPlace {
-            environment: environment.name.clone(),
-            source: source.name.clone(),
-            system: facts.system_id,
-        },
-        size: facts.segment_size,
-        archives: facts.archives,
-    };
-    if !embedded {
-        // Before hours are spent on a copy that nothing could bring to a consistent state.
-        log.expect_start(
-            &server,
-            facts.timeline,
-            backup.start_lsn(),
-            facts.in_recovery,
-        )
-        .await?;
+    let names = (environment, source);
+    let log = (!embedded).then(|| Kept::of(session, writer.repository(), names, &facts));
+    if let Some(log) = &log {
+        log.expect_start(&server, facts.timeline, backup.start_lsn())
+            .await?;
     }
     let directory = DataDirectory::open(path)?;
     session
@@ -87,17 +55,11 @@ pub(crate) async fn read_cluster(
     let reader = ClusterReader::start(directory, backup.start_lsn(), PageChecks::IfThere);
     let read = store(reader, session, writer).await?;
     let end = backup.stop().await?;
-    let range = WalRange {
-        system: facts.system_id,
-        timeline: end.timeline,
-        start: end.start,
-        stop: end.stop,
-        segment_size: end.segment_size,
-        embedded,
-    };
-    if !embedded {
+    let range = range_of(&facts, &end, embedded);
+    if let Some(log) = &log {
         log.expect_range(range).await?;
     }
+    // A slot keeps the log of a snapshot that carries it for as long as the session lives.
     let recovery = ClusterReader::recovery(RecoveryFiles {
         data_directory: path.clone(),
         control: read.control.clone(),
@@ -105,16 +67,35 @@ pub(crate) async fn read_cluster(
         end: end.clone(),
     });
     store(recovery, session, writer).await?;
+    drop(server);
     let stats = read.settle(end.stop);
     warn_of_damage(session, path, stats.damaged_pages);
-    let facts = ClusterFacts::new(&facts, &end, &stats);
-    let stopped = facts.stopped;
-    writer.fact(
-        CLUSTER_FACT,
-        serde_json::to_string(&facts).expect("facts serialize"),
-    );
+    ClusterFacts::new(&facts, &end, &stats).note(writer);
     writer.set_wal(range);
-    Ok(stopped)
+    Ok(end.stopped)
+}
+
+fn options(path: &Path, embedded: bool) -> BackupOptions<'_> {
+    BackupOptions {
+        label: "lifeboat",
+        checkpoint: CheckpointPace::Fast,
+        data_directory: Some(path),
+        wal: match embedded {
+            true => KeepWal::UntilSessionEnds,
+            false => KeepWal::No,
+        },
+    }
+}
+
+fn range_of(server: &ServerFacts, end: &BackupEnd, embedded: bool) -> WalRange {
+    WalRange {
+        system: server.system_id,
+        timeline: end.timeline,
+        start: end.start,
+        stop: end.stop,
+        segment_size: end.segment_size,
+        embedded,
+    }
 }
 
 fn embedded_wal(embedded: bool, end: &BackupEnd) -> Vec<WalFileName> {
@@ -158,105 +139,4 @@ async fn store(
         }
     }
     unreachable!("a reader ends with an error or with its end")
-}
-
-/// The log that a backup counts on.
-pub(super) struct Kept<'a> {
-    pub(super) session: &'a Session,
-    pub(super) repository: Repository,
-    pub(super) place: WalPlace,
-    pub(super) size: SegmentSize,
-    /// Whether the server hands finished segments over.
-    pub(super) archives: bool,
-}
-
-impl Kept<'_> {
-    /// Waits until the log at the start of the backup is in the repository.
-    pub(super) async fn expect_start(
-        &self,
-        server: &SqlSession,
-        timeline: Timeline,
-        start: Lsn,
-        standby: bool,
-    ) -> Result<(), OperationError> {
-        // Only a whole segment is handed over, so the one at hand is ended.
-        if self.archives && !standby {
-            switch_wal(server).await?;
-        }
-        let stop = Lsn::new(start.get() + 1);
-        self.expect(timeline, start, stop).await
-    }
-
-    /// Waits until all that the snapshot needs is in the repository.
-    pub(super) async fn expect_range(&self, range: WalRange) -> Result<(), OperationError> {
-        self.expect(range.timeline, range.start, range.stop).await
-    }
-
-    async fn expect(
-        &self,
-        timeline: Timeline,
-        start: Lsn,
-        stop: Lsn,
-    ) -> Result<(), OperationError> {
-        let range = WalRange {
-            system: self.place.system,
-            timeline,
-            start,
-            stop,
-            segment_size: self.size,
-            embedded: false,
-        };
-        let clock = &*self.session.world.clock;
-        let mut deadline = clock.elapsed() + self.patience();
-        let mut lacking_before = usize::MAX;
-        loop {
-            let lacking = self.lacking(range).await?;
-            let Some(first) = lacking.first() else {
-                return Ok(());
-            };
-            // As long as segments arrive, archiving works and is behind.
-            if lacking.len() < lacking_before {
-                deadline = clock.elapsed() + self.patience();
-            }
-            lacking_before = lacking.len();
-            if clock.elapsed() >= deadline {
-                return Err(self.not_kept(*first));
-            }
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
-    }
-
-    fn patience(&self) -> Duration {
-        match self.archives {
-            true => ARCHIVE_PATIENCE,
-            false => RECEIVER_PATIENCE,
-        }
-    }
-
-    async fn lacking(&self, range: WalRange) -> Result<Vec<Segment>, OperationError> {
-        let store = &**self.repository.store();
-        let mut lacking = Vec::new();
-        let (mut log, mut listing) = (None, WalListing::default());
-        for (segment, needed) in range.segments() {
-            if log != Some(segment.log) {
-                let file = WalFileName::Segment(segment);
-                listing = Repository::wal_listing_beside(store, &self.place, file).await?;
-                log = Some(segment.log);
-            }
-            if listing.reach(segment, self.size) < needed {
-                lacking.push(segment);
-            }
-        }
-        Ok(lacking)
-    }
-
-    fn not_kept(&self, segment: Segment) -> OperationError {
-        OperationError::LogNotKept {
-            source_name: self.place.source.clone(),
-            segment,
-            secs: self.patience().as_secs(),
-            archives: self.archives,
-            environment: self.place.environment.to_string(),
-        }
-    }
 }

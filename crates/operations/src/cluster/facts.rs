@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 use lifeboat_model::{Lsn, SegmentSize, SystemId, Timeline};
-use lifeboat_repository::Snapshot;
+use lifeboat_repository::{Snapshot, SnapshotWriter};
 use lifeboat_source_postgres::{BackupEnd, ReadStats, ServerFacts};
 use serde::{Deserialize, Serialize};
 
@@ -132,6 +132,12 @@ impl ClusterFacts {
                 })
                 .collect(),
         }
+    }
+
+    /// Writes them into a snapshot.
+    pub(crate) fn note(&self, writer: &mut SnapshotWriter) {
+        let text = serde_json::to_string(self).expect("facts serialize");
+        writer.fact(CLUSTER_FACT, text);
     }
 
     /// Reads them from a snapshot; `None` if it has none, or none that can be read.

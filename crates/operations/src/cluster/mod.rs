@@ -5,8 +5,10 @@
 //! files a cluster again: the backup's label, the control file, and the log if it is carried along.
 
 mod backup;
+mod delta_target;
 mod facts;
 mod isolated;
+mod kept;
 mod log;
 mod recovery;
 mod remote;

@@ -10,13 +10,13 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use lifeboat_config::{Environment, Source, WalKeeping};
 use lifeboat_model::{Entry, RunId, WalRange};
-use lifeboat_repository::{Layout, SnapshotWriter, WalPlace};
+use lifeboat_repository::{Layout, SnapshotWriter};
 use lifeboat_source_postgres::page::PAGE_BYTES;
 use lifeboat_source_postgres::replication::{BackupEvent, BackupStream, StreamOptions, WalSender};
-use lifeboat_source_postgres::{CheckpointPace, ServerFacts};
+use lifeboat_source_postgres::{CheckpointPace, ServerFacts, server_time};
 
-use super::backup::Kept;
-use super::facts::{CLUSTER_FACT, ClusterFacts, Span};
+use super::facts::{ClusterFacts, Span};
+use super::kept::Kept;
 use super::server::{beat_once, connect, conninfo};
 use crate::error::OperationError;
 use crate::session::Session;
@@ -57,38 +57,20 @@ pub(super) async fn read_cluster(
     }
     let server = connect(session, cluster).await?;
     let facts = ServerFacts::ask(&server).await?;
-    let log = Kept {
-        session,
-        repository: writer.repository().clone(),
-        place: WalPlace {
-            environment: environment.name.clone(),
-            source: source.name.clone(),
-            system: facts.system_id,
-        },
-        size: facts.segment_size,
-        archives: facts.archives,
-    };
+    let log = Kept::of(session, writer.repository(), (environment, source), &facts);
     let scratch = session.scratch(run)?;
     session
         .progress
         .phase(&format!("receiving {}", source.name), 0);
     let sender = WalSender::connect(&conninfo(session, cluster)?).await?;
-    let started = session.world.clock.now();
-    let (mut stream, start) = BackupStream::start(
-        sender,
-        &StreamOptions {
-            label: "lifeboat".to_owned(),
-            pace: CheckpointPace::Fast,
-            wait_for_archive: false,
-            max_rate_kib: None,
-        },
-    )
-    .await?;
+    let started = server_time(&server).await?;
+    let (mut stream, start) = BackupStream::start(sender, &options()).await?;
     beat_once(cluster, &server, facts.in_recovery).await;
-    log.expect_start(&server, start.timeline, start.lsn, facts.in_recovery)
-        .await?;
+    log.expect_start(&server, start.timeline, start.lsn).await?;
     let mut arrived = receive(&mut stream, scratch.path(), session).await?;
     let (sender, end) = stream.finish().await?;
+    // Now, not when all is stored: what is committed from here on is not in it.
+    let stopped = server_time(&server).await?;
     sender.close().await;
     let range = WalRange {
         system: facts.system_id,
@@ -106,7 +88,6 @@ pub(super) async fn read_cluster(
     for one in arrived {
         store(one, writer, session).await?;
     }
-    let stopped = session.world.clock.now();
     let span = Span {
         timeline: end.timeline,
         start: start.lsn,
@@ -114,13 +95,18 @@ pub(super) async fn read_cluster(
         started,
         stopped,
     };
-    let facts = ClusterFacts::of_stream(&facts, span);
-    writer.fact(
-        CLUSTER_FACT,
-        serde_json::to_string(&facts).expect("facts serialize"),
-    );
+    ClusterFacts::of_stream(&facts, span).note(writer);
     writer.set_wal(range);
     Ok(stopped)
+}
+
+fn options() -> StreamOptions {
+    StreamOptions {
+        label: "lifeboat".to_owned(),
+        pace: CheckpointPace::Fast,
+        wait_for_archive: false,
+        max_rate_kib: None,
+    }
 }
 
 /// Keeps what the server sends in a private folder.

@@ -11,6 +11,7 @@ use lifeboat_source_postgres::{
     TimelineChoice, check_target, finish_restore, map_tablespaces,
 };
 
+use super::delta_target::refuse_others;
 use super::facts::ClusterFacts;
 use super::log::bring_log;
 use super::recovery::{LogAccess, Recovery, ThenDo};
@@ -67,6 +68,7 @@ pub(crate) async fn restore(
     };
     check_target(into.target, &tablespaces, mode)?;
     if into.delta.is_some() {
+        refuse_others(into.target, &tablespaces, &facts)?;
         make_unstartable(into.target)?;
     }
     let run = RunId::from_bytes(session.world.entropy.bytes());

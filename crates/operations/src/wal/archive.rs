@@ -6,7 +6,7 @@ use futures::future::join_all;
 use lifeboat_config::{Environment, Source};
 use lifeboat_model::{Diagnose as _, ErrorKind, RegionName, SystemId, WalFileName, error_chain};
 use lifeboat_repository::{Repository, Role, SealedWal, WalDraft, WalListing, WalPlace, WalPut};
-use lifeboat_source_postgres::ControlFile;
+use lifeboat_source_postgres::{ControlFile, PostgresError};
 
 use crate::error::OperationError;
 use crate::session::Session;
@@ -186,14 +186,16 @@ pub(crate) async fn refuse_foreign(
         })
     };
     if let Some(folder) = &source.path {
-        let expected = ControlFile::read(folder)?.system_id;
-        return match expected == system {
-            true => Ok(()),
-            false => foreign(
-                expected,
-                format!("its data directory `{}`", folder.display()),
-            ),
-        };
+        match ControlFile::read(folder) {
+            Ok(control) if control.system_id == system => return Ok(()),
+            Ok(control) => {
+                let known_by = format!("its data directory `{}`", folder.display());
+                return foreign(control.system_id, known_by);
+            }
+            // It lies on another host, or elsewhere on this standby.
+            Err(PostgresError::NotADataDirectory { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     let opened = session.open_region(&environment.home).await?;
     let repository = session

@@ -8,12 +8,13 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use lifeboat_model::{
-    Diagnose as _, EnvironmentName, ErrorKind, InvalidName, RegionName, Segment, SegmentSize,
-    SourceName, SystemId, WalFileName, error_chain,
+    Diagnose as _, ErrorKind, InvalidName, RegionName, Segment, SegmentSize, SystemId, WalFileName,
+    error_chain,
 };
-use lifeboat_repository::{Repository, Role, WalListing, WalPlace};
+use lifeboat_repository::Role;
 use serde::Serialize;
 
+use super::region_log::{Held, RegionLog};
 use super::spool::{Spool, write_whole};
 use crate::error::OperationError;
 use crate::rescue::Rescue;
@@ -21,6 +22,9 @@ use crate::session::Session;
 
 /// How long a store that fails is asked again before the recovery is stopped.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// How long a segment that is missing between others may be on its way still.
+const GAP_PATIENCE: Duration = Duration::from_secs(5);
+const GAP_PAUSE: Duration = Duration::from_millis(500);
 /// How long a segment that somebody is fetching ahead is waited for.
 const AHEAD_WAIT: Duration = Duration::from_secs(20);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -51,6 +55,12 @@ pub enum WalFetch {
 impl WalFetchRequest<'_> {
     fn segment(&self) -> Option<Segment> {
         self.name.parse().ok()
+    }
+
+    /// Reports whether the server is a standby, which goes on asking: the target lies in its `pg_wal`.
+    fn is_for_standby(&self) -> bool {
+        let data_directory = self.target.parent().and_then(Path::parent);
+        data_directory.is_some_and(|folder| folder.join("standby.signal").is_file())
     }
 
     /// Delivers what was fetched ahead, waiting for it if it is on its way. Says whether it did.
@@ -135,7 +145,7 @@ impl Session {
                 let repository = self
                     .open_repository(environment, &opened, Role::Reader)
                     .await?;
-                Log::find(repository, &environment.name, &source, from.system).await
+                RegionLog::find(repository, &environment.name, &source, from.system).await
             };
             match open.await {
                 Ok(log) => logs.push(log),
@@ -163,7 +173,7 @@ impl Rescue {
     pub async fn wal(&self, from: &WalFrom<'_>) -> Result<WalSource, OperationError> {
         let environment = parse_name(from.environment)?;
         let source = parse_name(from.source)?;
-        let log = Log::find(
+        let log = RegionLog::find(
             self.repository().clone(),
             &environment,
             &source,
@@ -187,21 +197,22 @@ fn parse_name<T: FromStr<Err = InvalidName>>(text: &str) -> Result<T, OperationE
 
 /// The log of one cluster, in every region that can serve it, the preferred one first.
 pub struct WalSource {
-    logs: Vec<Log>,
+    logs: Vec<RegionLog>,
     /// Why the preferred region cannot be opened. A replica may lack the newest part of the log, so
     /// without the home nobody can say that a file is nowhere.
     unasked: Option<OperationError>,
 }
 
 impl WalSource {
-    /// Fetches a file for a recovery, from the first region that has it.
+    /// Fetches a file for a recovery, from the first region that has it whole; else as much as any
+    /// region received of it.
     ///
     /// # Errors
     /// Fails if no region has the file and one of them cannot be read for two minutes, or holds what
-    /// is damaged, contradictory or has a gap, or if the preferred one cannot be opened: the recovery
-    /// must stop then, not end.
+    /// is damaged or contradictory, if the preferred one cannot be opened, or if the log goes on behind
+    /// what is there: the recovery must stop then, not end.
     pub async fn fetch(
-        self,
+        mut self,
         session: &Session,
         request: &WalFetchRequest<'_>,
     ) -> Result<WalFetch, OperationError> {
@@ -209,24 +220,84 @@ impl WalSource {
         let Ok(file) = request.name.parse::<WalFileName>() else {
             return Ok(WalFetch::NotThere);
         };
-        let mut failed = None;
-        for log in &self.logs {
+        let end = session.world.clock.elapsed() + GAP_PATIENCE;
+        loop {
+            match self.fetch_once(session, request, file).await {
+                // Segments of a server that is at work arrive side by side, not one after the other.
+                Err(OperationError::WalGap { .. }) if session.world.clock.elapsed() < end => {
+                    tokio::time::sleep(GAP_PAUSE).await;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    async fn fetch_once(
+        &mut self,
+        session: &Session,
+        request: &WalFetchRequest<'_>,
+        file: WalFileName,
+    ) -> Result<WalFetch, OperationError> {
+        let mut longest: Option<Held> = None;
+        let (mut failed, mut home_failed) = (None, self.unasked.is_some());
+        for (order, log) in self.logs.iter().enumerate() {
             match patiently(session, || log.file(file)).await {
-                Ok(Some(bytes)) => {
-                    write_whole(request.target, &bytes)?;
+                Ok(Some(held)) if held.whole => {
+                    write_whole(request.target, &held.bytes)?;
                     return Ok(WalFetch::Found);
+                }
+                Ok(Some(part)) => {
+                    let is_longer = longest.as_ref().is_none_or(|known| known.end < part.end);
+                    longest = if is_longer { Some(part) } else { longest };
                 }
                 Ok(None) => {}
                 Err(error) => {
                     tracing::warn!("{file}: {}", error_chain(&error));
+                    home_failed |= order == 0;
                     failed = failed.or(Some(error));
                 }
             }
         }
-        match failed.or(self.unasked) {
-            Some(error) => Err(error),
+        // What a replica has of a segment may be less than what the home would have.
+        if longest.is_none() || home_failed {
+            failed.or_else(|| self.unasked.take()).map_or(Ok(()), Err)?;
+        }
+        if let WalFileName::Segment(segment) = file {
+            let held = longest.as_ref().map_or(0, |part| part.end);
+            self.expect_end(request, segment, held).await?;
+        }
+        match longest {
+            Some(part) => {
+                write_whole(request.target, &part.bytes)?;
+                Ok(WalFetch::Found)
+            }
             None => Ok(WalFetch::NotThere),
         }
+    }
+
+    /// Makes sure that the log ends in a segment of which no more than `held` bytes are there: a server
+    /// takes the end of what it is given for the end of the log, and opens the database.
+    async fn expect_end(
+        &self,
+        request: &WalFetchRequest<'_>,
+        segment: Segment,
+        held: u32,
+    ) -> Result<(), OperationError> {
+        let own = request.target.with_file_name(segment.to_string());
+        // A standby asks again. Any other server takes what lies in its own `pg_wal` next.
+        let is_no_end = held == 0
+            && (request.is_for_standby()
+                || self.logs.iter().any(|log| log.is_segment(&own, segment)));
+        if is_no_end {
+            return Ok(());
+        }
+        for log in &self.logs {
+            if log.goes_on_after(segment).await? {
+                let held = u64::from(held);
+                return Err(OperationError::WalGap { segment, held });
+            }
+        }
+        Ok(())
     }
 
     /// Fetches the segments after `segment` into the spool, as long as they are there whole. Ends at
@@ -266,143 +337,4 @@ async fn patiently<T, F: Future<Output = Result<T, OperationError>>>(
             done => return done,
         }
     }
-}
-
-/// The log of one cluster in one region.
-struct Log {
-    repository: Repository,
-    place: WalPlace,
-    size: SegmentSize,
-}
-
-impl Log {
-    async fn find(
-        repository: Repository,
-        environment: &EnvironmentName,
-        source: &SourceName,
-        system: Option<SystemId>,
-    ) -> Result<Self, OperationError> {
-        let (place, size) = log_of(&repository, environment, source, system).await?;
-        Ok(Self {
-            repository,
-            place,
-            size,
-        })
-    }
-
-    /// Reads a file of the log; of a segment, as much as was received.
-    async fn file(&self, file: WalFileName) -> Result<Option<Vec<u8>>, OperationError> {
-        match file {
-            WalFileName::Segment(segment) => self.segment(segment).await,
-            _ => self.small_file(file).await,
-        }
-    }
-
-    async fn fetch_ahead(
-        &self,
-        spool: &Spool,
-        after: Segment,
-        count: u32,
-    ) -> Result<(), OperationError> {
-        let mut listing = self.listing_beside(after).await?;
-        let mut next = after;
-        for _ in 0..count {
-            let last = next;
-            next = last.next(self.size);
-            if next.log != last.log {
-                listing = self.listing_beside(next).await?;
-            }
-            if spool.holds(next) {
-                continue;
-            }
-            let Some(object) = listing.whole(next) else {
-                return Ok(());
-            };
-            let bytes = self.repository.get_wal(&self.place, object).await?;
-            spool.put(next, &bytes)?;
-        }
-        Ok(())
-    }
-
-    async fn small_file(&self, file: WalFileName) -> Result<Option<Vec<u8>>, OperationError> {
-        let store = &**self.repository.store();
-        let listing = Repository::wal_listing_beside(store, &self.place, file).await?;
-        let whole = listing
-            .of(file)
-            .iter()
-            .find(|object| object.piece.is_none());
-        match whole {
-            Some(object) => Ok(Some(self.repository.get_wal(&self.place, object).await?)),
-            None => Ok(None),
-        }
-    }
-
-    /// Reads a segment, whole or as far as it was received.
-    async fn segment(&self, segment: Segment) -> Result<Option<Vec<u8>>, OperationError> {
-        let listing = self.listing_beside(segment).await?;
-        if listing.of(WalFileName::Segment(segment)).is_empty() {
-            return Ok(None);
-        }
-        let assembled = self
-            .repository
-            .assemble_segment_of(&self.place, &listing, segment, self.size)
-            .await?;
-        let Some(found) = assembled else {
-            return Ok(None);
-        };
-        // A recovery takes the end of a part for the end of the log. It must not, if there is more.
-        if !found.whole && self.goes_on_after(segment).await? {
-            return Err(OperationError::WalGap {
-                segment,
-                held: u64::from(found.end),
-            });
-        }
-        Ok(Some(found.bytes))
-    }
-
-    async fn goes_on_after(&self, segment: Segment) -> Result<bool, OperationError> {
-        let next = segment.next(self.size);
-        let listing = self.listing_beside(next).await?;
-        Ok(!listing.of(WalFileName::Segment(next)).is_empty())
-    }
-
-    async fn listing_beside(&self, segment: Segment) -> Result<WalListing, OperationError> {
-        let store = &**self.repository.store();
-        let file = WalFileName::Segment(segment);
-        Ok(Repository::wal_listing_beside(store, &self.place, file).await?)
-    }
-}
-
-/// Finds which cluster's log is meant, the one named or that of the newest snapshot, and how long its
-/// segments are.
-async fn log_of(
-    repository: &Repository,
-    environment: &EnvironmentName,
-    source: &SourceName,
-    system: Option<SystemId>,
-) -> Result<(WalPlace, SegmentSize), OperationError> {
-    let store = &**repository.store();
-    let mut names = Repository::snapshot_names(store, Some(environment), Some(source)).await?;
-    names.sort_by_key(|name| std::cmp::Reverse((name.instant, name.id)));
-    for name in names {
-        let Some(Ok(snapshot)) = repository.readable(&name).await? else {
-            continue;
-        };
-        let wal = snapshot
-            .wal
-            .filter(|wal| system.is_none_or(|system| wal.system == system));
-        if let Some(wal) = wal {
-            let place = WalPlace {
-                environment: environment.clone(),
-                source: source.clone(),
-                system: wal.system,
-            };
-            return Ok((place, wal.segment_size));
-        }
-    }
-    let of = system.map_or_else(String::new, |system| format!(" {system}"));
-    Err(OperationError::Usage {
-        message: format!("`{environment}/{source}` has no snapshot of a cluster{of}"),
-        hint: "`lifeboat snapshots` lists what there is".to_owned(),
-    })
 }

@@ -122,8 +122,6 @@ impl Incoming {
             }
         }));
         let (home, replicas) = futures::join!(home, replicas);
-        home?;
-        self.kept[0] = len;
         let failed = replicas.into_iter().map(Result::err);
         let failed: Vec<_> = failed.collect();
         for ((kept, failed), tried) in self.kept[1..].iter_mut().zip(&failed).zip(tried) {
@@ -131,6 +129,9 @@ impl Incoming {
                 *kept = len;
             }
         }
+        // Last, so that replicas are not given the same again while the home is asked again.
+        home?;
+        self.kept[0] = len;
         Ok(failed)
     }
 

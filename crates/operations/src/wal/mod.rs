@@ -10,6 +10,8 @@ mod incoming;
 mod prune;
 mod push;
 mod receive;
+mod region_log;
+mod resume;
 mod spool;
 mod status;
 

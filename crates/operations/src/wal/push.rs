@@ -75,7 +75,7 @@ impl Session {
         let file = file_name(request.file)?;
         let data_directory = data_directory_of(request.file)?;
         let system = ControlFile::read(&data_directory)?.system_id;
-        let pushed = Pushed::of(self, environment, source, system);
+        let pushed = Pushed::of(self, environment, source, system)?;
         let done = |push, along| WalPushReport {
             push,
             along,
@@ -200,23 +200,36 @@ fn waiting(asked: &Path, max: usize) -> Vec<PathBuf> {
 
 /// Notes of the files that were pushed along, so that the server's next question is answered at once.
 ///
-/// A note counts for the very file that was pushed: the same length, times and inode. It is taken
-/// away with the answer. Who cannot write notes here pushes each file when it is asked for.
+/// A note counts for the very file that was pushed, the same length, times and inode, and for the home
+/// that it was pushed to. It is taken away with the answer. Who cannot write notes here pushes each file when it is asked for.
 struct Pushed {
     folder: PathBuf,
+    /// Where the home is.
+    home: String,
 }
 
 impl Pushed {
-    fn of(session: &Session, environment: &Environment, source: &Source, system: SystemId) -> Self {
+    fn of(
+        session: &Session,
+        environment: &Environment,
+        source: &Source,
+        system: SystemId,
+    ) -> Result<Self, OperationError> {
         let name = format!("{}-{}-{system}", environment.name, source.name);
         let folder = session.config.root.join(".lifeboat").join("wal");
-        Self {
+        let home = session.config.region(environment.home.as_str())?;
+        Ok(Self {
             folder: folder.join(name),
-        }
+            home: format!("{} {}", home.name, home.url),
+        })
     }
 
     fn path(&self, file: &Path) -> PathBuf {
         self.folder.join(file.file_name().unwrap_or_default())
+    }
+
+    fn text(&self, stamp: &Stamp) -> String {
+        format!("{} {}", stamp.0, self.home)
     }
 
     /// Reports whether this very file was pushed, and forgets that.
@@ -227,12 +240,12 @@ impl Pushed {
         };
         // If it stays, it holds for nothing but this file.
         std::fs::remove_file(&path).ok();
-        Stamp::of(file).is_some_and(|stamp| stamp.0 == noted)
+        Stamp::of(file).is_some_and(|stamp| self.text(&stamp) == noted)
     }
 
     fn note(&self, file: &Path, stamp: &Stamp) {
         let written = std::fs::create_dir_all(&self.folder)
-            .and_then(|()| std::fs::write(self.path(file), &stamp.0));
+            .and_then(|()| std::fs::write(self.path(file), self.text(stamp)));
         if let Err(error) = written {
             tracing::info!(%error, "`{}` is no place for notes", self.folder.display());
         }

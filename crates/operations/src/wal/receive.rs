@@ -7,22 +7,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lifeboat_config::{Cluster, Environment, Source};
-use lifeboat_model::{
-    Lsn, RegionName, Segment, SegmentSize, SystemId, Timeline, WalFileName, WalObject, error_chain,
-};
-use lifeboat_repository::{Repository, WalDraft, WalPlace};
+use lifeboat_model::{Lsn, RegionName, Segment, Timeline, WalObject, error_chain};
+use lifeboat_repository::{Repository, WalPlace};
 use lifeboat_runtime::Clock;
 use lifeboat_source_postgres::connect::SqlSession;
 use lifeboat_source_postgres::conninfo::Conninfo;
 use lifeboat_source_postgres::heartbeat;
-use lifeboat_source_postgres::replication::{
-    ReceiverOptions, ReplicationError, SlotGuard, SlotKind, WalEvent, WalReceiver, WalSender,
-};
+use lifeboat_source_postgres::replication::{ReplicationError, WalEvent, WalReceiver, WalSender};
 use lifeboat_storage::ObjectStore;
 use serde::Serialize;
 
 use super::archive::{Archive, Replica, refuse_foreign};
 use super::incoming::Incoming;
+use super::resume::{
+    history_draft, keep_history, may_be_resumed, next_segment, receiver_options, resume_at,
+};
 use crate::cluster::{connect, conninfo};
 use crate::error::OperationError;
 use crate::session::Session;
@@ -76,50 +75,12 @@ impl Session {
             let beating = beat(self.clone(), cluster.clone(), options.within);
             tokio::spawn(beating)
         });
-        let result = reception.run_over_gaps(tell).await;
+        let result = reception.run_on(cluster, tell).await;
         if let Some(heart) = heart {
             heart.abort();
         }
         result
     }
-}
-
-async fn receiver_options(
-    cluster: &Cluster,
-    system: SystemId,
-    sender: &mut WalSender,
-) -> Result<ReceiverOptions, OperationError> {
-    let mut options = ReceiverOptions::new(system, Timeline::new(1), Lsn::default());
-    if let Some(slot) = &cluster.slot {
-        let name = slot.name.parse().map_err(|error| OperationError::Usage {
-            message: format!("`{}` is no name of a replication slot: {error}", slot.name),
-            hint: "use lower-case letters, digits and underscores".to_owned(),
-        })?;
-        if sender.read_slot(&name).await?.is_none() {
-            sender.create_slot(&name, SlotKind::Lasting).await?;
-        }
-        options.slot = Some(name);
-        options.guard = SlotGuard::Drop {
-            kept_max: slot.keep_bytes_max,
-        };
-    }
-    Ok(options)
-}
-
-/// Returns the segment that is to be received next: the newest one that is at home, from its start so
-/// that it can be kept as a whole, or the one after it if it is. `None` if there is none.
-async fn next_segment(
-    archive: &Archive,
-    size: SegmentSize,
-) -> Result<Option<Segment>, OperationError> {
-    let store = &**archive.home.store();
-    let listing = Repository::wal_listing(store, &archive.place).await?;
-    let segments = listing.objects().iter().filter_map(WalObject::segment);
-    let newest = segments.max();
-    Ok(newest.map(|newest| match listing.whole(newest) {
-        Some(_) => newest.next(size),
-        None => newest,
-    }))
 }
 
 /// Returns the newest segment of which a region holds anything.
@@ -135,29 +96,6 @@ async fn newest_segment(
         .max())
 }
 
-/// Keeps the history of the server's timeline, which recoveries along it need.
-async fn keep_history(
-    archive: &Archive,
-    sender: &mut WalSender,
-    timeline: Timeline,
-) -> Result<(), OperationError> {
-    if timeline.get() < 2 {
-        return Ok(());
-    }
-    let history = sender.timeline_history(timeline).await?;
-    let draft = history_draft(timeline);
-    archive.keep(&draft, history.content).await?;
-    Ok(())
-}
-
-fn history_draft(timeline: Timeline) -> WalDraft {
-    WalDraft {
-        file: WalFileName::History(timeline),
-        piece: None,
-        newest_commit: None,
-    }
-}
-
 /// A log on its way from the server into the regions.
 struct Reception<'a> {
     session: &'a Session,
@@ -165,10 +103,6 @@ struct Reception<'a> {
     clock: Arc<dyn Clock>,
     archive: Archive,
     conninfo: Conninfo,
-    /// How the log is received.
-    from: ReceiverOptions,
-    /// The segment that the server was at when this began.
-    now: Segment,
     receiver: WalReceiver,
     incoming: Incoming,
     /// How long a byte waits before it is kept.
@@ -215,38 +149,60 @@ impl<'a> Reception<'a> {
             environment,
             clock: session.world.clock.clone(),
             incoming: Incoming::new(first, size, &archive),
-            receiver: WalReceiver::new(conninfo.clone(), from.clone()),
+            receiver: WalReceiver::new(conninfo.clone(), from),
             wait: options.within - options.within / SHARE_OF_WAIT,
             oldest: None,
             resting: archive.replicas.iter().map(|_| None).collect(),
             archive,
             conninfo,
-            from,
-            now,
         })
     }
 
-    /// Receives; goes on behind a hole, which must not become the end of the log.
-    async fn run_over_gaps(
+    /// Receives; goes on behind a hole, and on another timeline, as long as that gets further.
+    async fn run_on(
         &mut self,
+        cluster: &Cluster,
         tell: &(dyn Fn(&Received) + Sync),
     ) -> Result<(), OperationError> {
-        let ended = self.run(tell).await;
-        let Err(OperationError::Replication(ReplicationError::SegmentRemoved { segment, .. })) =
-            &ended
-        else {
-            return ended;
-        };
-        let now = self.now;
-        tracing::error!(
-            "the server has removed segment {segment} before it was received, so the log has a gap from \
-             there to {now}: take a backup now, only what follows it can be recovered"
-        );
+        let mut resumed = None;
+        loop {
+            let ended = self.run(tell).await;
+            let place = (self.receiver.timeline(), self.receiver.position());
+            match ended {
+                Err(OperationError::Replication(error)) if resumed != Some(place) => {
+                    self.resume(cluster, error).await?;
+                    resumed = Some((self.receiver.timeline(), self.receiver.position()));
+                }
+                ended => return ended,
+            }
+        }
+    }
+
+    /// Takes the log up again after an error, if that can be.
+    async fn resume(
+        &mut self,
+        cluster: &Cluster,
+        error: ReplicationError,
+    ) -> Result<(), OperationError> {
+        if !may_be_resumed(&error) {
+            return Err(error.into());
+        }
         let size = self.incoming.size();
-        (self.from.timeline, self.from.start) = (now.timeline, now.start(size));
-        self.receiver = WalReceiver::new(self.conninfo.clone(), self.from.clone());
-        self.incoming = Incoming::new(now, size, &self.archive);
-        self.run(tell).await
+        let mut sender = WalSender::connect(&self.conninfo).await?;
+        let server = sender.identify_system().await?;
+        let reached = self.incoming.segment();
+        let Some(at) = resume_at(&error, reached, (&mut sender, server), size).await? else {
+            return Err(error.into());
+        };
+        for timeline in [at.timeline, server.timeline] {
+            keep_history(&self.archive, &mut sender, timeline).await?;
+        }
+        let mut from = receiver_options(cluster, self.archive.place.system, &mut sender).await?;
+        sender.close().await;
+        (from.timeline, from.start) = (at.timeline, at.start(size));
+        self.receiver = WalReceiver::new(self.conninfo.clone(), from);
+        self.incoming = Incoming::new(at, size, &self.archive);
+        Ok(())
     }
 
     async fn run(&mut self, tell: &(dyn Fn(&Received) + Sync)) -> Result<(), OperationError> {

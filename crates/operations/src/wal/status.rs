@@ -12,7 +12,7 @@ use lifeboat_model::{
 use lifeboat_policy::{Gap, Interval, SnapshotWal, WalArchive, coverage, window_bases};
 use lifeboat_repository::{Repository, Role, Snapshot, WalListing, WalPlace};
 use lifeboat_source_postgres::connect::SqlSession;
-use lifeboat_source_postgres::{ServerFacts, log_end};
+use lifeboat_source_postgres::{ServerFacts, log_end, log_timeline};
 use lifeboat_storage::ObjectStore;
 use serde::Serialize;
 
@@ -42,6 +42,8 @@ pub struct ServerPosition {
     pub system: SystemId,
     /// The position after the last byte of its log.
     pub lsn: Lsn,
+    /// The timeline that it writes; `None` if it is a standby.
+    pub timeline: Option<Timeline>,
     /// Whether it is a standby.
     pub in_recovery: bool,
 }
@@ -77,8 +79,11 @@ pub struct ClusterLog {
     pub newest_commit: Option<Timestamp>,
     /// How old that is: what would be lost now, if work is committed all the time.
     pub exposure_secs: Option<f64>,
-    /// How many bytes of the server's log are not there, if the server answers.
+    /// How many bytes of the server's log are not there, if the server answers and anything of its
+    /// timeline is there.
     pub pending_bytes: Option<u64>,
+    /// The timeline that the server writes, if nothing of it is there.
+    pub timeline_missing: Option<Timeline>,
 }
 
 /// A stretch to any point of which a cluster can be recovered.
@@ -136,7 +141,10 @@ impl WalStatus {
     /// Reports whether every region answers, and none lacks a part of the log or contradicts itself.
     pub fn is_sound(&self) -> bool {
         let sound = |log: &ClusterLog| {
-            log.gaps.is_empty() && log.lost.is_empty() && log.conflicts.is_empty()
+            log.gaps.is_empty()
+                && log.lost.is_empty()
+                && log.conflicts.is_empty()
+                && log.timeline_missing.is_none()
         };
         let mut regions = self.regions.iter();
         regions.all(|region| region.fault.is_none() && region.clusters.iter().all(sound))
@@ -288,6 +296,7 @@ async fn position(session: &SqlSession) -> Result<ServerPosition, OperationError
     Ok(ServerPosition {
         system: facts.system_id,
         lsn: log_end(session).await?,
+        timeline: log_timeline(session).await?,
         in_recovery: facts.in_recovery,
     })
 }
@@ -319,6 +328,10 @@ fn cluster_log(
     let promised = promised_from(&of_system, &archive, point_in_time, now);
     let missed = |gap: &&Gap| gap.last.end(archive.segment_size()) > promised;
     let end = covered.newest.map(|(_, end, _)| end);
+    // How far one timeline is says nothing of another.
+    let known = covered.newest.map(|(timeline, _, _)| timeline);
+    let written = server.and_then(|server| server.timeline);
+    let timeline_missing = written.filter(|written| known.is_some_and(|known| known < *written));
     let newest_commit = covered.newest.and_then(|(_, _, commit)| commit);
     let exposure = newest_commit.map(|at| now.duration_since(at).as_secs_f64().max(0.0));
     ClusterLog {
@@ -347,6 +360,8 @@ fn cluster_log(
         exposure_secs: exposure,
         pending_bytes: server
             .zip(end)
+            .filter(|_| timeline_missing.is_none())
             .map(|(server, end)| server.lsn.bytes_since(end)),
+        timeline_missing,
     }
 }

@@ -178,6 +178,18 @@ impl Repository {
         list(store, &place.folder()).await
     }
 
+    /// Lists what is there of one timeline of a write-ahead log. Needs no key.
+    ///
+    /// # Errors
+    /// Fails if the store cannot be read.
+    pub async fn wal_listing_of_timeline(
+        store: &dyn ObjectStore,
+        place: &WalPlace,
+        timeline: Timeline,
+    ) -> Result<WalListing, RepositoryError> {
+        list(store, &place.folder_of_timeline(timeline)).await
+    }
+
     /// Lists what lies beside `file`: the 4 GiB of log that it belongs to, on its timeline, or the
     /// timeline's history. Needs no key.
     ///

@@ -40,16 +40,20 @@ impl WalPlace {
         format!("{}{system}/", Self::folder_of(environment, source))
     }
 
+    /// Returns the prefix of all objects of one timeline.
+    pub(crate) fn folder_of_timeline(&self, timeline: Timeline) -> String {
+        format!("{}{:08X}/", self.folder(), timeline.get())
+    }
+
     /// Returns the prefix of the objects that lie beside those of `file`: at most 4 GiB of log.
     pub(crate) fn folder_beside(&self, file: WalFileName) -> String {
-        let timeline = file.timeline().get();
-        let folder = self.folder();
+        let folder = self.folder_of_timeline(file.timeline());
         match file {
-            WalFileName::History(_) => format!("{folder}{timeline:08X}/history/"),
+            WalFileName::History(_) => format!("{folder}history/"),
             WalFileName::Segment(segment)
             | WalFileName::Partial(segment)
             | WalFileName::Backup(segment, _) => {
-                format!("{folder}{timeline:08X}/{:08X}/", segment.log)
+                format!("{folder}{:08X}/", segment.log)
             }
         }
     }
