@@ -13,7 +13,7 @@ use crate::restored;
     clippy::disallowed_methods,
     reason = "who runs the test decides how long"
 )]
-fn kills() -> u64 {
+pub(crate) fn kills() -> u64 {
     let kills = std::env::var("LIFEBOAT_KILLS");
     kills.map_or(1, |kills| kills.parse().expect("it is a number"))
 }
