@@ -175,6 +175,9 @@ pub enum PostgresError {
         /// What it said.
         said: String,
     },
+    /// Tables are made and dropped so often that they cannot all be locked.
+    #[error("failed to lock the tables: some come or go whenever they are listed")]
+    TablesComeAndGo,
     /// Somebody else makes a copy for the same database.
     #[error("database `{database}` is being refreshed already")]
     BeingRefreshed {
@@ -223,6 +226,20 @@ impl ServerAnswer {
             answer.message = format!("the server answered with SQLSTATE {}", state.code());
         }
         answer
+    }
+
+    /// The same for a statement that may read rows: the message stays only where the class of the
+    /// error is about definitions, rights or means, so that no value of a row can be in it.
+    pub(crate) fn without_values(error: &tokio_postgres::Error) -> Self {
+        const ABOUT_NO_ROW: [&str; 12] = [
+            "08", "0A", "25", "28", "3D", "3F", "42", "53", "54", "55", "57", "58",
+        ];
+        match error.code() {
+            Some(state) if !ABOUT_NO_ROW.contains(&&state.code()[..2]) => {
+                Self::without_message(error)
+            }
+            _ => Self::new(error),
+        }
     }
 
     /// Returns the SQLSTATE, if the server answered at all.
@@ -274,7 +291,7 @@ impl Diagnose for PostgresError {
             Self::Io { source, .. } => ErrorKind::of_io(source),
             Self::Server { answer, .. } | Self::Relation { answer, .. } => answer.kind(),
             Self::Connect { source } => source.kind(),
-            Self::BeingRefreshed { .. } => ErrorKind::Busy,
+            Self::BeingRefreshed { .. } | Self::TablesComeAndGo => ErrorKind::Busy,
             Self::NotADataDirectory { .. } | Self::NotInstalled { .. } => ErrorKind::NotFound,
             Self::ControlFile { .. } | Self::BadRecoveryFile { .. } => ErrorKind::Corrupt,
             Self::OtherCluster { .. } | Self::OtherSystem { .. } => ErrorKind::Refused,
@@ -322,6 +339,9 @@ impl Diagnose for PostgresError {
             Self::BadQuery { hint, .. } => hint,
             Self::OtherSystem { .. } => "a cluster made anew needs a source of its own",
             Self::Dump { .. } => "run as a role that may read every table",
+            Self::TablesComeAndGo => {
+                "wait until whatever makes and drops them is done, or read a snapshot"
+            }
             Self::BeingRefreshed { .. } => "wait for it; one that died holds nothing up",
             Self::Connect { source } => return source.hint(),
             Self::Io { .. } | Self::Server { .. } | Self::Relation { .. } => {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use tokio_postgres::{Client, Row};
 
 use super::names::{RelationName, literal, quoted};
+use super::sequences::{self, SequenceInfo};
 use super::tables::{BaseType, CopyColumn, CopyLeaf, CopyTable};
 use crate::backup::get;
 use crate::error::PostgresError;
@@ -28,17 +29,6 @@ pub struct Catalog {
     pub policy_roles: Vec<String>,
     /// What a copy does not hold.
     pub left_out: Vec<LeftOut>,
-}
-
-/// A sequence.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SequenceInfo {
-    /// Its name.
-    pub name: RelationName,
-    /// The column that it numbers.
-    pub numbers: Option<(RelationName, String)>,
-    /// Whether it counts down.
-    pub descends: bool,
 }
 
 /// How a database is made.
@@ -86,7 +76,7 @@ impl Catalog {
     pub(super) async fn read(client: &Client, version: u32) -> Result<Self, PostgresError> {
         let mut catalog = Self {
             tables: tables(client).await?,
-            sequences: sequences(client).await?,
+            sequences: sequences::read(client, OURS).await?,
             materialized_views: materialized_views(client).await?,
             settings: settings(client, version).await?,
             extensions: names(client, EXTENSIONS).await?,
@@ -94,7 +84,7 @@ impl Catalog {
             left_out: left_out(client).await?,
         };
         catalog.set_aside_tables_without_columns();
-        catalog.bind_sequences();
+        sequences::bind(&mut catalog.sequences, &mut catalog.tables);
         Ok(catalog)
     }
 
@@ -109,43 +99,6 @@ impl Catalog {
             LeftOut::new(format!("rows of table {}", table.name), why)
         });
         self.left_out.extend(left);
-    }
-
-    fn bind_sequences(&mut self) {
-        for sequence in &self.sequences {
-            let Some((table, column)) = &sequence.numbers else {
-                continue;
-            };
-            let columns = self.tables.iter_mut().filter(|other| other.name == *table);
-            for found in columns.flat_map(|table| table.columns.iter_mut()) {
-                if found.name == *column {
-                    found.sequence = Some(sequence.name.clone());
-                }
-            }
-        }
-    }
-
-    /// Returns the statements that let sequences go on behind the largest value of their columns.
-    /// What no column uses starts anew: how far it was says how much production does.
-    pub fn sequence_statements(&self) -> Vec<String> {
-        let bound = self.sequences.iter().filter_map(|sequence| {
-            let (table, column) = sequence.numbers.as_ref()?;
-            Some((sequence, table, column))
-        });
-        bound
-            .map(|(sequence, table, column)| {
-                let name = literal(&sequence.name.quoted());
-                let last = if sequence.descends { "min" } else { "max" };
-                let column = quoted(column);
-                format!(
-                    "SELECT pg_catalog.setval({name}, LEAST(GREATEST({last}({column}), s.seqmin), \
-                     s.seqmax), true) FROM {}, pg_catalog.pg_sequence s WHERE s.seqrelid = \
-                     {name}::pg_catalog.regclass GROUP BY s.seqmin, s.seqmax \
-                     HAVING {last}({column}) IS NOT NULL;",
-                    table.quoted()
-                )
-            })
-            .collect()
     }
 }
 
@@ -360,43 +313,6 @@ fn base_type(name: &str, kind: &str, category: &str) -> BaseType {
     }
 }
 
-async fn sequences(client: &Client) -> Result<Vec<SequenceInfo>, PostgresError> {
-    let sql = format!(
-        "SELECT n.nspname::text, c.relname::text, s.seqincrement < 0, tn.nspname::text, t.relname::text,
-                a.attname::text
-           FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-           JOIN pg_catalog.pg_sequence s ON s.seqrelid = c.oid
-           LEFT JOIN LATERAL (
-                SELECT d.refobjid AS relation, d.refobjsubid AS attnum FROM pg_catalog.pg_depend d
-                 WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid
-                   AND d.refobjsubid > 0 AND d.deptype IN ('a', 'i')
-                 UNION ALL
-                SELECT f.adrelid, f.adnum FROM pg_catalog.pg_attrdef f
-                  JOIN pg_catalog.pg_depend d ON d.objid = f.oid
-                   AND d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass
-                 WHERE d.refobjid = c.oid LIMIT 1) used ON true
-           LEFT JOIN pg_catalog.pg_class t ON t.oid = used.relation
-           LEFT JOIN pg_catalog.pg_namespace tn ON tn.oid = t.relnamespace
-           LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = t.oid AND a.attnum = used.attnum
-          WHERE c.relkind = 'S' AND {OURS}
-          ORDER BY 1, 2"
-    );
-    let rows = query(client, &sql, &[]).await?;
-    let sequence = |row: &Row| {
-        let table: Option<String> = get(row, 4)?;
-        let numbers = match table {
-            Some(_) => Some((name_at(row, 3)?, get(row, 5)?)),
-            None => None,
-        };
-        Ok(SequenceInfo {
-            name: name_at(row, 0)?,
-            descends: get(row, 2)?,
-            numbers,
-        })
-    };
-    rows.iter().map(sequence).collect()
-}
-
 /// A view that reads another one comes after it: it reads all that the other reads, and the other.
 async fn materialized_views(client: &Client) -> Result<Vec<RelationName>, PostgresError> {
     let sql = format!(
@@ -507,7 +423,7 @@ pub(super) fn name_at(row: &Row, at: usize) -> Result<RelationName, PostgresErro
     })
 }
 
-async fn query(
+pub(super) async fn query(
     client: &Client,
     sql: &str,
     params: &[&(dyn tokio_postgres::types::ToSql + Sync)],

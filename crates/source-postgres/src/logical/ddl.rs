@@ -30,6 +30,8 @@ pub enum StatementKind {
     Index,
     /// Makes the server check rows: a foreign key.
     ForeignKey,
+    /// Acts on whatever changes a definition afterwards.
+    EventTrigger,
     /// Sets something for the session.
     Setting,
     /// Anything else, in the order in which it stands.
@@ -95,6 +97,14 @@ impl Ddl {
     }
 }
 
+impl Statement {
+    /// Reports whether it needs one of `made`: an index on one of these materialized views.
+    pub(super) fn is_on_any(&self, made: &[&str]) -> bool {
+        let is_on = |name: &&str| self.sql.contains(&format!(" ON {name} USING "));
+        self.kind == StatementKind::Index && made.iter().any(is_on)
+    }
+}
+
 /// What becomes of a statement.
 enum Fate {
     Keep,
@@ -130,6 +140,7 @@ fn kind(words: &[&str]) -> StatementKind {
     let adds = |word: &str| words.contains(&"add") && words.contains(&word);
     match words[..] {
         ["set", ..] | ["select", "pg_catalog", "set_config", ..] => StatementKind::Setting,
+        ["create" | "alter", "event", "trigger", ..] => StatementKind::EventTrigger,
         ["create", "index", ..] | ["create", "unique", "index", ..] => StatementKind::Index,
         ["alter", "table", ..] if adds("foreign") => StatementKind::ForeignKey,
         ["alter", "table", ..] if adds("primary") || adds("unique") || adds("exclude") => {

@@ -2,6 +2,7 @@
 
 use futures::StreamExt as _;
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 
 use super::catalog::{Catalog, table_list};
 use super::names::literal;
@@ -17,12 +18,19 @@ pub(super) const SESSION: &str = "
     SET search_path = ''; SET client_encoding = 'UTF8'; SET DateStyle = 'ISO, YMD';
     SET IntervalStyle = 'postgres'; SET TimeZone = 'UTC'; SET bytea_output = 'hex';
     SET extra_float_digits = 3; SET xmloption = 'content'; SET row_security = off;
-    SET synchronize_seqscans = off; SET statement_timeout = 0;
-    SET idle_in_transaction_session_timeout = 0; SET standard_conforming_strings = on;
+    SET synchronize_seqscans = off; SET standard_conforming_strings = on;
     SET default_transaction_read_only = off; SET client_min_messages = warning";
+
+/// Lifts the limits on sessions that wait long, as far as the version has them.
+pub(super) const NO_TIMEOUTS: &str = "
+    SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings
+     WHERE name IN ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout',
+                    'idle_session_timeout', 'transaction_timeout')";
 
 /// How long a table may be locked by others before nobody waits any more.
 const LOCK_TIMEOUT: &str = "60s";
+/// How often the tables are locked anew because some came or went meanwhile.
+const LOCK_ATTEMPTS: u32 = 10;
 /// Length of a page in the largest sound range, so that no multiplication overflows.
 const PAGE_BYTES: u64 = 8192;
 /// From here on a scan can be told to read a range of pages.
@@ -74,14 +82,12 @@ impl LogicalSource {
 
     async fn open_cut(conninfo: &Conninfo, cut: Cut) -> Result<Self, PostgresError> {
         let session = connect(conninfo).await?;
+        lock_tables(&session).await?;
         let fail = PostgresError::server("fix a moment of the database");
-        let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-        session.batch_execute(begin).await.map_err(&fail)?;
         let sql = "SELECT pg_catalog.pg_export_snapshot(),
                           pg_catalog.current_setting('server_version_num')::int4";
         let row = session.query_one(sql, &[]).await.map_err(&fail)?;
         let (snapshot, version) = (get(&row, 0)?, get::<i32>(&row, 1)?.unsigned_abs());
-        lock_tables(&session).await?;
         Ok(Self {
             catalog: Catalog::read(&session, version).await?,
             conninfo: conninfo.clone(),
@@ -274,25 +280,52 @@ fn select(table: &CopyTable, range: &CopyRange, part: Option<String>) -> String 
 pub(super) async fn connect(conninfo: &Conninfo) -> Result<SqlSession, PostgresError> {
     let session = SqlSession::connect(conninfo).await;
     let session = session.map_err(|source| PostgresError::Connect { source })?;
-    let set = session.batch_execute(SESSION).await;
+    let set = session
+        .batch_execute(&format!("{SESSION}; {NO_TIMEOUTS}"))
+        .await;
     set.map_err(PostgresError::server("prepare a session"))?;
     Ok(session)
 }
 
-/// Locks every table against being changed or dropped; rows may change as they like.
+/// Begins a transaction, and locks every table in it against being changed or dropped; rows may change
+/// as they like.
+///
+/// The moment is fixed by the first query of the transaction, and locking is none. So a table that is
+/// rewritten or emptied before it is locked, which no snapshot shows as it was, is seen as it is then.
 async fn lock_tables(client: &Client) -> Result<(), PostgresError> {
+    let fail = PostgresError::server("lock the tables against changes");
+    let begin = format!(
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"
+    );
+    let mut last = None;
+    for _ in 0..LOCK_ATTEMPTS {
+        let listed = list_tables(client).await?;
+        client.batch_execute(&begin).await.map_err(&fail)?;
+        match lock(client, &listed).await {
+            Ok(()) if list_tables(client).await? == listed => return Ok(()),
+            Ok(()) => {}
+            Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => last = Some(error),
+            Err(error) => return Err(fail(error)),
+        }
+        client.batch_execute("ROLLBACK").await.map_err(&fail)?;
+    }
+    Err(match last {
+        Some(error) => fail(error),
+        None => PostgresError::TablesComeAndGo,
+    })
+}
+
+async fn list_tables(client: &Client) -> Result<Vec<String>, PostgresError> {
     let rows = client.query(&table_list(), &[]).await;
     let rows = rows.map_err(PostgresError::server("list the tables"))?;
-    let mut names = Vec::with_capacity(rows.len());
-    for row in &rows {
-        names.push(super::catalog::name_at(row, 1)?.quoted());
-    }
-    let timeout = format!("SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'");
-    let fail = PostgresError::server("lock the tables against changes");
-    client.batch_execute(&timeout).await.map_err(&fail)?;
-    for some in names.chunks(500) {
+    let names = rows.iter().map(|row| super::catalog::name_at(row, 1));
+    names.map(|name| Ok(name?.quoted())).collect()
+}
+
+async fn lock(client: &Client, tables: &[String]) -> Result<(), tokio_postgres::Error> {
+    for some in tables.chunks(500) {
         let sql = format!("LOCK TABLE {} IN ACCESS SHARE MODE", some.join(", "));
-        client.batch_execute(&sql).await.map_err(&fail)?;
+        client.batch_execute(&sql).await?;
     }
     Ok(())
 }

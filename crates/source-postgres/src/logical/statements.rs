@@ -144,6 +144,10 @@ impl<'a> Lexer<'a> {
                 while is_word(self.peek(0)) || self.peek(0) == b'$' {
                     self.at += 1;
                 }
+                // What follows a dot is a name: a function may be called `begin`.
+                if self.bytes[..start].last() == Some(&b'.') {
+                    return Token::Other;
+                }
                 let word = &self.bytes[start..self.at];
                 Token::Word(std::str::from_utf8(word).unwrap_or_default())
             }
@@ -241,6 +245,7 @@ mod tests {
             "CREATE OR REPLACE PROCEDURE p() LANGUAGE sql BEGIN ATOMIC INSERT INTO t VALUES (1); END;",
             "SELECT '''; still quoted', 'it''s; one';",
             "SELECT a$b$c, $1 FROM t;",
+            "CREATE FUNCTION public.begin(n int) RETURNS int LANGUAGE sql AS $$ SELECT 1; $$;",
         ];
         for statement in one {
             assert_eq!(split_statements(statement), [statement]);

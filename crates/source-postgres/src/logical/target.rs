@@ -8,6 +8,7 @@ use tokio_postgres::error::SqlState;
 
 use super::catalog::{Catalog, DatabaseSettings};
 use super::names::{literal, quoted};
+use super::read::NO_TIMEOUTS;
 use crate::backup::get;
 use crate::connect::SqlSession;
 use crate::conninfo::Conninfo;
@@ -80,13 +81,18 @@ impl TargetServer {
     /// Fails if the server cannot be reached, or somebody does.
     pub async fn connect(conninfo: &Conninfo) -> Result<Self, PostgresError> {
         let mut last = None;
-        for database in MAINTENANCE {
+        // The database that is replaced cannot be renamed from within.
+        let others = MAINTENANCE
+            .into_iter()
+            .filter(|name| *name != conninfo.dbname);
+        for database in others {
             match SqlSession::connect(&conninfo.clone().with_dbname(database)).await {
                 Ok(session) => {
                     let server = Self {
                         session,
                         conninfo: conninfo.clone().with_dbname(database),
                     };
+                    server.run("prepare a session", NO_TIMEOUTS).await?;
                     server.lock(&conninfo.dbname).await?;
                     return Ok(server);
                 }
@@ -186,11 +192,19 @@ impl TargetServer {
             literal(&settings.encoding),
             literal(&settings.collate),
             literal(&settings.ctype),
-            provider(settings)
+            provider(settings, self.version().await?)
         );
         self.run("make the new database", &sql).await?;
         let comment = mark(name, New, published);
         self.run("mark the new database", &comment).await
+    }
+
+    /// Returns the server's major version.
+    async fn version(&self) -> Result<u32, PostgresError> {
+        let sql = "SELECT pg_catalog.current_setting('server_version_num')::int4 / 10000";
+        let row = self.session.query_one(sql, &[]).await;
+        let row = row.map_err(PostgresError::server("ask for the server's version"))?;
+        Ok(get::<i32>(&row, 0)?.unsigned_abs())
     }
 
     async fn owner_of(&self, database: &str) -> Result<Option<String>, PostgresError> {
@@ -418,11 +432,13 @@ fn mark(database: &str, what: What, published: &str) -> String {
     )
 }
 
-fn provider(settings: &DatabaseSettings) -> String {
+fn provider(settings: &DatabaseSettings, target: u32) -> String {
     let locale = settings.locale.as_deref().map(literal).unwrap_or_default();
     match settings.provider.as_str() {
         "i" => format!(" LOCALE_PROVIDER icu ICU_LOCALE {locale}"),
         "b" => format!(" LOCALE_PROVIDER builtin BUILTIN_LOCALE {locale}"),
+        // A server may be made for another provider than the one that every version knows.
+        _ if target >= 15 => " LOCALE_PROVIDER libc".to_owned(),
         _ => String::new(),
     }
 }

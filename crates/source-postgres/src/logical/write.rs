@@ -83,10 +83,26 @@ impl TargetDatabase {
         for session in &self.sessions {
             set(session, LOADING).await?;
         }
-        let indexes = statements().filter(of(StatementKind::Index)).cloned();
-        self.in_parallel(indexes.collect()).await?;
-        let done = [StatementKind::Index, StatementKind::Setting];
-        for statement in statements().filter(|one| !done.contains(&one.kind)) {
+        // A view that groups by a primary key is made after the key, and its indexes after it.
+        let late = statements().filter_map(|one| one.subject.strip_prefix("materialized view "));
+        let late: Vec<&str> = late.collect();
+        let is_early = |one: &&Statement| one.kind == StatementKind::Index && !one.is_on_any(&late);
+        self.in_parallel(statements().filter(is_early).cloned().collect())
+            .await?;
+        let done = [StatementKind::Setting, StatementKind::EventTrigger];
+        for statement in statements().filter(|one| !is_early(one) && !done.contains(&one.kind)) {
+            run(&self.sessions[0], statement).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes the event triggers: last, or they would act on what fills the database.
+    ///
+    /// # Errors
+    /// Fails with the name of one that could not be made; only a superuser may.
+    pub async fn make_event_triggers(&self, ddl: &Ddl) -> Result<(), PostgresError> {
+        let triggers = ddl.section(Section::PostData);
+        for statement in triggers.filter(|one| one.kind == StatementKind::EventTrigger) {
             run(&self.sessions[0], statement).await?;
         }
         Ok(())
@@ -101,16 +117,22 @@ impl TargetDatabase {
             working.spawn(async move {
                 let next = || queue.lock().expect("no holder panics").pop_front();
                 while let Some(statement) = next() {
-                    run(&session, &statement).await?;
+                    if let Err(error) = run(&session, &statement).await {
+                        // The others end what they are at, and begin nothing.
+                        queue.lock().expect("no holder panics").clear();
+                        return (session, Err(error));
+                    }
                 }
-                Ok::<_, PostgresError>(session)
+                (session, Ok(()))
             });
         }
+        let mut outcome = Ok(());
         while let Some(done) = working.join_next().await {
-            self.sessions
-                .push(done.expect("running a statement does not panic")?);
+            let (session, done) = done.expect("running a statement does not panic");
+            self.sessions.push(session);
+            outcome = outcome.and(done);
         }
-        Ok(())
+        outcome
     }
 
     /// Lets sequences go on behind what is there.
@@ -134,7 +156,7 @@ impl TargetDatabase {
             filled.map_err(|error| PostgresError::Relation {
                 op: "fill the materialized view",
                 name: view.to_string(),
-                answer: ServerAnswer::new(&error),
+                answer: ServerAnswer::without_values(&error),
             })?;
         }
         Ok(())
@@ -257,6 +279,6 @@ async fn run(session: &SqlSession, statement: &Statement) -> Result<(), Postgres
     done.map_err(|error| PostgresError::Relation {
         op: "make",
         name: statement.subject.clone(),
-        answer: ServerAnswer::new(&error),
+        answer: ServerAnswer::without_values(&error),
     })
 }

@@ -83,6 +83,7 @@ async fn fill(
     phases.end("build indexes, check keys");
     database.set_sequences(&dump.catalog).await?;
     database.refresh_materialized_views(&dump.catalog).await?;
+    database.make_event_triggers(&dump.ddl).await?;
     phases.end("sequences and materialized views");
     database.analyze(&dump.catalog).await?;
     phases.end("ANALYZE");
