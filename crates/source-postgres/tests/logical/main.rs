@@ -5,4 +5,5 @@ mod errors;
 mod moment;
 mod oddities;
 mod publish;
+mod speed;
 mod support;
