@@ -33,6 +33,8 @@ use self::dump::Dump;
 use self::judge::Judgement;
 use self::load::NewDatabase;
 use self::original::Original;
+use self::spool::Spool;
+use self::store::Stored;
 use self::task::Task;
 use super::phases::Phases;
 use super::{CopyOf, RefreshPlan, RefreshReport, Way, refuse_other_kind};
@@ -293,24 +295,50 @@ async fn anew(
         report.mask = Some(mask_report(judgement.report()));
         return Ok(());
     }
-    let mut database = NewDatabase::make(job, server, (dump, spool), phases).await?;
+    let (mut database, stored) = load_and_store(job, server, (dump, spool), phases).await?;
     judgement.loaded(std::mem::take(&mut database.checks));
     let leaks = judgement.report();
     let released = leaks.release(());
     report.mask = Some(mask_report(leaks.clone()));
     if released.is_err() {
+        stored.abandon().await;
         database.give_up(server).await;
         return Ok(());
     }
-    match store::store(job, (dump, spool), (copy.instant, &leaks)).await {
-        Ok(stored) => report.masked_snapshot = Some(stored),
+    match stored.commit(job, copy.instant, &leaks).await {
+        Ok(snapshot) => report.masked_snapshot = Some(snapshot),
         Err(error) => {
             database.give_up(server).await;
             return Err(error);
         }
     }
-    phases.end("store the masked copy");
+    phases.end("commit the masked snapshot");
     publish(job, server, database, phases, report).await
+}
+
+/// Loads a copy into a new database, and at the same time brings it into the repository, where it is
+/// nothing until it is committed. If one fails, nothing is left of the other.
+async fn load_and_store(
+    job: &Job<'_>,
+    server: &TargetServer,
+    (dump, spool): (&Dump, &Spool),
+    phases: &mut Phases<'_>,
+) -> Result<(NewDatabase, Stored), OperationError> {
+    let loading = NewDatabase::make(job, server, (dump, spool), phases);
+    let (database, stored) = tokio::join!(loading, Stored::write(job, dump, spool));
+    match (database, stored) {
+        (Ok(database), Ok(stored)) => Ok((database, stored)),
+        (Ok(database), Err(error)) => {
+            database.give_up(server).await;
+            Err(error)
+        }
+        (Err(error), stored) => {
+            if let Ok(stored) = stored {
+                stored.abandon().await;
+            }
+            Err(error)
+        }
+    }
 }
 
 /// Copies production's definitions and, masked, its rows.

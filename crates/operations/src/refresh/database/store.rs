@@ -8,6 +8,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 use jiff::Timestamp;
+use lifeboat_masking::LeakReport;
 use lifeboat_model::{
     BackupKind, Entry, EntryKind, EntryPath, Metadata, SnapshotId, SourceKind, Tier,
 };
@@ -43,40 +44,57 @@ struct PartFile {
     path: String,
 }
 
-/// Stores a masked copy that passed every gate.
-pub(super) async fn store(
-    job: &Job<'_>,
-    (dump, spool): (&Dump, &Spool),
-    (instant, leaks): (Timestamp, &lifeboat_masking::LeakReport),
-) -> Result<SnapshotId, OperationError> {
-    let (session, environment) = (job.session, job.environment);
-    let repository = session
-        .open_repository(environment, job.home, Role::Writer)
-        .await?;
-    let draft = SnapshotDraft {
-        environment: environment.name.clone(),
-        class: environment.class,
-        source: job.way.source.name.clone(),
-        source_kind: SourceKind::PostgresDump,
-        tier: Tier::OnDemand,
-        kind: BackupKind::Full,
-        host: session.host.clone(),
-        program: session.program.clone(),
-        masked: true,
-    };
-    session
-        .progress
-        .phase("storing the masked copy", spool.bytes());
-    let mut writer = repository.snapshot_writer(draft).await?;
-    if let Err(error) = write(job, dump, spool, &mut writer).await {
-        end_without_snapshot(writer).await;
-        return Err(error);
+/// A masked copy whose content is in the repository, and which is no snapshot yet.
+pub(super) struct Stored(SnapshotWriter);
+
+impl Stored {
+    /// Brings the content into the repository.
+    pub(super) async fn write(
+        job: &Job<'_>,
+        dump: &Dump,
+        spool: &Spool,
+    ) -> Result<Self, OperationError> {
+        let (session, environment) = (job.session, job.environment);
+        let repository = session
+            .open_repository(environment, job.home, Role::Writer)
+            .await?;
+        let draft = SnapshotDraft {
+            environment: environment.name.clone(),
+            class: environment.class,
+            source: job.way.source.name.clone(),
+            source_kind: SourceKind::PostgresDump,
+            tier: Tier::OnDemand,
+            kind: BackupKind::Full,
+            host: session.host.clone(),
+            program: session.program.clone(),
+            masked: true,
+        };
+        let mut writer = repository.snapshot_writer(draft).await?;
+        if let Err(error) = write(job, dump, spool, &mut writer).await {
+            end_without_snapshot(writer).await;
+            return Err(error);
+        }
+        Ok(Self(writer))
     }
-    let from = serde_json::json!(job.plan.snapshot);
-    writer.fact("masked.from", from.to_string());
-    let report = serde_json::to_string(leaks).expect("a report is plain data");
-    writer.fact("masked.report", report);
-    Ok(writer.commit(instant).await?.id)
+
+    /// Makes it a snapshot: the gates have released it.
+    pub(super) async fn commit(
+        mut self,
+        job: &Job<'_>,
+        instant: Timestamp,
+        leaks: &LeakReport,
+    ) -> Result<SnapshotId, OperationError> {
+        let from = serde_json::json!(job.plan.snapshot);
+        self.0.fact("masked.from", from.to_string());
+        let report = serde_json::to_string(leaks).expect("a report is plain data");
+        self.0.fact("masked.report", report);
+        Ok(self.0.commit(instant).await?.id)
+    }
+
+    /// Leaves it: nobody will find it.
+    pub(super) async fn abandon(self) {
+        end_without_snapshot(self.0).await;
+    }
 }
 
 /// Writes the files in the order of their paths.
@@ -112,8 +130,7 @@ async fn write(
     for (at, _) in dump.catalog.tables.iter().enumerate() {
         files.folder(&folder_of(dump, at)).await?;
         for part in spool.parts.iter().filter(|part| part.table == at) {
-            let len = files.rows(&path_of(dump, part), part).await?;
-            job.session.progress.advance(len);
+            files.rows(&path_of(dump, part), part).await?;
         }
     }
     Ok(())
@@ -223,11 +240,10 @@ impl Files<'_> {
         Ok(self.writer.end_file().await?)
     }
 
-    async fn rows(&mut self, path: &str, part: &Part) -> Result<u64, OperationError> {
+    async fn rows(&mut self, path: &str, part: &Part) -> Result<(), OperationError> {
         let entry = self.entry(path, EntryKind::File { size: part.bytes }, 0o600);
         self.writer.begin_file(entry, Layout::Stream).await?;
         let mut source = part.open()?;
-        let mut written = 0;
         loop {
             let read = source.read(self.writer.room());
             let len = read.map_err(|error| OperationError::io("read", Path::new(path), error))?;
@@ -235,10 +251,8 @@ impl Files<'_> {
                 break;
             }
             self.writer.filled(len).await?;
-            written += len as u64;
         }
-        self.writer.end_file().await?;
-        Ok(written)
+        Ok(self.writer.end_file().await?)
     }
 }
 
