@@ -205,7 +205,7 @@ impl TargetServer {
         Ok(())
     }
 
-    /// Tells which database of which cluster a name means on this server.
+    /// Tells which database a name means here.
     async fn identity(&self, database: &str) -> Result<DatabaseIdentity, PostgresError> {
         identity_of(&self.session, database).await
     }
@@ -391,14 +391,16 @@ async fn end_sessions(session: &SqlSession, databases: &[String]) {
     }
 }
 
-/// Which database of which cluster: the same wherever it is asked.
+/// Which database of which running server: the same by whatever way it is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DatabaseIdentity {
     system: i64,
+    /// Copies of a cluster have its system identifier, and are other servers.
+    started: Timestamp,
     database: String,
 }
 
-/// Asks a server which database of which cluster a connection string means.
+/// Asks which database of which server a connection string means.
 ///
 /// # Errors
 /// Fails if the server cannot be reached or does not tell.
@@ -412,11 +414,13 @@ async fn identity_of(
     session: &SqlSession,
     database: &str,
 ) -> Result<DatabaseIdentity, PostgresError> {
-    let sql = "SELECT system_identifier FROM pg_catalog.pg_control_system()";
+    let sql = "SELECT system_identifier, pg_catalog.pg_postmaster_start_time()
+                 FROM pg_catalog.pg_control_system()";
     let row = session.query_one(sql, &[]).await;
     let row = row.map_err(PostgresError::server("ask which cluster this is"))?;
     Ok(DatabaseIdentity {
         system: get(&row, 0)?,
+        started: get(&row, 1)?,
         database: database.to_owned(),
     })
 }
