@@ -101,7 +101,7 @@ impl Shop {
 
     /// The databases of the staging server that a refresh made.
     fn databases(&self) -> Vec<String> {
-        let sql = "SELECT datname FROM pg_database WHERE datname LIKE 'shop%' ORDER BY datname";
+        let sql = "SELECT datname FROM pg_database WHERE datname ~ '^(shop|lifeboat_new)' ORDER BY datname";
         let list = self.staging.psql(sql);
         list.lines().map(str::to_owned).collect()
     }
@@ -460,4 +460,54 @@ fn a_part_of_a_database_is_whole_in_itself() {
         said.contains("public.customers") && said.contains("nonsense"),
         "{said}"
     );
+}
+
+#[test]
+fn what_is_no_copy_is_not_replaced_and_production_never_is() {
+    let Some(shop) = Shop::or_skip("databases that must stay") else {
+        return;
+    };
+    shop.project.must(&["backup", "prod", "main"]);
+    shop.staging.psql("CREATE DATABASE shop");
+    shop.staged("CREATE TABLE precious ()");
+    let (_, said) = shop.ends_with(7, &["refresh", "staging"]);
+    assert!(
+        said.contains("no refresh has made it") && said.contains("adopt"),
+        "{said}"
+    );
+    shop.staged("SELECT count(*) FROM precious");
+    // A role with no more rights than the documentation asks for.
+    shop.staging.psql(
+        "CREATE ROLE refresher LOGIN CREATEDB IN ROLE pg_signal_backend;
+         ALTER DATABASE shop OWNER TO refresher; ALTER DATABASE shop SET work_mem = '5MB';
+         GRANT CONNECT ON DATABASE shop TO pg_monitor",
+    );
+    let user = shop.staging.conninfo();
+    let user = user
+        .split_whitespace()
+        .find(|word| word.starts_with("user="));
+    shop.configure("adopt = true");
+    shop.project
+        .replace("environments/staging.toml", user.unwrap(), "user=refresher");
+    let report = shop.refresh(&[]);
+    assert_eq!(report["previous"].as_array().unwrap().len(), 1);
+    assert_eq!(shop.staged("SHOW work_mem"), "5MB");
+    let sql = "SELECT pg_get_userbyid(datdba), has_database_privilege('pg_monitor', oid, 'CONNECT')
+                 FROM pg_database WHERE datname = 'shop'";
+    assert_eq!(shop.staging.psql(sql), "refresher|t");
+    // The same database under another name for its server is still production.
+    let url = shop.project.cluster.conninfo();
+    let url = url.replace("dbname=postgres", "dbname=shop application_name=other");
+    let staging = std::fs::read_to_string(shop.project.root.join("environments/staging.toml"));
+    let staging = staging.unwrap();
+    let line = staging
+        .lines()
+        .find(|line| line.starts_with("database = "))
+        .unwrap();
+    let other = format!("database = \"{url}\"");
+    shop.project
+        .replace("environments/staging.toml", line, &other);
+    let (_, said) = shop.ends_with(7, &["refresh", "staging"]);
+    assert!(said.contains("the copy is made of it"), "{said}");
+    shop.production("SELECT count(*) FROM customers");
 }

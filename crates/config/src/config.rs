@@ -225,6 +225,8 @@ pub struct DatabaseTarget {
     pub password: Option<String>,
     /// The role that owns the new database; by default whoever connects.
     pub owner: Option<String>,
+    /// Whether a database that no refresh has made may be replaced.
+    pub adopt: bool,
     /// What is read.
     pub read: ReadFrom,
     /// How many sessions read and load at the same time.

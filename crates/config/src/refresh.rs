@@ -59,6 +59,7 @@ fn target(reader: &Reader<'_>, context: &Context<'_>) -> Option<RefreshTarget> {
         url,
         password: password(reader),
         owner: reader.string("owner"),
+        adopt: reader.boolean("adopt").unwrap_or(false),
         read,
         jobs: jobs(reader),
         subset: subset(reader, read),

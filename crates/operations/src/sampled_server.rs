@@ -12,6 +12,9 @@ use crate::refresh::describe_database;
 use crate::sampled::SampledInput;
 use crate::session::Session;
 
+/// Bytes of a table that are looked at: rows can be long.
+const SAMPLE_BYTES_MAX: usize = 8 << 20;
+
 /// Reads at most `rows_max` rows of each table of the database that a source's `url` names.
 pub(crate) async fn read(
     session: &Session,
@@ -55,9 +58,12 @@ async fn sample(
     let mut text = Vec::new();
     let mut take = |chunk: &[u8]| {
         text.extend_from_slice(chunk);
-        true
+        text.len() < SAMPLE_BYTES_MAX
     };
     reader.sample(table, rows_max, &mut take).await?;
+    // A row that was cut off is none.
+    let whole = text.iter().rposition(|byte| *byte == b'\n').unwrap_or(0);
+    text.truncate(whole);
     let mut batch = RowBatch::new(stored.len(), 0);
     let mut decoded: Vec<Vec<u8>> = vec![Vec::new(); stored.len()];
     // The server escapes every tab and line feed of a value.

@@ -241,22 +241,20 @@ impl Conninfo {
         Some(("PGPASSWORD", password.expose().to_owned()))
     }
 
-    /// Returns what a command of the user's needs to reach the database: the variables of libpq's
-    /// clients for the first of the hosts.
+    /// Returns what a command of the user's needs to reach the database: every setting that libpq's
+    /// clients read from a variable.
     pub fn variables(&self) -> Vec<(&'static str, String)> {
-        let mut variables = vec![
-            ("PGUSER", self.user.clone()),
-            ("PGDATABASE", self.dbname.clone()),
-        ];
-        if let Some(host) = self.hosts.first() {
-            let place = match &host.place {
-                Place::Socket(folder) => folder.display().to_string(),
-                Place::Network { name, .. } => name.clone(),
-            };
-            variables.extend([("PGHOST", place), ("PGPORT", host.port.to_string())]);
-        }
-        variables.extend(self.password_variable());
-        variables
+        let settings = self.settings.iter().filter(|(name, _)| *name != "service");
+        let set = settings.filter_map(|(name, value)| {
+            let variable = settings::variable_of(name)?;
+            Some((variable, value.clone()))
+        });
+        set.chain(self.password_variable()).collect()
+    }
+
+    /// Iterates over the variables that libpq's clients read.
+    pub fn all_variables() -> impl Iterator<Item = &'static str> {
+        settings::variables()
     }
 
     /// Writes it as `key='value'` pairs for `pg_dump` and the like.

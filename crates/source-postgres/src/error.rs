@@ -178,6 +178,16 @@ pub enum PostgresError {
     /// Tables are made and dropped so often that they cannot all be locked.
     #[error("failed to lock the tables: some come or go whenever they are listed")]
     TablesComeAndGo,
+    /// A database that a copy must not replace.
+    #[error("database `{database}` is not replaced: {why}")]
+    NotReplaced {
+        /// The database.
+        database: String,
+        /// Why.
+        why: &'static str,
+        /// What to do.
+        hint: &'static str,
+    },
     /// Somebody else makes a copy for the same database.
     #[error("database `{database}` is being refreshed already")]
     BeingRefreshed {
@@ -292,6 +302,7 @@ impl Diagnose for PostgresError {
             Self::Server { answer, .. } | Self::Relation { answer, .. } => answer.kind(),
             Self::Connect { source } => source.kind(),
             Self::BeingRefreshed { .. } | Self::TablesComeAndGo => ErrorKind::Busy,
+            Self::NotReplaced { .. } => ErrorKind::Refused,
             Self::NotADataDirectory { .. } | Self::NotInstalled { .. } => ErrorKind::NotFound,
             Self::ControlFile { .. } | Self::BadRecoveryFile { .. } => ErrorKind::Corrupt,
             Self::OtherCluster { .. } | Self::OtherSystem { .. } => ErrorKind::Refused,
@@ -342,6 +353,7 @@ impl Diagnose for PostgresError {
             Self::TablesComeAndGo => {
                 "wait until whatever makes and drops them is done, or read a snapshot"
             }
+            Self::NotReplaced { hint, .. } => hint,
             Self::BeingRefreshed { .. } => "wait for it; one that died holds nothing up",
             Self::Connect { source } => return source.hint(),
             Self::Io { .. } | Self::Server { .. } | Self::Relation { .. } => {

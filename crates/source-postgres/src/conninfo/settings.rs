@@ -71,6 +71,18 @@ const UNSUPPORTED: [(&str, Option<&str>); 12] = [
     ("sslpassword", None),
 ];
 
+/// Returns the variable that stands in for a parameter.
+pub(super) fn variable_of(name: &str) -> Option<&'static str> {
+    let known = KNOWN.iter().find(|(known, _)| *known == name);
+    known.and_then(|(_, variable)| *variable)
+}
+
+/// Iterates over all variables that libpq reads.
+pub(super) fn variables() -> impl Iterator<Item = &'static str> {
+    let all = KNOWN.iter().chain(&UNSUPPORTED);
+    all.filter_map(|(_, variable)| *variable)
+}
+
 pub(super) fn resolve(given: Pairs, around: Surroundings<'_>) -> Result<Conninfo, ConninfoError> {
     let home = (around.variable)("HOME").map(PathBuf::from);
     let mut pairs = merge(given, around, home.as_deref())?;

@@ -27,6 +27,8 @@ pub struct Catalog {
     pub extensions: Vec<String>,
     /// The roles that row policies name.
     pub policy_roles: Vec<String>,
+    /// Tables whose rows no backup of files holds.
+    pub unlogged: Vec<String>,
     /// What a copy does not hold.
     pub left_out: Vec<LeftOut>,
 }
@@ -81,6 +83,7 @@ impl Catalog {
             settings: settings(client, version).await?,
             extensions: names(client, EXTENSIONS).await?,
             policy_roles: names(client, POLICY_ROLES).await?,
+            unlogged: names(client, &unlogged()).await?,
             left_out: left_out(client).await?,
         };
         catalog.set_aside_tables_without_columns();
@@ -313,7 +316,7 @@ fn base_type(name: &str, kind: &str, category: &str) -> BaseType {
     }
 }
 
-/// A view that reads another one comes after it: it reads all that the other reads, and the other.
+/// Those that read foreign tables stay empty: what they would show, no gate has seen. A view that reads another one comes after it: it reads all that the other reads, and the other.
 async fn materialized_views(client: &Client) -> Result<Vec<RelationName>, PostgresError> {
     let sql = format!(
         "WITH RECURSIVE edges AS (
@@ -328,6 +331,8 @@ async fn materialized_views(client: &Client) -> Result<Vec<RelationName>, Postgr
          SELECT n.nspname::text, c.relname::text
            FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
           WHERE c.relkind = 'm' AND c.relispopulated AND {OURS}
+            AND NOT EXISTS (SELECT FROM closure l JOIN pg_catalog.pg_class f ON f.oid = l.source
+                             WHERE l.reader = c.oid AND f.relkind = 'f')
           ORDER BY (SELECT count(*) FROM closure l JOIN pg_catalog.pg_class m ON m.oid = l.source
                      WHERE l.reader = c.oid AND m.relkind = 'm'), 1, 2"
     );
@@ -400,6 +405,14 @@ const STAYS: [(&str, &str, &str); 5] = [
           ORDER BY 1",
     ),
 ];
+
+fn unlogged() -> String {
+    format!(
+        "SELECT pg_catalog.format('%s.%s', n.nspname, c.relname) FROM pg_catalog.pg_class c
+           JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+          WHERE c.relkind = 'r' AND c.relpersistence = 'u' AND {OURS} ORDER BY 1"
+    )
+}
 
 async fn left_out(client: &Client) -> Result<Vec<LeftOut>, PostgresError> {
     let mut left = Vec::new();

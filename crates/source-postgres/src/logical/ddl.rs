@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::catalog::LeftOut;
 use super::statements::split_statements;
+use crate::error::PostgresError;
 
 /// When a statement runs: before the rows come, or after.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,22 +63,34 @@ pub struct Ddl {
 
 impl Ddl {
     /// Takes the script of a section apart.
-    pub(super) fn add(&mut self, section: Section, script: &str) {
+    ///
+    /// # Errors
+    /// Fails if a statement has no end, so that nobody knows what else is in it.
+    pub(super) fn add(&mut self, section: Section, script: &str) -> Result<(), PostgresError> {
         for sql in split_statements(script) {
+            let sql = without_leading_comments(sql);
             let words = words(sql);
             let subject = subject(&words);
+            if !sql.ends_with(';') {
+                let said = format!("the statement of {subject} has no end");
+                return Err(PostgresError::Dump { said });
+            }
             match fate(&words) {
                 Fate::Keep => self.push(section, &words, subject, sql.to_owned()),
                 Fate::WithoutOptions => {
-                    let why = "its options may hold hosts and credentials";
-                    self.left_out
-                        .push(LeftOut::new(format!("options of {subject}"), why));
-                    self.push(section, &words, subject, without_options(sql));
+                    let bare = without_options(sql);
+                    if bare != sql {
+                        let why = "they may hold hosts and credentials";
+                        self.left_out
+                            .push(LeftOut::new(format!("options of {subject}"), why));
+                    }
+                    self.push(section, &words, subject, bare);
                 }
                 Fate::Drop(why) => self.left_out.push(LeftOut::new(subject, why)),
                 Fate::Silently => {}
             }
         }
+        Ok(())
     }
 
     fn push(&mut self, section: Section, words: &[&str], subject: String, sql: String) {
@@ -120,7 +133,7 @@ fn fate(words: &[&str]) -> Fate {
         .collect::<Vec<_>>()[..]
     {
         ["create", "user", "mapping", ..] => Fate::Drop("it holds credentials"),
-        ["create", "server", ..] => Fate::WithoutOptions,
+        ["create", "server", ..] | ["create", "foreign", ..] => Fate::WithoutOptions,
         ["create", "publication" | "subscription", ..] => {
             Fate::Drop("a copy must not be connected to anything")
         }
@@ -240,13 +253,64 @@ fn lower(words: &[&str]) -> Vec<String> {
     words.map(str::to_ascii_lowercase).collect()
 }
 
-/// Cuts `OPTIONS (…)` off a statement of a foreign server.
-fn without_options(sql: &str) -> String {
-    // The wrapper's name comes before; a quoted name that says OPTIONS is nobody's.
-    match sql.find(" OPTIONS (") {
-        Some(at) => format!("{};", &sql[..at]),
-        None => sql.to_owned(),
+/// Cuts off the comments in front of a statement, which hold names as people gave them.
+fn without_leading_comments(sql: &str) -> &str {
+    let mut rest = sql.trim_start();
+    while let Some(after) = rest.strip_prefix("--") {
+        rest = after
+            .split_once('\n')
+            .map_or("", |(_, next)| next)
+            .trim_start();
     }
+    rest
+}
+
+/// Cuts every `OPTIONS (…)` out of a statement, wherever it stands outside quotes.
+fn without_options(sql: &str) -> String {
+    const WORD: &str = "OPTIONS (";
+    let mut bare = String::with_capacity(sql.len());
+    let mut rest = sql;
+    while let Some(c) = rest.chars().next() {
+        let quoted = quoted_len(rest);
+        let begins_word = bare.ends_with(char::is_whitespace);
+        if quoted == 0 && begins_word && rest.starts_with(WORD) {
+            bare.truncate(bare.trim_end().len());
+            rest = past_parentheses(&rest[WORD.len()..]);
+            continue;
+        }
+        let len = quoted.max(c.len_utf8());
+        bare.push_str(&rest[..len]);
+        rest = &rest[len..];
+    }
+    bare
+}
+
+/// Returns the length of the quoted text that `sql` begins with; 0 if it begins with none.
+fn quoted_len(sql: &str) -> usize {
+    let quote = match sql.as_bytes().first() {
+        Some(quote @ (b'\'' | b'"')) => char::from(*quote),
+        _ => return 0,
+    };
+    // A doubled quote ends one text and begins the next: as long as it stays quoted, that will do.
+    sql[1..].find(quote).map_or(sql.len(), |end| end + 2)
+}
+
+/// Returns what follows the parenthesis that is open.
+fn past_parentheses(mut sql: &str) -> &str {
+    let mut depth = 1;
+    while let Some(c) = sql.chars().next() {
+        let len = quoted_len(sql).max(c.len_utf8());
+        match c {
+            '(' => depth += 1,
+            ')' => depth -= 1,
+            _ => {}
+        }
+        sql = &sql[len..];
+        if depth == 0 {
+            break;
+        }
+    }
+    sql
 }
 
 #[cfg(test)]
@@ -255,7 +319,7 @@ mod tests {
 
     fn of(sql: &str) -> Statement {
         let mut ddl = Ddl::default();
-        ddl.add(Section::PostData, sql);
+        ddl.add(Section::PostData, sql).unwrap();
         ddl.statements.remove(0)
     }
 
@@ -315,10 +379,21 @@ mod tests {
             "CREATE SERVER s FOREIGN DATA WRAPPER postgres_fdw OPTIONS (\n    host 'db',\n    dbname 'x'\n);\n\
              CREATE USER MAPPING FOR app SERVER s OPTIONS (\n    password 'secret'\n);\n\
              CREATE SUBSCRIPTION u CONNECTION 'host=db password=secret' PUBLICATION p;\n\
+             CREATE FOREIGN TABLE public.f (\n    a integer OPTIONS (column_name 'it''s (a)'),\n    b text\n)\n\
+             SERVER s\nOPTIONS (\n    table_name 'x)'\n);\n\
              CREATE SCHEMA public;",
-        );
+        )
+        .unwrap();
         let sql: Vec<_> = ddl.statements.iter().map(|one| one.sql.as_str()).collect();
-        assert_eq!(sql, ["CREATE SERVER s FOREIGN DATA WRAPPER postgres_fdw;"]);
+        assert_eq!(
+            sql,
+            [
+                "CREATE SERVER s FOREIGN DATA WRAPPER postgres_fdw;",
+                "CREATE FOREIGN TABLE public.f (\n    a integer,\n    b text\n)\nSERVER s;"
+            ]
+        );
+        let endless = "CREATE FUNCTION f() RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT 1;";
+        ddl.add(Section::PreData, endless).unwrap_err();
         let left = format!("{:?}", ddl.left_out);
         assert!(
             left.contains("user mapping") && left.contains("subscription u"),

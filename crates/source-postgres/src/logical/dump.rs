@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use super::ddl::{Ddl, Section};
 use super::read::LogicalSource;
 use super::subset;
+use crate::conninfo::Conninfo;
 use crate::error::PostgresError;
 use crate::heartbeat;
 use crate::installation::ServerPrograms;
@@ -33,7 +34,7 @@ impl LogicalSource {
         let mut ddl = Ddl::default();
         for section in [Section::PreData, Section::PostData] {
             let script = self.run_pg_dump(programs, section, options).await?;
-            ddl.add(section, &script);
+            ddl.add(section, &script)?;
         }
         Ok(ddl)
     }
@@ -68,6 +69,12 @@ impl LogicalSource {
             ))
             .arg(format!("--exclude-schema={}", subset::SCHEMA))
             .arg(format!("--dbname={}", self.conninfo().to_libpq()))
+            .arg("--lock-wait-timeout=60000");
+        // Everything is in the connection string; what our own surroundings say must not mix in.
+        for variable in Conninfo::all_variables() {
+            command.env_remove(variable);
+        }
+        command
             .envs(self.conninfo().password_variable())
             .env("LC_MESSAGES", "C")
             .current_dir("/")

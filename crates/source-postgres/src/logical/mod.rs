@@ -12,6 +12,7 @@ mod sequences;
 mod statements;
 mod subset;
 mod tables;
+mod takeover;
 mod target;
 mod write;
 
@@ -24,5 +25,5 @@ pub use sequences::SequenceInfo;
 pub use statements::split_statements;
 pub use subset::Subset;
 pub use tables::{BaseType, CopyColumn, CopyLeaf, CopyTable};
-pub use target::{TargetProblem, TargetServer};
-pub use write::{CopyWriter, RowsIn, TargetDatabase};
+pub use target::{Adopt, DatabaseIdentity, TargetProblem, TargetServer, database_identity};
+pub use write::{CopyWriter, NotValidated, RowsIn, TargetDatabase};

@@ -128,6 +128,10 @@ impl LogicalSource {
             });
         }
         let session = connect(&self.conninfo).await?;
+        // Whoever wants a table for itself waits for the moment to end, and we must not wait for them.
+        let limit = format!("SET lock_timeout = '{LOCK_TIMEOUT}'");
+        let limited = session.batch_execute(&limit).await;
+        limited.map_err(PostgresError::server("prepare a session"))?;
         let begin = format!(
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {}",
             literal(&self.snapshot)

@@ -40,6 +40,8 @@ struct Statement {
     parentheses: u32,
     /// The first words, in lower case: enough to know a function.
     words: Vec<String>,
+    /// The last word, in lower case.
+    last_word: String,
     /// Blocks of a standard SQL body that are open.
     blocks: u32,
 }
@@ -69,8 +71,11 @@ impl Statement {
         if !self.makes_a_function() {
             return;
         }
+        // `begin` alone is a name like any other.
+        let begins = self.last_word == "begin" && word == "atomic";
+        word.clone_into(&mut self.last_word);
         match word {
-            "begin" => self.blocks += 1,
+            _ if begins => self.blocks += 1,
             "case" if self.blocks > 0 => self.blocks += 1,
             "end" => self.blocks = self.blocks.saturating_sub(1),
             _ => {}
@@ -245,6 +250,7 @@ mod tests {
             "CREATE OR REPLACE PROCEDURE p() LANGUAGE sql BEGIN ATOMIC INSERT INTO t VALUES (1); END;",
             "SELECT '''; still quoted', 'it''s; one';",
             "SELECT a$b$c, $1 FROM t;",
+            "CREATE FUNCTION g() RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT t.begin AS end FROM t; END;",
             "CREATE FUNCTION public.begin(n int) RETURNS int LANGUAGE sql AS $$ SELECT 1; $$;",
         ];
         for statement in one {

@@ -9,6 +9,7 @@ use tokio_postgres::error::SqlState;
 use super::catalog::{Catalog, DatabaseSettings};
 use super::names::{literal, quoted};
 use super::read::NO_TIMEOUTS;
+use super::takeover::take_over;
 use crate::backup::get;
 use crate::connect::SqlSession;
 use crate::conninfo::Conninfo;
@@ -163,10 +164,59 @@ impl TargetServer {
         Ok(problems)
     }
 
-    /// Names a database for the time until it is published, so that no two runs meet. `run` is hex.
+    /// Names a database for the time until it is published, so that no two runs meet and nobody else
+    /// gives the name. `run` is hex.
     pub fn unfinished_name(published: &str, run: &str) -> String {
         let run = &run[..RUN_CHARS.min(run.len())];
         format!("{}{run}", unfinished_prefix(published))
+    }
+
+    /// Refuses to replace what must not be replaced: a database that every server needs, one that is
+    /// no copy, and the one that the copy is made of.
+    ///
+    /// # Errors
+    /// Says which of these it is, or fails if the server does not answer.
+    pub async fn may_replace(
+        &self,
+        published: &str,
+        source: Option<&DatabaseIdentity>,
+        adopt: Adopt,
+    ) -> Result<(), PostgresError> {
+        let refused = |why, hint| {
+            Err(PostgresError::NotReplaced {
+                database: published.to_owned(),
+                why,
+                hint,
+            })
+        };
+        if ["postgres", "template0", "template1"].contains(&published) {
+            let hint = "name the database in `database`, as in `dbname=shop`";
+            return refused("every server needs it", hint);
+        }
+        if source == Some(&self.identity(published).await?) {
+            let hint = "name another server, or another database";
+            return refused("the copy is made of it", hint);
+        }
+        if adopt == Adopt::OnlyCopies && !self.is_copy_or_absent(published).await? {
+            let hint = "if a copy may take its place, write `adopt = true` into `[refresh]`: it stays as \
+                        an earlier copy, and goes as those go";
+            return refused("no refresh has made it", hint);
+        }
+        Ok(())
+    }
+
+    /// Tells which database a name means here.
+    async fn identity(&self, database: &str) -> Result<DatabaseIdentity, PostgresError> {
+        identity_of(&self.session, database).await
+    }
+
+    async fn is_copy_or_absent(&self, database: &str) -> Result<bool, PostgresError> {
+        let sql = "SELECT pg_catalog.shobj_description(oid, 'pg_database') IS NOT DISTINCT FROM $2
+                     FROM pg_catalog.pg_database WHERE datname = $1";
+        let mark = Published.text(database);
+        let row = self.session.query_opt(sql, &[&database, &mark]).await;
+        let row = row.map_err(PostgresError::server("ask who made the database"))?;
+        row.map_or(Ok(true), |row| get(&row, 0))
     }
 
     /// Makes an empty database that will be published as `published`. Without `owner` it belongs to
@@ -220,18 +270,11 @@ impl TargetServer {
     /// # Errors
     /// Fails if the server does not answer.
     pub async fn leftovers(&self, published: &str) -> Result<Vec<String>, PostgresError> {
-        let mut found = self.marked(New, published).await?;
-        // One that died between making a database and marking it left a name that nobody else gives.
-        let sql = "SELECT datname::text FROM pg_catalog.pg_database d
-                    WHERE pg_catalog.starts_with(datname, $1) AND datname ~ '_[0-9a-f]{12}$'
-                      AND pg_catalog.shobj_description(d.oid, 'pg_database') IS NULL
-                      AND pg_catalog.length(datname) = pg_catalog.length($1) + 12";
+        // One that died between making a database and marking it left the name, which is ours alone.
         let prefix = unfinished_prefix(published);
-        let rows = self.session.query(sql, &[&prefix]).await;
-        for row in rows.map_err(PostgresError::server("list the databases"))? {
-            found.push(get(&row, 0)?);
-        }
-        Ok(found)
+        let sql = "SELECT datname::text FROM pg_catalog.pg_database
+                    WHERE pg_catalog.starts_with(datname, $1) ORDER BY 1";
+        self.names(sql, &prefix).await
     }
 
     /// Lists the earlier copies of `published`, the newest first.
@@ -239,13 +282,15 @@ impl TargetServer {
     /// # Errors
     /// Fails if the server does not answer.
     pub async fn previous(&self, published: &str) -> Result<Vec<String>, PostgresError> {
-        self.marked(Previous, published).await
+        // A name that somebody has changed since is a copy that somebody wants to keep.
+        let sql = "SELECT d.datname::text FROM pg_catalog.pg_database d
+                    WHERE pg_catalog.shobj_description(d.oid, 'pg_database') = $1
+                      AND d.datname ~ '_previous_[0-9]{14}$' ORDER BY 1 DESC";
+        self.names(sql, &Previous.text(published)).await
     }
 
-    async fn marked(&self, what: What, published: &str) -> Result<Vec<String>, PostgresError> {
-        let sql = "SELECT d.datname::text FROM pg_catalog.pg_database d
-                    WHERE pg_catalog.shobj_description(d.oid, 'pg_database') = $1 ORDER BY 1 DESC";
-        let rows = self.session.query(sql, &[&what.text(published)]).await;
+    async fn names(&self, sql: &str, value: &str) -> Result<Vec<String>, PostgresError> {
+        let rows = self.session.query(sql, &[&value]).await;
         let rows = rows.map_err(PostgresError::server("list the databases"))?;
         rows.iter().map(|row| get(row, 0)).collect()
     }
@@ -275,11 +320,11 @@ impl TargetServer {
             .owner_of(published)
             .await?
             .map(|_| previous_name(published, stamp));
+        if old.is_some() {
+            take_over(&self.session, published, new).await?;
+        }
         let mut sql = String::from("BEGIN;\n");
         if let Some(old) = &old {
-            for statement in self.taken_over(published, new).await? {
-                sql.push_str(&statement);
-            }
             sql.push_str(&format!(
                 "ALTER DATABASE {} RENAME TO {};\n{};\n",
                 quoted(published),
@@ -288,9 +333,10 @@ impl TargetServer {
             ));
         }
         sql.push_str(&format!(
-            "ALTER DATABASE {0} RENAME TO {1};\nCOMMENT ON DATABASE {1} IS NULL;\nCOMMIT",
+            "ALTER DATABASE {} RENAME TO {};\n{};\nCOMMIT",
             quoted(new),
-            quoted(published)
+            quoted(published),
+            mark(published, Published, published)
         ));
         self.swap(&sql, &[new, published]).await?;
         Ok(old)
@@ -301,28 +347,12 @@ impl TargetServer {
     async fn swap(&self, sql: &str, databases: &[&str]) -> Result<(), PostgresError> {
         let connecting = SqlSession::connect(&self.conninfo).await;
         let other = connecting.map_err(|source| PostgresError::Connect { source })?;
-        let end = format!(
-            "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
-              WHERE datname IN ({})",
-            databases
-                .iter()
-                .map(|name| literal(name))
-                .collect::<Vec<_>>()
-                .join(", ")
-        );
-        let ending = async {
-            loop {
-                if let Err(error) = other.batch_execute(&end).await {
-                    return PostgresError::server("end the sessions on the old database")(error);
-                }
-                tokio::time::sleep(END_SESSIONS_EVERY).await;
-            }
-        };
-        let mut ending = std::pin::pin!(ending);
+        let names: Vec<String> = databases.iter().map(|name| (*name).to_owned()).collect();
         for attempt in 1.. {
+            // The swap is never given up while it runs: nobody could say how it ended.
             let swapped = tokio::select! {
                 swapped = self.session.batch_execute(sql) => swapped,
-                error = &mut ending => return Err(error),
+                () = end_sessions(&other, &names) => unreachable!("it goes on until the swap is done"),
             };
             let Err(error) = swapped else {
                 break;
@@ -330,73 +360,11 @@ impl TargetServer {
             // Fails only if the session is gone, and then the next statement says so.
             self.session.batch_execute("ROLLBACK").await.ok();
             if error.code() != Some(&SqlState::OBJECT_IN_USE) || attempt == SWAP_ATTEMPTS {
-                return Err(PostgresError::server(
-                    "put the new database in the old one's place",
-                )(error));
+                let op = "put the new database in the old one's place";
+                return Err(PostgresError::server(op)(error));
             }
         }
         Ok(())
-    }
-
-    /// Returns statements that give `new` the settings and grants of `old`.
-    async fn taken_over(&self, old: &str, new: &str) -> Result<Vec<String>, PostgresError> {
-        let fail = PostgresError::server("read the settings of the old database");
-        let mut statements = Vec::new();
-        let sql = "SELECT r.rolname::text, pg_catalog.split_part(c, '=', 1),
-                          pg_catalog.substr(c, pg_catalog.strpos(c, '=') + 1)
-                     FROM pg_catalog.pg_db_role_setting s
-                     JOIN pg_catalog.pg_database d ON d.oid = s.setdatabase
-                     LEFT JOIN pg_catalog.pg_roles r ON r.oid = s.setrole
-                    CROSS JOIN LATERAL unnest(s.setconfig) c WHERE d.datname = $1";
-        for row in self.session.query(sql, &[&old]).await.map_err(&fail)? {
-            let role: Option<String> = get(&row, 0)?;
-            let (name, value): (String, String) = (get(&row, 1)?, get(&row, 2)?);
-            let of = match role {
-                Some(role) => format!("ROLE {} IN DATABASE {}", quoted(&role), quoted(new)),
-                None => format!("DATABASE {}", quoted(new)),
-            };
-            // Lists are stored with each item quoted already.
-            let is_list = name == "search_path"
-                || name == "temp_tablespaces"
-                || name.ends_with("preload_libraries");
-            let value = if is_list { value } else { literal(&value) };
-            statements.push(format!("ALTER {of} SET {} = {value};\n", quoted(&name)));
-        }
-        let sql = "SELECT COALESCE(r.rolname::text, ''), a.privilege_type::text, a.is_grantable
-                     FROM pg_catalog.pg_database d CROSS JOIN LATERAL pg_catalog.aclexplode(d.datacl) a
-                     LEFT JOIN pg_catalog.pg_roles r ON r.oid = a.grantee
-                    WHERE d.datname = $1 AND a.grantee <> d.datdba";
-        let grants = self.session.query(sql, &[&old]).await.map_err(&fail)?;
-        let has_acl = "SELECT datacl IS NOT NULL FROM pg_catalog.pg_database WHERE datname = $1";
-        let row = self
-            .session
-            .query_one(has_acl, &[&old])
-            .await
-            .map_err(&fail)?;
-        if get::<bool>(&row, 0)? {
-            statements.push(format!(
-                "REVOKE ALL ON DATABASE {} FROM PUBLIC;\n",
-                quoted(new)
-            ));
-        }
-        for row in grants {
-            let (role, privilege): (String, String) = (get(&row, 0)?, get(&row, 1)?);
-            let role = if role.is_empty() {
-                "PUBLIC".to_owned()
-            } else {
-                quoted(&role)
-            };
-            let option = if get::<bool>(&row, 2)? {
-                " WITH GRANT OPTION"
-            } else {
-                ""
-            };
-            statements.push(format!(
-                "GRANT {privilege} ON DATABASE {} TO {role}{option};\n",
-                quoted(new)
-            ));
-        }
-        Ok(statements)
     }
 
     async fn run(&self, op: &'static str, sql: &str) -> Result<(), PostgresError> {
@@ -407,18 +375,79 @@ impl TargetServer {
     }
 }
 
+/// Ends the sessions of clients on some databases, again and again.
+async fn end_sessions(session: &SqlSession, databases: &[String]) {
+    let list = "SELECT pid FROM pg_catalog.pg_stat_activity
+                 WHERE datname = ANY($1) AND backend_type = 'client backend'";
+    loop {
+        let pids = session.query(list, &[&databases]).await.unwrap_or_default();
+        for row in pids {
+            let pid: i32 = row.get(0);
+            // Who may not be ended keeps the rename waiting, which then says so.
+            let end = "SELECT pg_catalog.pg_terminate_backend($1)";
+            session.query(end, &[&pid]).await.ok();
+        }
+        tokio::time::sleep(END_SESSIONS_EVERY).await;
+    }
+}
+
+/// Which database of which running server: the same by whatever way it is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DatabaseIdentity {
+    system: i64,
+    /// Copies of a cluster have its system identifier, and are other servers.
+    started: Timestamp,
+    database: String,
+}
+
+/// Asks which database of which server a connection string means.
+///
+/// # Errors
+/// Fails if the server cannot be reached or does not tell.
+pub async fn database_identity(conninfo: &Conninfo) -> Result<DatabaseIdentity, PostgresError> {
+    let session = SqlSession::connect(conninfo).await;
+    let session = session.map_err(|source| PostgresError::Connect { source })?;
+    identity_of(&session, &conninfo.dbname).await
+}
+
+async fn identity_of(
+    session: &SqlSession,
+    database: &str,
+) -> Result<DatabaseIdentity, PostgresError> {
+    let sql = "SELECT system_identifier, pg_catalog.pg_postmaster_start_time()
+                 FROM pg_catalog.pg_control_system()";
+    let row = session.query_one(sql, &[]).await;
+    let row = row.map_err(PostgresError::server("ask which cluster this is"))?;
+    Ok(DatabaseIdentity {
+        system: get(&row, 0)?,
+        started: get(&row, 1)?,
+        database: database.to_owned(),
+    })
+}
+
+/// Whether a database that no refresh has made may be replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Adopt {
+    /// Whatever is there becomes an earlier copy.
+    Anything,
+    /// Only copies are replaced.
+    OnlyCopies,
+}
+
 /// What a database of ours is, as its comment says.
 #[derive(Clone, Copy)]
 enum What {
     New,
+    Published,
     Previous,
 }
-use What::{New, Previous};
+use What::{New, Previous, Published};
 
 impl What {
     fn text(self, published: &str) -> String {
         match self {
             New => format!("lifeboat: unfinished refresh of {published}"),
+            Published => format!("lifeboat: masked copy {published}"),
             Previous => format!("lifeboat: earlier copy of {published}"),
         }
     }
@@ -446,10 +475,14 @@ fn provider(settings: &DatabaseSettings, target: u32) -> String {
 /// Characters of a run's id in the name of a database.
 const RUN_CHARS: usize = 12;
 
+/// Returns what the names of all unfinished copies of a database begin with: nobody else's do, and not
+/// those of another database.
 fn unfinished_prefix(published: &str) -> String {
-    let suffix = "_new_";
-    let end = published.floor_char_boundary(NAME_MAX - suffix.len() - RUN_CHARS);
-    format!("{}{suffix}", &published[..end])
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, published.as_bytes());
+    let hex = digest.as_ref()[..8]
+        .iter()
+        .map(|byte| format!("{byte:02x}"));
+    format!("lifeboat_new_{}_", hex.collect::<String>())
 }
 
 fn previous_name(published: &str, stamp: Timestamp) -> String {

@@ -21,7 +21,7 @@ use crate::error::{PostgresError, ServerAnswer};
 
 /// Nobody reads the database before it is whole, so nothing has to be on the disk before that.
 const LOADING: &str = "SET synchronous_commit = off; SET maintenance_work_mem = '256MB';
-                       SET lock_timeout = 0; SET session_replication_role = origin";
+                       SET lock_timeout = 0";
 
 /// A database that is being made.
 pub struct TargetDatabase {
@@ -83,6 +83,7 @@ impl TargetDatabase {
         for session in &self.sessions {
             set(session, LOADING).await?;
         }
+        self.close_definer_functions().await?;
         // A view that groups by a primary key is made after the key, and its indexes after it.
         let late = statements().filter_map(|one| one.subject.strip_prefix("materialized view "));
         let late: Vec<&str> = late.collect();
@@ -94,6 +95,47 @@ impl TargetDatabase {
             run(&self.sessions[0], statement).await?;
         }
         Ok(())
+    }
+
+    /// Takes functions that run with their owner's rights from PUBLIC: who may call them in production
+    /// is not copied, and the default is everybody.
+    async fn close_definer_functions(&self) -> Result<(), PostgresError> {
+        const SQL: &str = "
+            SELECT pg_catalog.format('REVOKE EXECUTE ON ROUTINE %s FROM PUBLIC', p.oid::pg_catalog.regprocedure)
+              FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+             WHERE p.prosecdef AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+               AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e')";
+        let fail = PostgresError::server("close functions that run with their owner's rights");
+        let session = &self.sessions[0];
+        for row in session.query(SQL, &[]).await.map_err(&fail)? {
+            let sql: String = crate::backup::get(&row, 0)?;
+            session.batch_execute(&sql).await.map_err(&fail)?;
+        }
+        Ok(())
+    }
+
+    /// Lists keys and checks that the server has not held against the rows, as production has them too,
+    /// and indexes that are none.
+    ///
+    /// # Errors
+    /// Fails if the server does not answer.
+    pub async fn not_validated(&self) -> Result<NotValidated, PostgresError> {
+        let fail = PostgresError::server("ask which keys were checked");
+        let session = &self.sessions[0];
+        let names = |rows: Vec<tokio_postgres::Row>| {
+            let names = rows.iter().map(|row| crate::backup::get(row, 0));
+            names.collect::<Result<Vec<String>, PostgresError>>()
+        };
+        let sql = "SELECT pg_catalog.format('%s on %s', conname, conrelid::pg_catalog.regclass)
+                     FROM pg_catalog.pg_constraint WHERE NOT convalidated AND conrelid <> 0 ORDER BY 1";
+        let constraints = session.query(sql, &[]).await.map_err(&fail)?;
+        let sql = "SELECT indexrelid::pg_catalog.regclass::text FROM pg_catalog.pg_index
+                    WHERE NOT indisvalid ORDER BY 1";
+        let indexes = session.query(sql, &[]).await.map_err(&fail)?;
+        Ok(NotValidated {
+            constraints: names(constraints)?,
+            indexes: names(indexes)?,
+        })
     }
 
     /// Makes the event triggers: last, or they would act on what fills the database.
@@ -201,6 +243,15 @@ impl TargetDatabase {
         let session = SqlSession::connect(&self.conninfo).await;
         session.map_err(|source| PostgresError::Connect { source })
     }
+}
+
+/// What a server has not held against the rows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NotValidated {
+    /// Constraints that are NOT VALID.
+    pub constraints: Vec<String>,
+    /// Indexes that are none.
+    pub indexes: Vec<String>,
 }
 
 /// A session that loads rows.

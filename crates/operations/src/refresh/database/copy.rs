@@ -4,11 +4,13 @@
 //! and what leaves the masks is packed into the spool. At most a few groups of batches are in memory.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 
-use lifeboat_masking::{Originals, RowTooLong, TextBatch, TextBatches, TextFormat};
+use lifeboat_masking::{Originals, TextBatch, TextBatches, TextFormat};
 use lifeboat_runtime::ComputePool;
 use lifeboat_source_postgres::PostgresError;
 use lifeboat_source_postgres::logical::{CopyRange, CopyReader, CopyTable};
@@ -48,8 +50,8 @@ impl MaskedRows {
         scratch: &Path,
     ) -> Result<Self, OperationError> {
         let folder = scratch.join("masked");
-        std::fs::create_dir(&folder)
-            .map_err(|error| OperationError::io("create the folder", &folder, error))?;
+        let made = DirBuilder::new().mode(0o700).create(&folder);
+        made.map_err(|error| OperationError::io("create the folder", &folder, error))?;
         let ranges = original.view.ranges(RANGE_BYTES);
         let bytes = ranges.iter().map(|range| range.bytes_estimate).sum();
         job.session.progress.phase("copying and masking", bytes);
@@ -78,6 +80,9 @@ impl MaskedRows {
             done: Spool::default(),
         };
         let masked = masking.run(&receive);
+        if masked.is_err() {
+            counting.abort();
+        }
         // Whoever still reads finds out that nobody listens.
         drop(receive);
         while let Some(read) = sessions.join_next().await {
@@ -111,7 +116,7 @@ impl Work {
 enum Read {
     Rows(CopyRange, Vec<TextBatch>),
     End(CopyRange),
-    TooLong(RowTooLong),
+    Failed(OperationError),
 }
 
 /// Reads stretch by stretch until none is left, or nobody listens any more.
@@ -132,7 +137,7 @@ async fn read(
                 Ok(None) => {}
                 Ok(Some(batch)) => group.push(batch),
                 Err(error) => {
-                    tell(Read::TooLong(error));
+                    tell(Read::Failed(error.into()));
                     listening = false;
                 }
             }
@@ -141,7 +146,11 @@ async fn read(
             }
             listening
         };
-        reader.copy_out(table, &range, &mut take).await?;
+        if let Err(error) = reader.copy_out(table, &range, &mut take).await {
+            // Told at once, so that the others do not read on for nothing.
+            tell(Read::Failed(error.into()));
+            return Ok(());
+        }
         group.extend(cut.finish());
         if !listening || !tell(Read::Rows(range.clone(), group)) || !tell(Read::End(range.clone()))
         {
@@ -180,7 +189,7 @@ impl Masking<'_> {
             match read {
                 Read::Rows(range, batches) => self.mask(&range, &batches)?,
                 Read::End(range) => self.end(&range)?,
-                Read::TooLong(error) => return Err(error.into()),
+                Read::Failed(error) => return Err(error),
             }
         }
         Ok((self.done, self.originals))

@@ -1,11 +1,13 @@
 //! The definitions of a database: what is copied, and the statements that make it.
 
 use lifeboat_masking::TextFormat;
-use lifeboat_source_postgres::logical::{Catalog, CopyColumn, Ddl, DdlOptions, TargetServer};
+use lifeboat_source_postgres::logical::{
+    Catalog, CopyColumn, Ddl, DdlOptions, LeftOut, TargetServer,
+};
 use serde::{Deserialize, Serialize};
 
-use super::Job;
 use super::original::Original;
+use super::{CopiedFrom, Job};
 use crate::error::OperationError;
 
 /// A database without its rows.
@@ -26,9 +28,18 @@ impl Dump {
             keep_comments: job.way.target.keep_comments,
         };
         let ddl = original.view.dump_ddl(&original.programs, &options).await?;
+        let mut catalog = original.view.catalog().clone();
+        if let CopiedFrom::Snapshot { .. } = job.way.from {
+            let why = "a backup of files holds none of them";
+            let lost = catalog.unlogged.iter().map(|table| LeftOut {
+                what: format!("rows of unlogged table {table}"),
+                why: why.to_owned(),
+            });
+            catalog.left_out.extend(lost.collect::<Vec<_>>());
+        }
         Ok(Self {
             version: original.view.version(),
-            catalog: original.view.catalog().clone(),
+            catalog,
             ddl,
         })
     }
@@ -37,9 +48,7 @@ impl Dump {
     pub(super) fn left_out(&self) -> Vec<String> {
         let from_catalog = self.catalog.left_out.iter();
         let from_ddl = self.ddl.left_out.iter();
-        let line = |left: &lifeboat_source_postgres::logical::LeftOut| {
-            format!("{}: {}", left.what, left.why)
-        };
+        let line = |left: &LeftOut| format!("{}: {}", left.what, left.why);
         from_catalog.chain(from_ddl).map(line).collect()
     }
 

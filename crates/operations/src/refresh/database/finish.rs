@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use lifeboat_masking::IntegrityCheck;
 use lifeboat_model::{Verdict, error_chain};
+use lifeboat_source_postgres::conninfo::Conninfo;
 use lifeboat_source_postgres::logical::TargetDatabase;
 
 use super::Job;
@@ -61,6 +62,10 @@ fn run(job: &Job<'_>, name: &str, key: &str, command: &str) -> Result<(), Operat
     let mut shell = Command::new("sh");
     shell.arg("-c").arg(command);
     shell.current_dir(&job.session.config.root);
+    // Our own surroundings may name another server.
+    for variable in Conninfo::all_variables() {
+        shell.env_remove(variable);
+    }
     shell.envs(job.target.clone().with_dbname(name).variables());
     shell
         .stdin(Stdio::null())

@@ -24,7 +24,7 @@ use lifeboat_policy::may_restore;
 use lifeboat_repository::{Role, Snapshot};
 use lifeboat_source_files::PathFilter;
 use lifeboat_source_postgres::conninfo::Conninfo;
-use lifeboat_source_postgres::logical::TargetServer;
+use lifeboat_source_postgres::logical::{Adopt, DatabaseIdentity, TargetServer, database_identity};
 
 pub(crate) use self::schema::describe as describe_database;
 
@@ -38,7 +38,7 @@ use self::store::Stored;
 use self::task::Task;
 use super::phases::Phases;
 use super::{CopyOf, RefreshPlan, RefreshReport, Way, refuse_other_kind};
-use crate::cluster::{ClusterRestore, Recovery, conninfo_of};
+use crate::cluster::{ClusterRestore, Recovery, conninfo, conninfo_of};
 use crate::error::OperationError;
 use crate::mask::MaskReport;
 use crate::place::Opened;
@@ -151,8 +151,14 @@ async fn masked_copy(
         .open_repository(environment, &opened, Role::Reader)
         .await?;
     let now = session.world.clock.now();
-    let found = point.find(&repository, &environment.name, &source.name, now);
-    let record = found.await?;
+    let record = match point {
+        // One that was made for another environment in the same region will do as well.
+        RestorePoint::Snapshot(prefix) => repository.find(prefix).await?,
+        _ => {
+            let found = point.find(&repository, &environment.name, &source.name, now);
+            found.await?
+        }
+    };
     refuse_other_kind(&record, SourceKind::PostgresDump)?;
     may_restore(record.class, environment.class, record.masked)?;
     Ok(CopiedFrom::Masked(Box::new(record)))
@@ -245,6 +251,14 @@ pub(super) async fn refresh(
     let mut phases = Phases::start(&*session.world.clock);
     // Before anything dear is done: is it there, may we, does nobody else do the same?
     let server = TargetServer::connect(&job.target).await?;
+    let adopt = match way.target.adopt {
+        true => Adopt::Anything,
+        false => Adopt::OnlyCopies,
+    };
+    let protected = protected(&job).await;
+    server
+        .may_replace(&plan.target, protected.as_ref(), adopt)
+        .await?;
     for left in server.leftovers(&plan.target).await? {
         server.drop(&left).await?;
         tracing::warn!("removed `{left}`, which a refresh that died had left behind");
@@ -256,6 +270,14 @@ pub(super) async fn refresh(
     report.secs = phases.secs();
     report.phases = phases.finish();
     outcome
+}
+
+/// Tells which database is production's, wherever it is reached from. If its server cannot be asked
+/// now, only that a refresh has made the target tells that it is not production.
+async fn protected(job: &Job<'_>) -> Option<DatabaseIdentity> {
+    let cluster = job.way.source.cluster()?;
+    let conninfo = conninfo(job.session, cluster).ok()?;
+    database_identity(&conninfo).await.ok()
 }
 
 /// A masked copy that no server has yet.
@@ -427,7 +449,10 @@ async fn publish(
     let mut previous = server.previous(published).await?;
     let keep = (job.plan.keep_previous as usize).min(previous.len());
     for old in previous.split_off(keep) {
-        server.drop(&old).await?;
+        // The copy serves already: what cannot be removed is no reason to say that it does not.
+        if let Err(error) = server.drop(&old).await {
+            tracing::warn!("the earlier copy `{old}` stays: {error}");
+        }
     }
     report.previous = previous;
     phases.end("publish");
