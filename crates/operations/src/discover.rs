@@ -56,6 +56,12 @@ pub fn write_rules(discovery: &Discovery, file: &Path) -> Result<(), OperationEr
         return Ok(());
     }
     let failed = |error| OperationError::io("create", file, error);
+    if let Some(folder) = file
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+    {
+        std::fs::create_dir_all(folder).map_err(failed)?;
+    }
     let mut created = std::fs::File::create_new(file).map_err(failed)?;
     created.write_all(text.as_bytes()).map_err(failed)
 }

@@ -45,7 +45,22 @@ pub(crate) async fn open(
             hint: "name a file with `--input`".to_owned(),
         });
     };
-    Ok(LogicalSource::open(&conninfo(session, cluster)?).await?)
+    let conninfo = conninfo(session, cluster)?;
+    let view = LogicalSource::open(&conninfo).await?;
+    refuse_empty(&view, &conninfo.dbname)?;
+    Ok(view)
+}
+
+/// A database without tables is another one than was meant.
+pub(crate) fn refuse_empty(view: &LogicalSource, database: &str) -> Result<(), OperationError> {
+    if !view.catalog().tables.is_empty() {
+        return Ok(());
+    }
+    Err(OperationError::Usage {
+        message: format!("database `{database}` has no table with columns"),
+        hint: "name the database that is meant in the source's `url`, as in `dbname=shop`"
+            .to_owned(),
+    })
 }
 
 async fn sample(

@@ -277,6 +277,9 @@ impl ServerAnswer {
     }
 }
 
+/// What fails if a masked value does not fit its column.
+pub(crate) const LOAD: &str = "load rows into";
+
 impl PostgresError {
     pub(crate) fn io(op: &'static str, path: &Path, source: impl Into<std::io::Error>) -> Self {
         Self::Io {
@@ -356,6 +359,10 @@ impl Diagnose for PostgresError {
             Self::NotReplaced { hint, .. } => hint,
             Self::BeingRefreshed { .. } => "wait for it; one that died holds nothing up",
             Self::Connect { source } => return source.hint(),
+            Self::Relation { op, .. } if *op == LOAD => {
+                "a masked value is none of its column's type, or breaks a constraint: compare the \
+                 masks with the columns; nothing was published"
+            }
             Self::Io { .. } | Self::Server { .. } | Self::Relation { .. } => {
                 return self.general_hint();
             }

@@ -24,7 +24,7 @@ impl ServerPrograms {
         let found = looked.iter().find(|folder| major_of(folder) == Some(major));
         match found {
             Some(folder) => Ok(Self {
-                folder: folder.clone(),
+                folder: beside_others(folder),
                 major,
             }),
             None => Err(PostgresError::NotInstalled { major, looked }),
@@ -40,6 +40,15 @@ impl ServerPrograms {
     pub fn program(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
+}
+
+/// Follows a link to the server program to where the other programs of its version are.
+fn beside_others(folder: &Path) -> PathBuf {
+    let program = folder.join("postgres").canonicalize();
+    let real = program
+        .ok()
+        .and_then(|program| program.parent().map(Path::to_owned));
+    real.unwrap_or_else(|| folder.to_owned())
 }
 
 /// Where Debian, Red Hat, source builds and Homebrew put a version.

@@ -49,6 +49,19 @@ fn finding(finding: &Finding) -> (String, String) {
     )
 }
 
+/// Makes sure that a report can be written, before anything is done whose report it would be.
+pub(super) fn can_write(file: &Path) -> Result<(), OperationError> {
+    let opened = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(file);
+    opened.map(drop).map_err(|source| OperationError::Io {
+        op: "write",
+        path: file.to_owned(),
+        source,
+    })
+}
+
 /// Writes the report to `file`: a page if it ends in `.html`, otherwise JSON.
 pub(super) fn write(
     session: &Session,

@@ -30,6 +30,9 @@ pub(super) async fn run(args: &Args) -> Result<Exit, OperationError> {
         table::plan(args.json, &plan, &lines);
         return Ok(Exit::DONE);
     }
+    if let Some(file) = file {
+        leak_report::can_write(file)?;
+    }
     let report = session.refresh(environment, &plan).await?;
     if let (Some(file), Some(mask)) = (file, &report.mask) {
         let view = leak_report::view(&report.from, &report.environment, mask);
@@ -59,17 +62,20 @@ fn show(report: &RefreshReport) {
     let environment = &report.environment;
     match &report.published {
         Some(target) if report.mask.is_some() => table::line(&format!(
-            "{environment}: {} rows of {} masked and published as {target} in {}",
+            "{environment}: {} rows of {}, state of {:.0}, masked and published as {target} in {}",
             report.rows(),
             report.from,
+            report.instant,
             table::secs(report.secs)
         )),
         Some(target) => table::line(&format!(
-            "{environment}: the masked copy was published as {target} in {}",
+            "{environment}: the masked copy, state of {:.0}, was published as {target} in {}",
+            report.instant,
             table::secs(report.secs)
         )),
         None => fail::print_line(&format!(
-            "error: nothing was published: a leak gate did not pass; {environment} keeps what it had"
+            "error: nothing was published: {} did not pass; {environment} keeps what it had",
+            report.open_gates().join(", ")
         )),
     }
 }

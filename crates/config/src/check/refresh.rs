@@ -55,22 +55,19 @@ fn from(environment: &Environment, refresh: &Refresh, findings: &mut Findings<'_
     }
 }
 
+/// A file that is missing stops the refresh that needs it, and nothing else: backups and recoveries of
+/// production must not wait for staging's rules.
 fn rules(environment: &Environment, refresh: &Refresh, findings: &mut Findings<'_>) {
-    if !refresh.rules.is_file() {
-        findings.error(
-            &[
-                "environments",
-                environment.name.as_str(),
-                "refresh",
-                "rules",
-            ],
-            format!(
-                "there are no masking rules at `{}`",
-                refresh.rules.display()
-            ),
-            "write them; `lifeboat mask check` tells which columns they miss",
-        );
+    if refresh.rules.is_file() {
+        return;
     }
+    let name = environment.name.as_str();
+    let message = format!(
+        "there are no masking rules at `{}`",
+        refresh.rules.display()
+    );
+    let hint = "write them; `lifeboat mask discover --out FILE` proposes some";
+    findings.warn(&["environments", name, "refresh", "rules"], message, hint);
 }
 
 /// A refresh replaces its target, so that must be nothing of production and no repository.
@@ -107,7 +104,7 @@ fn database_target(
     for file in database.sql.iter().filter(|file| !file.is_file()) {
         let path = ["environments", name, "refresh", "sql"];
         let message = format!("there is no file `{}`", file.display());
-        findings.error(&path, message, "write it, or take it out of `sql`");
+        findings.warn(&path, message, "write it, or take it out of `sql`");
     }
 }
 

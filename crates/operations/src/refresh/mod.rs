@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 use lifeboat_config::{Environment, Refresh, RefreshTarget, Source};
-use lifeboat_model::{RegionName, RunId, SnapshotId, SourceKind};
+use lifeboat_model::{RegionName, RunId, SnapshotId, SourceKind, Verdict};
 use lifeboat_policy::may_restore;
 use lifeboat_repository::{Outcome, Role, RunKind, Snapshot};
 use serde::Serialize;
@@ -79,6 +79,8 @@ pub struct RefreshReport {
     pub from: String,
     /// The snapshot that was masked; `None` if the server itself was read.
     pub snapshot: Option<SnapshotId>,
+    /// The moment whose state the copy holds.
+    pub instant: Timestamp,
     /// The masked snapshot in the repository; `None` if a gate did not pass.
     pub masked_snapshot: Option<SnapshotId>,
     /// The database that was published; `None` if a gate did not pass.
@@ -100,6 +102,13 @@ impl RefreshReport {
     /// Returns how many rows were masked.
     pub fn rows(&self) -> u64 {
         self.mask.as_ref().map_or(0, |mask| mask.rows)
+    }
+
+    /// Returns the gates that did not pass.
+    pub fn open_gates(&self) -> Vec<&'static str> {
+        let gates = self.mask.iter().flat_map(|mask| mask.leak_report.gates());
+        let open = gates.filter(|gate| !matches!(gate.verdict, None | Some(Verdict::Pass)));
+        open.map(|gate| gate.name).collect()
     }
 
     /// Reports whether the environment got the copy.
@@ -175,6 +184,7 @@ impl Session {
             environment: environment.name.to_string(),
             from: plan.from.clone(),
             snapshot: plan.snapshot,
+            instant: plan.instant.unwrap_or_else(|| self.world.clock.now()),
             masked_snapshot: None,
             published: None,
             previous: Vec::new(),
@@ -216,6 +226,7 @@ fn facts(report: &RefreshReport) -> Facts {
         "snapshot": report.snapshot,
         "masked_snapshot": report.masked_snapshot,
         "published": report.published,
+        "instant": report.instant,
         "rows": report.mask.as_ref().map(|mask| mask.rows),
         "verdict": leaks.map(|leaks| leaks.verdict()),
         "gates": leaks.map(gate_verdicts),

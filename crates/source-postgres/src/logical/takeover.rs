@@ -48,6 +48,13 @@ async fn statements(
     for row in session.query(SETTINGS, &[&old]).await.map_err(&fail)? {
         statements.push(setting(&row, new)?);
     }
+    let limit = "SELECT datconnlimit FROM pg_catalog.pg_database WHERE datname = $1";
+    let row = session.query_one(limit, &[&old]).await.map_err(&fail)?;
+    let limit: i32 = get(&row, 0)?;
+    statements.push(format!(
+        "ALTER DATABASE {} CONNECTION LIMIT {limit}",
+        quoted(new)
+    ));
     let is_granted = "SELECT datacl IS NOT NULL FROM pg_catalog.pg_database WHERE datname = $1";
     let row = session
         .query_one(is_granted, &[&old])

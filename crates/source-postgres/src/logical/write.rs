@@ -17,7 +17,7 @@ use super::tables::CopyTable;
 use crate::checks;
 use crate::connect::SqlSession;
 use crate::conninfo::Conninfo;
-use crate::error::{PostgresError, ServerAnswer};
+use crate::error::{LOAD, PostgresError, ServerAnswer};
 
 /// Nobody reads the database before it is whole, so nothing has to be on the disk before that.
 const LOADING: &str = "SET synchronous_commit = off; SET maintenance_work_mem = '256MB';
@@ -308,7 +308,7 @@ impl RowsIn {
 /// What a server says of a row can quote it.
 fn not_loaded(table: &str, error: &tokio_postgres::Error) -> PostgresError {
     PostgresError::Relation {
-        op: "load rows into",
+        op: LOAD,
         name: table.to_owned(),
         answer: ServerAnswer::without_message(error),
     }

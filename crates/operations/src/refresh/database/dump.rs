@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::original::Original;
 use super::{CopiedFrom, Job};
 use crate::error::OperationError;
+use crate::sampled_server::refuse_empty;
 
 /// A database without its rows.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -24,6 +25,7 @@ pub(super) struct Dump {
 impl Dump {
     /// Reads the definitions of the moment that `original` shows.
     pub(super) async fn read(job: &Job<'_>, original: &Original) -> Result<Self, OperationError> {
+        refuse_empty(&original.view, &original.database)?;
         let options = DdlOptions {
             keep_comments: job.way.target.keep_comments,
         };

@@ -296,9 +296,12 @@ async fn anew(
     phases: &mut Phases<'_>,
     report: &mut RefreshReport,
 ) -> Result<(), OperationError> {
+    // What can be wrong with the rules and the key shows before anything is restored.
+    Task::preflight(job)?;
     let scratch = job.session.scratch(report.run)?;
     let copy = make_copy(job, server, scratch.path(), phases).await?;
     report.left_out = copy.dump.left_out();
+    report.instant = copy.instant;
     let (dump, spool) = (&copy.dump, &copy.rows.spool);
     let masked_secs = phases.secs();
     let mut judgement = Judgement::of(job, &copy.task, dump, &copy.rows)?;

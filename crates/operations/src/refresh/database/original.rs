@@ -20,6 +20,8 @@ use crate::restore::{Onto, restore_snapshot};
 pub(super) struct Original {
     /// The view that every session shares.
     pub(super) view: LogicalSource,
+    /// Its name.
+    pub(super) database: String,
     /// The programs of its server's version.
     pub(super) programs: ServerPrograms,
     instant: Timestamp,
@@ -63,6 +65,7 @@ impl Original {
         Ok(Self {
             programs: server_programs(job.session, Some(cluster), view.version())?,
             view,
+            database,
             instant: replayed.unwrap_or(record.instant).max(record.instant),
             isolated: Some(isolated),
         })
@@ -70,10 +73,12 @@ impl Original {
 
     async fn of_server(job: &Job<'_>, cluster: &Cluster) -> Result<Self, OperationError> {
         let instant = job.session.world.clock.now();
-        let view = LogicalSource::open(&conninfo(job.session, cluster)?).await?;
+        let conninfo = conninfo(job.session, cluster)?;
+        let view = LogicalSource::open(&conninfo).await?;
         Ok(Self {
             programs: server_programs(job.session, Some(cluster), view.version())?,
             view,
+            database: conninfo.dbname,
             instant,
             isolated: None,
         })

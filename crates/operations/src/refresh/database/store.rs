@@ -178,8 +178,8 @@ fn script(dump: &Dump, section: Section) -> String {
 
 /// Writes what `psql -f load.sql` needs to load the copy, run in its folder.
 fn load_script(dump: &Dump, parts: &[PartFile]) -> String {
-    let mut text = "-- Run in this folder: psql -v ON_ERROR_STOP=1 -d DATABASE -f load.sql\n\
-                    \\i pre-data.sql\n"
+    let mut text = "-- Run in this folder: psql -d DATABASE -f load.sql\n\
+                    \\set ON_ERROR_STOP on\n\\i pre-data.sql\n"
         .to_owned();
     let mut line = |line: String| writeln!(text, "{line}").expect("a String takes everything");
     for part in parts.iter().filter(|part| part.rows > 0) {

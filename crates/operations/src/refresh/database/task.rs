@@ -24,6 +24,13 @@ pub(super) struct Task {
 }
 
 impl Task {
+    /// Reads the rules, and fetches the key and the planted values.
+    pub(super) fn preflight(job: &Job<'_>) -> Result<(), OperationError> {
+        let rules = read_rules(job.session, &job.plan.rules)?;
+        masking_key(job.session, &rules.set, "preflight")?;
+        PlantedValues::fetch(job.session, &rules.set).map(drop)
+    }
+
     /// Fits the rules to the database, and reports every problem at once.
     pub(super) fn prepare(job: &Job<'_>, dump: &Dump) -> Result<Self, OperationError> {
         let session = job.session;
