@@ -383,3 +383,88 @@ fn remasking_a_masked_copy_reports_list_words_and_passes() {
         Some(Verdict::Pass)
     );
 }
+
+/// Judges the detectors over ids that `rule` made of eleven bare digits, after `tamper` changed them.
+fn detectors_over_ids(
+    rule: &str,
+    tamper: impl Fn(i64, &[u8]) -> Vec<u8>,
+) -> lifeboat_masking::Gate {
+    let text = format!(
+        "version = 1\n[policy]\nunlisted = 'error'\nkey = 'env:K'\n[table.t.columns]\nnumber = {rule}\n"
+    );
+    let (rules, _) = RuleSet::parse("r.toml", &text).unwrap();
+    let schema = Schema {
+        tables: vec![TableSchema {
+            name: "t".into(),
+            columns: vec![ColumnSchema::new("number", ColumnType::Text)],
+            rows: None,
+        }],
+    };
+    let (plan, _) = Plan::compile(&rules, &schema, &key()).unwrap();
+    let table = plan.table("t").unwrap();
+    let mut original = RowBatch::new(1, 0);
+    for n in 0..20_000_i64 {
+        original.push_row([Cell::Text(
+            format!("{:011}", 30_000_000_000 + n * 7).as_bytes(),
+        )]);
+    }
+    let masked = table.mask(&original).unwrap();
+    let mut originals = Originals::new(&plan);
+    originals.observe(table, &original, &masked);
+    let mut output = RowBatch::new(1, 0);
+    for (n, row) in masked.rows().enumerate() {
+        let value = row.cell(0).bytes().unwrap();
+        output.push_row([Cell::Text(&tamper(n as i64, value))]);
+    }
+    let canaries = Canaries::default();
+    let mut scan = OutputScan::new(&plan, &originals, &canaries);
+    scan.scan(table, &output);
+    let report = verify(&plan, &originals, &scan, &Evidence::default());
+    report.gate("detectors").unwrap().clone()
+}
+
+#[test]
+fn ids_that_pass_for_national_ids_by_chance_are_told_apart_from_national_ids() {
+    for rule in ["'fpe'", "'permute_id'"] {
+        let gate = detectors_over_ids(rule, |_, value| value.to_vec());
+        assert_eq!(gate.verdict, Some(Verdict::Pass), "{rule} {gate:?}");
+        let found = &gate.findings[0];
+        assert!(
+            found.kind.starts_with("national_id, as often as chance"),
+            "{found:?}"
+        );
+        assert!((20..300).contains(&found.count), "{found:?}");
+        // The same column with real ids in one of twenty rows.
+        let gate = detectors_over_ids(rule, |n, value| match n % 20 {
+            0 => b"86095742719".to_vec(),
+            _ => value.to_vec(),
+        });
+        assert_eq!(gate.verdict, Some(Verdict::Fail), "{rule}");
+    }
+    // What makes no ids is explained by no chance.
+    let gate = detectors_over_ids("'hash'", |n, value| match n {
+        0 => b"86095742719".to_vec(),
+        _ => value.to_vec(),
+    });
+    assert_eq!(gate.verdict, Some(Verdict::Fail));
+}
+
+#[test]
+fn planted_numbers_are_found_in_columns_of_numbers() {
+    let canaries = Canaries::new(&["4711081599"]);
+    for cell in [Cell::Integer(4_711_081_599), Cell::Real(4_711_081_599.0)] {
+        let plan = plan();
+        let table = plan.table("orders").unwrap();
+        let masked = table.mask(&batch("orders", 1)).unwrap();
+        let mut output = RowBatch::new(masked.columns(), 0);
+        let first = masked.rows().next().unwrap();
+        output.push_row(first.cells().skip(1).chain([cell]));
+        let originals = Originals::new(&plan);
+        let mut scan = OutputScan::new(&plan, &originals, &canaries);
+        scan.scan(table, &output);
+        let report = verify(&plan, &originals, &scan, &evidence());
+        let gate = report.gate("canaries").unwrap();
+        assert_eq!(gate.verdict, Some(Verdict::Fail), "{cell:?}");
+    }
+    assert_eq!(format!("{canaries:?}"), "1 canaries");
+}

@@ -7,6 +7,7 @@
 //!
 //! A transformer never puts a value, or a part of one, into an error.
 
+mod alphabet;
 mod bound;
 mod constant;
 mod contact;
@@ -32,6 +33,7 @@ mod token;
 
 use std::fmt;
 
+pub(crate) use alphabet::Alphabet;
 pub(crate) use bound::{Binder, Bound, Context, Made, RowContext};
 pub(crate) use constant::{null_mask, redact};
 pub(crate) use decimal::{parse_signed, push_decimal, push_padded, push_signed};
@@ -98,6 +100,12 @@ pub(crate) trait Mask: fmt::Debug + Send + Sync {
     /// Returns the mask with what its domain's key makes, if that is worth making once.
     fn keyed(&self, key: &DomainKey) -> Option<std::sync::Arc<dyn Mask>> {
         let _unused_by_most = key;
+        None
+    }
+
+    /// Returns the characters that it replaces by others of them, any of which may come, while all else
+    /// stays: chance then makes values that detectors know.
+    fn redraws(&self) -> Option<Alphabet> {
         None
     }
 

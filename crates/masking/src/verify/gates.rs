@@ -234,9 +234,21 @@ fn value_reuse(originals: &Originals, scan: &OutputScan<'_>) -> Gate {
 
 fn detectors(plan: &Plan, scan: &OutputScan<'_>) -> Gate {
     let (names, allowed_names) = scan.found.names.found(plan);
-    let mut findings = findings(&scan.found.detected);
+    let (chance, detected): (Counts, Counts) = scan
+        .found
+        .detected
+        .clone()
+        .into_iter()
+        .partition(|(place, count)| *count as f64 <= scan.explained(place));
+    let mut findings = findings(&detected);
     findings.extend(self::findings(&names));
     let failed = !findings.is_empty();
+    for mut chance in self::findings(&chance) {
+        chance
+            .kind
+            .push_str(", as often as chance makes them of ids");
+        findings.push(chance);
+    }
     let allowed = self::findings(&scan.found.allowed).into_iter();
     for mut allowed in allowed.chain(self::findings(&allowed_names)) {
         allowed.kind.push_str(", allowed with a reason");
