@@ -42,7 +42,7 @@ impl Mask for Fpe {
     fn traits(&self) -> Traits {
         Traits {
             reuse: Reuse::Overlaps,
-            identity: Identity::Open,
+            identity: Identity::OfForm(self.alphabet),
             ..Traits::text(Distinct::Injective, None)
         }
     }

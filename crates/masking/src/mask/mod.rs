@@ -114,6 +114,11 @@ pub(crate) trait Mask: fmt::Debug + Send + Sync {
         None
     }
 
+    /// Returns what rules call the values inside its own that they keep.
+    fn kept_inside(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Reports whether its outputs are JSON documents.
     fn is_json(&self) -> bool {
         false
@@ -173,6 +178,8 @@ pub(crate) enum Identity {
     Never,
     /// With this probability.
     Chance(f64),
+    /// As one among all values of its form may.
+    OfForm(Alphabet),
     /// By design, as 10 rounded to tens.
     Open,
 }

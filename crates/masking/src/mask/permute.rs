@@ -82,7 +82,7 @@ impl Mask for PermuteId {
     fn traits(&self) -> Traits {
         Traits {
             reuse: Reuse::Overlaps,
-            identity: Identity::Open,
+            identity: Identity::OfForm(Alphabet::Digits),
             ..Traits::text(Distinct::Injective, None)
         }
     }

@@ -7,7 +7,7 @@ use lifeboat_model::Verdict;
 use super::originals::{ColumnCounts, Originals};
 use super::report::{ClassifiedColumn, Finding, Gate, LeakReport};
 use super::scan::{Counts, OutputScan};
-use crate::plan::{ColumnClass, Plan};
+use crate::plan::{ColumnClass, ColumnPlan, Plan, TablePlan};
 
 /// What only the caller can know.
 #[derive(Debug, Clone, Default)]
@@ -89,6 +89,12 @@ fn coverage(plan: &Plan, originals: &Originals) -> Gate {
                 kind: kind.to_owned(),
             })
         }));
+        findings.extend(
+            table
+                .columns
+                .iter()
+                .filter_map(|column| kept_inside(table, column)),
+        );
     }
     let kept = findings
         .iter()
@@ -106,6 +112,20 @@ fn coverage(plan: &Plan, originals: &Originals) -> Gate {
         findings,
         note: format!("every column has a rule; {kept} are kept"),
     }
+}
+
+/// Lists what is kept inside values of a column that is masked by and large.
+fn kept_inside(table: &TablePlan, column: &ColumnPlan) -> Option<Finding> {
+    let kept: Vec<String> = column
+        .actions()
+        .flat_map(|bound| bound.mask.kept_inside())
+        .collect();
+    (!kept.is_empty()).then(|| Finding {
+        table: table.name.clone(),
+        column: column.name.clone(),
+        count: 0,
+        kind: format!("kept inside its values: {}", kept.join(", ")),
+    })
 }
 
 fn row_accounting(
