@@ -251,11 +251,9 @@ impl Draws {
     #[inline]
     pub(crate) fn fill(&mut self, digits: &mut [u8]) {
         for chunk in digits.chunks_mut(8) {
-            let mut number = self.below(POWERS[chunk.len()]) as u32;
-            for digit in chunk.iter_mut().rev() {
-                *digit = b'0' + (number % 10) as u8;
-                number /= 10;
-            }
+            let number = self.below(POWERS[chunk.len()]) as u32;
+            let eight = eight_digits(number);
+            chunk.copy_from_slice(&eight[8 - chunk.len()..]);
         }
     }
 
@@ -283,6 +281,26 @@ const POWERS: [u64; 9] = [
     10_000_000,
     100_000_000,
 ];
+
+/// Two decimal digits each, as ASCII.
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[b'0'; 2]; 100];
+    let mut n = 0;
+    while n < 100 {
+        pairs[n] = [b'0' + (n / 10) as u8, b'0' + (n % 10) as u8];
+        n += 1;
+    }
+    pairs
+};
+
+/// Returns the digits of a number below 10^8, zeros in front.
+#[inline]
+fn eight_digits(number: u32) -> [u8; 8] {
+    let (high, low) = (number / 10_000, number % 10_000);
+    let pairs = [high / 100, high % 100, low / 100, low % 100];
+    let [[a, b], [c, d], [e, f], [g, h]] = pairs.map(|pair| PAIRS[pair as usize]);
+    [a, b, c, d, e, f, g, h]
+}
 
 const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
 

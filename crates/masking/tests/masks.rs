@@ -55,7 +55,7 @@ fn text(plan: &Plan, value: &str) -> String {
 }
 
 /// Masks that take text, with a value each.
-const TEXTS: [(&str, &str); 20] = [
+const TEXTS: [(&str, &str); 24] = [
     ("'hash'", "secret value"),
     ("'uuid'", "secret value"),
     ("'random'", "secret value"),
@@ -66,6 +66,13 @@ const TEXTS: [(&str, &str); 20] = [
     ("'phone'", "+49 30 1234567"),
     ("'name'", "Maria Schmidt"),
     ("{ mask = 'person', by = 'v', part = 'last' }", "Schmidt"),
+    ("{ mask = 'name', locale = 'de' }", "Maria Schmidt"),
+    ("{ mask = 'name', locale = 'es', part = 'last' }", "Garcia"),
+    ("{ mask = 'name', locale = 'fr', part = 'first' }", "Jules"),
+    (
+        "{ mask = 'person', by = 'v', part = 'email', locale = 'fr' }",
+        "jules@webmail.fr",
+    ),
     ("'company'", "Schmidt GmbH"),
     ("'address'", "Hauptstr. 5"),
     ("'city'", "Berlin"),

@@ -1,11 +1,13 @@
 //! Cuts a stream of bytes into batches of whole rows.
 
+use std::fmt;
+
 use lifeboat_model::{Diagnose, ErrorKind};
 
 use super::{Face, TextFormat};
 
 /// Whole rows of one table in a text format.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct TextBatch {
     /// The rows.
     pub bytes: Vec<u8>,
@@ -13,6 +15,26 @@ pub struct TextBatch {
     pub first_row: u64,
     /// How many rows there are, counted by their ends alone.
     pub rows: u64,
+}
+
+// Rows may be production's: what prints says how many they are.
+
+impl fmt::Debug for TextBatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (rows, bytes) = (self.rows, self.bytes.len());
+        write!(
+            f,
+            "{rows} rows of {bytes} bytes from row {}",
+            self.first_row
+        )
+    }
+}
+
+impl fmt::Debug for TextBatches {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (pending, row) = (self.pending.len(), self.next_row);
+        write!(f, "{pending} bytes from row {row} on")
+    }
 }
 
 /// A row has no end within the bytes that fit into memory.
@@ -34,7 +56,6 @@ impl Diagnose for RowTooLong {
 }
 
 /// Gathers chunks of a stream, cut anywhere, into batches.
-#[derive(Debug)]
 pub struct TextBatches {
     format: TextFormat,
     pending: Vec<u8>,

@@ -6,7 +6,7 @@ use super::{Context, Distinct, Fault, Made, Mask, Options, Reuse, Traits, text_o
 use crate::batch::Cell;
 use crate::detect::{HitKind, country_code_len};
 use crate::key::{Digest, Draws};
-use crate::words::{FIRST_NAME_MAX, PersonName, SURNAME_MAX};
+use crate::words::{FIRST_NAME_MAX, Locale, PersonName, SURNAME_MAX};
 
 /// Domains that RFC 2606 keeps from everybody.
 const DOMAINS: [&[u8]; 3] = [b"@example.com", b"@example.net", b"@example.org"];
@@ -45,7 +45,7 @@ impl Mask for Email {
 
     fn apply(&self, input: Cell<'_>, cx: &Context<'_>, out: &mut Vec<u8>) -> Result<Made, Fault> {
         text_of(input)?;
-        push_email(&cx.digest(input), self.suffix_len(), out);
+        push_email(&cx.digest(input), self.suffix_len(), Locale::En, out);
         Ok(Made::Text)
     }
 
@@ -57,10 +57,10 @@ impl Mask for Email {
 /// Appends an address whose user is the name that belongs to `digest`, and a suffix.
 ///
 /// The name takes the first word of the digest, the suffix up to 60 bits of the second.
-pub(super) fn push_email(digest: &Digest, suffix_len: usize, out: &mut Vec<u8>) {
+pub(super) fn push_email(digest: &Digest, suffix_len: usize, locale: Locale, out: &mut Vec<u8>) {
     const BASE32: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
     let mut draws = digest.draws();
-    let name = PersonName::draw(&mut draws);
+    let name = PersonName::draw(locale, &mut draws);
     let start = out.len();
     name.push_first(out);
     out.push(b'.');

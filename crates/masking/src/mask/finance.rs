@@ -91,10 +91,14 @@ impl Mask for Iban {
 
     fn apply(&self, input: Cell<'_>, cx: &Context<'_>, out: &mut Vec<u8>) -> Result<Made, Fault> {
         let text = text_of(input)?;
-        let form = if looks_like_iban(text) { text } else { GERMAN };
+        let (form, count) = match iban_len(text) {
+            Some(count) => (text, count),
+            None => (GERMAN, GERMAN.len()),
+        };
         let mut draws = cx.digest(input).draws();
         let mut compact = [0; 34];
-        draws.fill(&mut compact);
+        // Before that stand country, check digits and bank.
+        draws.fill(&mut compact[8..count]);
         let mut len = 0;
         for byte in form.bytes().filter(u8::is_ascii_alphanumeric) {
             compact[len] = masked_character(len, byte, compact[len], &mut draws);
@@ -135,7 +139,8 @@ fn masked_character(place: usize, original: u8, digit: u8, draws: &mut Draws) ->
     }
 }
 
-fn looks_like_iban(text: &str) -> bool {
+/// Returns how many characters that are no blanks an IBAN has, if the text looks like one.
+fn iban_len(text: &str) -> Option<usize> {
     let mut len = 0;
     for byte in text.bytes() {
         let fits = match len {
@@ -144,11 +149,11 @@ fn looks_like_iban(text: &str) -> bool {
             _ => byte.is_ascii_alphanumeric() || byte == b' ',
         };
         if !fits {
-            return false;
+            return None;
         }
         len += usize::from(byte != b' ');
     }
-    (15..=34).contains(&len) && text.len() <= 64
+    ((15..=34).contains(&len) && text.len() <= 64).then_some(len)
 }
 
 /// A number with an area of 9xx and a group that is no taxpayer's either: well-formed, never given

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use lifeboat_document::suggest;
 
+use super::alphabet::Alphabet;
 use super::ff1::Ff1;
-use super::{Binder, text_of};
+use super::text_of;
 use super::{Context, Distinct, Fault, Identity, Made, Mask, Options, Permutation, Reuse, Traits};
 use crate::batch::Cell;
 use crate::key::DomainKey;
@@ -15,46 +16,6 @@ use crate::key::DomainKey;
 struct Fpe {
     alphabet: Alphabet,
     cipher: Option<Ff1>,
-}
-
-/// The characters that are enciphered.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Alphabet {
-    Digits,
-    Lower,
-    Upper,
-}
-
-impl Alphabet {
-    const NAMES: [(&'static str, Alphabet); 3] = [
-        ("digits", Alphabet::Digits),
-        ("digits+lower", Alphabet::Lower),
-        ("digits+upper", Alphabet::Upper),
-    ];
-
-    fn radix(self) -> u64 {
-        match self {
-            Self::Digits => 10,
-            Self::Lower | Self::Upper => 36,
-        }
-    }
-
-    fn numeral(self, byte: u8) -> Option<u8> {
-        match (self, byte) {
-            (_, b'0'..=b'9') => Some(byte - b'0'),
-            (Self::Lower, b'a'..=b'z') => Some(byte - b'a' + 10),
-            (Self::Upper, b'A'..=b'Z') => Some(byte - b'A' + 10),
-            _ => None,
-        }
-    }
-
-    fn character(self, numeral: u8) -> u8 {
-        match (numeral, self) {
-            (0..=9, _) => b'0' + numeral,
-            (_, Self::Upper) => b'A' + numeral - 10,
-            _ => b'a' + numeral - 10,
-        }
-    }
 }
 
 pub(super) fn fpe(options: &Options<'_>) -> Option<Arc<dyn Mask>> {
@@ -81,7 +42,7 @@ impl Mask for Fpe {
     fn traits(&self) -> Traits {
         Traits {
             reuse: Reuse::Overlaps,
-            identity: Identity::Open,
+            identity: Identity::OfForm(self.alphabet),
             ..Traits::text(Distinct::Injective, None)
         }
     }
@@ -103,8 +64,8 @@ impl Mask for Fpe {
         Ok(Made::Text)
     }
 
-    fn bind(&self, _: &Binder<'_>) -> Result<Option<Arc<dyn Mask>>, String> {
-        Ok(None)
+    fn redraws(&self) -> Option<Alphabet> {
+        Some(self.alphabet)
     }
 
     fn keyed(&self, key: &DomainKey) -> Option<Arc<dyn Mask>> {

@@ -156,6 +156,11 @@ impl Mask for JsonMask {
         Some(self)
     }
 
+    fn kept_inside(&self) -> Vec<String> {
+        let kept = self.bound.iter().filter(|(_, bound)| bound.is_none());
+        kept.map(|(path, _)| path.to_string()).collect()
+    }
+
     fn is_json(&self) -> bool {
         true
     }
@@ -322,8 +327,10 @@ impl JsonMask {
 
 impl Parts for JsonMask {
     fn each(&self, value: &[u8], visit: &mut dyn FnMut(Cell<'_>, Option<&Bound>)) {
-        if let Ok(document) = serde_json::from_slice::<Value>(value) {
-            self.visit(&document, &mut Vec::new(), None, visit);
+        match serde_json::from_slice::<Value>(value) {
+            Ok(document) => self.visit(&document, &mut Vec::new(), None, visit),
+            // What is no document was not made by this mask.
+            Err(_) => visit(Cell::Text(value), None),
         }
     }
 }

@@ -287,6 +287,13 @@ impl Mask for Array {
         })))
     }
 
+    fn kept_inside(&self) -> Vec<String> {
+        match self.bound {
+            None => vec!["items".to_owned()],
+            Some(_) => Vec::new(),
+        }
+    }
+
     fn parts(&self) -> Option<&dyn Parts> {
         Some(self)
     }
@@ -396,6 +403,11 @@ impl Mask for Hstore {
         })))
     }
 
+    fn kept_inside(&self) -> Vec<String> {
+        let kept = self.bound.iter().filter(|(_, item)| item.is_none());
+        kept.map(|(key, _)| key.clone()).collect()
+    }
+
     fn parts(&self) -> Option<&dyn Parts> {
         Some(self)
     }
@@ -483,6 +495,15 @@ impl Mask for Composite {
             fields: self.fields.clone(),
             bound: bound?,
         })))
+    }
+
+    fn kept_inside(&self) -> Vec<String> {
+        let kept = self
+            .bound
+            .iter()
+            .enumerate()
+            .filter(|(_, item)| item.is_none());
+        kept.map(|(n, _)| format!("field {}", n + 1)).collect()
     }
 
     fn parts(&self) -> Option<&dyn Parts> {

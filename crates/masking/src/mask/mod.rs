@@ -7,6 +7,7 @@
 //!
 //! A transformer never puts a value, or a part of one, into an error.
 
+mod alphabet;
 mod bound;
 mod constant;
 mod contact;
@@ -32,6 +33,7 @@ mod token;
 
 use std::fmt;
 
+pub(crate) use alphabet::Alphabet;
 pub(crate) use bound::{Binder, Bound, Context, Made, RowContext};
 pub(crate) use constant::{null_mask, redact};
 pub(crate) use decimal::{parse_signed, push_decimal, push_padded, push_signed};
@@ -101,9 +103,20 @@ pub(crate) trait Mask: fmt::Debug + Send + Sync {
         None
     }
 
+    /// Returns the characters that it replaces by others of them, any of which may come, while all else
+    /// stays: chance then makes values that detectors know.
+    fn redraws(&self) -> Option<Alphabet> {
+        None
+    }
+
     /// Returns what takes its values apart, if they hold others: for those who look into them.
     fn parts(&self) -> Option<&dyn Parts> {
         None
+    }
+
+    /// Returns what rules call the values inside its own that they keep.
+    fn kept_inside(&self) -> Vec<String> {
+        Vec::new()
     }
 
     /// Reports whether its outputs are JSON documents.
@@ -165,6 +178,8 @@ pub(crate) enum Identity {
     Never,
     /// With this probability.
     Chance(f64),
+    /// As one among all values of its form may.
+    OfForm(Alphabet),
     /// By design, as 10 rounded to tens.
     Open,
 }

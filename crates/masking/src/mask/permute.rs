@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    Context, Distinct, Fault, Identity, Made, Mask, Options, Permutation, Reuse, Traits, text_of,
+    Alphabet, Context, Distinct, Fault, Identity, Made, Mask, Options, Permutation, Reuse, Traits,
+    text_of,
 };
 use crate::batch::Cell;
 use crate::schema::ColumnType;
@@ -63,6 +64,10 @@ impl Mask for PermuteInt {
             (i128::from(self.min) + i128::from(image)) as i64,
         ))
     }
+
+    fn redraws(&self) -> Option<Alphabet> {
+        Some(Alphabet::Digits)
+    }
 }
 
 /// Ids in text: letters and signs stay, the digits are permuted among all numbers as long.
@@ -77,7 +82,7 @@ impl Mask for PermuteId {
     fn traits(&self) -> Traits {
         Traits {
             reuse: Reuse::Overlaps,
-            identity: Identity::Open,
+            identity: Identity::OfForm(Alphabet::Digits),
             ..Traits::text(Distinct::Injective, None)
         }
     }
@@ -107,5 +112,8 @@ impl Mask for PermuteId {
             image /= 10;
         }
         Ok(Made::Text)
+    }
+    fn redraws(&self) -> Option<Alphabet> {
+        Some(Alphabet::Digits)
     }
 }

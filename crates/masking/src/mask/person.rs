@@ -7,7 +7,7 @@ use lifeboat_document::suggest;
 use super::contact::{UNIQUE_SUFFIX, push_email};
 use super::{Binder, Context, Distinct, Fault, Identity, Made, Mask, Options, Reuse, Traits};
 use crate::batch::Cell;
-use crate::words::{self, FIRST_NAME_MAX, FIRST_NAMES, PersonName, SURNAME_MAX};
+use crate::words::{self, FIRST_NAME_MAX, Locale, PersonName, SURNAME_MAX};
 
 /// Which part of a person is made.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -22,23 +22,16 @@ enum Part {
 #[derive(Debug)]
 struct Name {
     part: Part,
+    locale: Locale,
     by: Option<String>,
     by_index: Option<usize>,
 }
 
 pub(super) fn name(options: &Options<'_>) -> Option<Arc<dyn Mask>> {
-    // Accepted so that rules can say what they expect; version 1 has one list for all.
-    if let Some(locale) = options
-        .reader
-        .string("locale")
-        .filter(|locale| locale != "en")
-    {
-        let hint = "there is `en`".to_owned();
-        let message = format!("there are no names for locale `{locale}`");
-        options.reader.reject("locale", message, Some(hint));
-    }
+    let locale = locale(options)?;
     Options::done(Name {
         part: part(options, &["full", "first", "last"])?,
+        locale,
         by: None,
         by_index: None,
     })
@@ -48,11 +41,31 @@ pub(super) fn name(options: &Options<'_>) -> Option<Arc<dyn Mask>> {
 pub(super) fn person(options: &Options<'_>) -> Option<Arc<dyn Mask>> {
     let hint = "name the column that tells people apart, such as `by = \"id\"`";
     let by = options.reader.required_string("by", hint)?;
+    let locale = locale(options)?;
     Options::done(Name {
         part: part(options, &["full", "first", "last", "email"])?,
+        locale,
         by: Some(by),
         by_index: None,
     })
+}
+
+/// The language of names, English if none is said.
+fn locale(options: &Options<'_>) -> Option<Locale> {
+    let Some(text) = options.reader.string("locale") else {
+        return Some(Locale::En);
+    };
+    let mut known = Locale::NAMES.iter();
+    let found = known.find(|(name, _)| *name == text);
+    if found.is_none() {
+        let hint = format!(
+            "use one of `{}`",
+            Locale::NAMES.map(|(name, _)| name).join("`, `")
+        );
+        let message = format!("there are no names for locale `{text}`");
+        options.reader.reject("locale", message, Some(hint));
+    }
+    found.map(|(_, locale)| *locale)
 }
 
 fn part(options: &Options<'_>, known: &[&str]) -> Option<Part> {
@@ -85,7 +98,7 @@ impl Mask for Name {
         };
         let identity = match (&self.by, self.part) {
             // Another name for one column would tear the person apart. First names are real ones.
-            (Some(_), Part::First) => Identity::Chance(1.0 / FIRST_NAMES as f64),
+            (Some(_), Part::First) => Identity::Chance(1.0 / self.locale.first_names() as f64),
             (Some(_), _) => Identity::Chance(0.0),
             (None, _) => Identity::Never,
         };
@@ -104,10 +117,10 @@ impl Mask for Name {
         let subject = self.by_index.map_or(input, |at| cx.row.original.cell(at));
         let digest = cx.digest(subject);
         if self.part == Part::Email {
-            push_email(&digest, UNIQUE_SUFFIX, out);
+            push_email(&digest, UNIQUE_SUFFIX, self.locale, out);
             return Ok(Made::Text);
         }
-        let name = PersonName::draw(&mut digest.draws());
+        let name = PersonName::draw(self.locale, &mut digest.draws());
         if self.part != Part::Last {
             name.push_first(out);
         }
@@ -128,6 +141,7 @@ impl Mask for Name {
             (binder.position)(by).ok_or_else(|| format!("`by` names no column `{by}`"))?;
         Ok(Some(Arc::new(Name {
             part: self.part,
+            locale: self.locale,
             by: self.by.clone(),
             by_index: Some(by_index),
         })))

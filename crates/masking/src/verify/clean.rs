@@ -1,5 +1,7 @@
 //! Cells that were looked at and hold nothing: those that come again need no second look.
 
+use std::fmt;
+
 /// Longest cell that is remembered, in bytes.
 const BYTES_MAX: usize = 63;
 /// Cells remembered of a column: columns of few values are what this is for.
@@ -8,7 +10,7 @@ const PLACES: usize = 32;
 const TRIAL: u32 = 256;
 
 /// Clean cells of one column. A cell is found by all its bytes, not by a hash of them.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub(super) struct CleanCells {
     /// A cell and its length each; empty until there is one.
     places: Vec<[u8; BYTES_MAX + 1]>,
@@ -47,6 +49,12 @@ impl CleanCells {
 
     fn is_given_up(&self) -> bool {
         self.looked_up >= TRIAL && self.found * 2 < self.looked_up
+    }
+}
+
+impl fmt::Debug for CleanCells {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {} cells found", self.found, self.looked_up)
     }
 }
 

@@ -7,7 +7,7 @@ use lifeboat_model::Verdict;
 use super::originals::{ColumnCounts, Originals};
 use super::report::{ClassifiedColumn, Finding, Gate, LeakReport};
 use super::scan::{Counts, OutputScan};
-use crate::plan::{ColumnClass, Plan};
+use crate::plan::{ColumnClass, ColumnPlan, Plan, TablePlan};
 
 /// What only the caller can know.
 #[derive(Debug, Clone, Default)]
@@ -89,6 +89,12 @@ fn coverage(plan: &Plan, originals: &Originals) -> Gate {
                 kind: kind.to_owned(),
             })
         }));
+        findings.extend(
+            table
+                .columns
+                .iter()
+                .filter_map(|column| kept_inside(table, column)),
+        );
     }
     let kept = findings
         .iter()
@@ -106,6 +112,20 @@ fn coverage(plan: &Plan, originals: &Originals) -> Gate {
         findings,
         note: format!("every column has a rule; {kept} are kept"),
     }
+}
+
+/// Lists what is kept inside values of a column that is masked by and large.
+fn kept_inside(table: &TablePlan, column: &ColumnPlan) -> Option<Finding> {
+    let kept: Vec<String> = column
+        .actions()
+        .flat_map(|bound| bound.mask.kept_inside())
+        .collect();
+    (!kept.is_empty()).then(|| Finding {
+        table: table.name.clone(),
+        column: column.name.clone(),
+        count: 0,
+        kind: format!("kept inside its values: {}", kept.join(", ")),
+    })
 }
 
 fn row_accounting(
@@ -234,9 +254,21 @@ fn value_reuse(originals: &Originals, scan: &OutputScan<'_>) -> Gate {
 
 fn detectors(plan: &Plan, scan: &OutputScan<'_>) -> Gate {
     let (names, allowed_names) = scan.found.names.found(plan);
-    let mut findings = findings(&scan.found.detected);
+    let (chance, detected): (Counts, Counts) = scan
+        .found
+        .detected
+        .clone()
+        .into_iter()
+        .partition(|(place, count)| *count as f64 <= scan.explained(place));
+    let mut findings = findings(&detected);
     findings.extend(self::findings(&names));
     let failed = !findings.is_empty();
+    for mut chance in self::findings(&chance) {
+        chance
+            .kind
+            .push_str(", as often as chance makes them of ids");
+        findings.push(chance);
+    }
     let allowed = self::findings(&scan.found.allowed).into_iter();
     for mut allowed in allowed.chain(self::findings(&allowed_names)) {
         allowed.kind.push_str(", allowed with a reason");

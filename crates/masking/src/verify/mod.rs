@@ -5,6 +5,7 @@
 //! Only [`LeakReport::release`] makes a [`Masked`] value, and only if every gate passed.
 
 mod canaries;
+mod chance;
 mod clean;
 mod gates;
 mod hash_set;

@@ -7,7 +7,7 @@ use super::tokens::{BYTES_MIN, Digits, HashFilter, WORDS_MAX, Words};
 use super::word_key::WordKey;
 use crate::batch::{Cell, Row, RowBatch};
 use crate::detect::{Hit, HitKind, detect_into};
-use crate::mask::{Bound, Identity, Reuse};
+use crate::mask::{Alphabet, Bound, Identity, Reuse};
 use crate::plan::{ColumnPlan, Plan, TablePlan};
 use crate::signs::Signs;
 
@@ -228,8 +228,7 @@ pub(crate) struct Observed {
     beginnings: Vec<u64>,
 }
 
-/// Observes the rows of one batch.
-#[derive(Debug)]
+/// Observes the rows of one batch. Its buffers hold their values, so that it does not print.
 pub(crate) struct Observer {
     key: WordKey,
     /// Code of the table's first column.
@@ -286,6 +285,7 @@ impl Observer {
         counts.same_expected += match identity {
             Identity::Never => 0.0,
             Identity::Chance(chance) => chance,
+            Identity::OfForm(alphabet) => share_of_form(cell, alphabet),
             Identity::Open => f64::INFINITY,
         };
         let source = (self.source + at).min(usize::from(SOURCE_MAX)) as u16;
@@ -360,6 +360,18 @@ impl Observer {
         detect_into(text, &Signs::of(text), &mut self.hits);
         matches!(&self.hits[..], [hit] if hit.synthetic && Some(hit.kind) == kind)
     }
+}
+
+/// Returns the share of a column's ids that may come out as themselves.
+///
+/// One that stays may come again in many rows, and of few ids some always stay: so a share is allowed,
+/// and not the chance of a single value. Of fewer than ten thousand ids any number may.
+fn share_of_form(cell: Cell<'_>, alphabet: Alphabet) -> f64 {
+    const SHARE: f64 = 0.05;
+    let numerals = cell.bytes().unwrap_or_default().iter();
+    let numerals = numerals.filter(|byte| alphabet.numeral(**byte).is_some());
+    let ids = (alphabet.radix() as f64).powi(numerals.count() as i32);
+    if ids < 10_000.0 { f64::INFINITY } else { SHARE }
 }
 
 /// Reports whether a cell came out as it went in, whatever the case of its letters.

@@ -184,7 +184,10 @@ proptest! {
         }
         let canaries = Canaries::default();
         let mut scan = OutputScan::new(&plan, &known, &canaries);
+        // Once more: cells that are known by then to hold nothing are passed over.
         scan.scan(table, &after);
+        scan.scan(table, &after);
+        let (expected, detected) = (2 * expected, 2 * detected);
         let count = |findings: &ScanFindings| findings.reused.values().sum::<u64>();
         prop_assert_eq!(count(&scan.found), expected);
         let cards = scan.found.detected.iter().filter(|(place, _)| place.column == "id");

@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use rayon::prelude::*;
 
 use super::canaries::Canaries;
+use super::chance::Forms;
 use super::clean::CleanCells;
 use super::names::NameCounts;
 use super::originals::Originals;
 use super::risk::RiskCounts;
 use super::walk::{Origin, Walk, Wanted};
 use crate::batch::{RowBatch, Slot};
+use crate::mask::Alphabet;
 use crate::plan::{Plan, TablePlan};
 
 /// What was found, and in which place of the output.
@@ -47,6 +49,8 @@ pub struct ScanFindings {
     /// Finds that a kept column's reason covers.
     pub(super) allowed: Counts,
     pub(super) planted: Counts,
+    /// By table, column and what its mask redraws: the forms of what it made.
+    pub(super) forms: BTreeMap<((usize, usize), Alphabet), Forms>,
     pub(super) risk: RiskCounts,
     pub(super) names: NameCounts,
     /// Whether rows were looked at before all originals were known.
@@ -64,6 +68,7 @@ impl ScanFindings {
             detected: Counts::new(),
             allowed: Counts::new(),
             planted: Counts::new(),
+            forms: BTreeMap::new(),
             risk: RiskCounts::new(plan),
             names: NameCounts::new(plan),
             in_passing: false,
@@ -114,8 +119,8 @@ impl<'a> OutputScan<'a> {
         self.found.cells += batch.slots.len() as u64;
         self.found.risk.observe(self.plan, table, batch);
         self.found.names.observe(table, batch);
-        let columns = table.columns.iter();
-        let origins: Vec<_> = columns.map(|column| Origin::of(table, column)).collect();
+        let columns = 0..table.columns.len();
+        let origins: Vec<_> = columns.map(|at| Origin::of(table, at)).collect();
         if self.clean.0 != table.index || self.clean.1.len() != origins.len() {
             self.clean = (table.index, vec![CleanCells::default(); origins.len()]);
         }
@@ -193,6 +198,9 @@ impl<'a> OutputScan<'a> {
             *ours += theirs;
         }
         ours.cells += other.cells;
+        for (place, forms) in &other.forms {
+            ours.forms.entry(*place).or_default().merge(forms);
+        }
         ours.risk.merge(other.risk);
         ours.names.merge(other.names);
         for (ours, theirs) in [
@@ -206,6 +214,20 @@ impl<'a> OutputScan<'a> {
                 *ours.entry(place).or_default() += count;
             }
         }
+    }
+
+    /// Returns how many finds of a kind the chance of a mask that redraws ids explains in a column.
+    pub(super) fn explained(&self, place: &Place) -> f64 {
+        let Ok(kind) = place.kind.parse() else {
+            return 0.0;
+        };
+        let forms = self.found.forms.iter();
+        let here = forms.filter(|(((table, column), _), _)| {
+            let table = &self.plan.tables[*table];
+            table.name == place.table && table.columns[*column].name == place.column
+        });
+        here.map(|((_, alphabet), forms)| forms.explained(*alphabet, kind))
+            .sum()
     }
 
     /// Returns how many rows were masked, and so must be here to be read back.

@@ -16,7 +16,7 @@ pub(super) const BYTES_MIN: usize = 6;
 const DIGITS_MIN: usize = 8;
 
 /// The words of a text in lower case, and their hashes. Reused for many texts.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Words {
     /// Texts in lower case: those that were put in before, and behind them one that was not.
     lower: Vec<u8>,
@@ -148,7 +148,7 @@ fn push_lower(c: char, out: &mut Vec<u8>) {
 }
 
 /// Hashes the digits of values, whatever their grouping.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Digits(Vec<u8>);
 
 impl Digits {

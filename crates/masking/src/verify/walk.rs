@@ -15,8 +15,8 @@ use super::scan::{Counts, Place, ScanFindings};
 use super::tokens::{BYTES_MIN, Digits, WORDS_MAX, Words};
 use crate::batch::Slot;
 use crate::detect::{Hit, HitKind, detect_into};
-use crate::mask::{Bound, Reuse, push_signed};
-use crate::plan::{ColumnPlan, Plan, TablePlan};
+use crate::mask::{Alphabet, Bound, Reuse, push_signed};
+use crate::plan::{Plan, TablePlan};
 use crate::signs::Signs;
 
 /// Fewest digits of a whole number that is looked at, as of one that is remembered in a text.
@@ -33,19 +33,36 @@ pub(super) struct Origin<'a> {
     column: &'a str,
     allow: &'a [HitKind],
     mask: Option<&'a Bound>,
+    /// Position of the column in its table, and of the table.
+    at: Option<(usize, usize)>,
+    redraws: Option<Alphabet>,
 }
 
 impl<'a> Origin<'a> {
-    pub(super) fn of(table: &'a TablePlan, column: &'a ColumnPlan) -> Self {
+    pub(super) fn of(table: &'a TablePlan, at: usize) -> Self {
+        let column = &table.columns[at];
+        // Which arm made a cell is not known here: a word list counts only where all arms draw on it.
+        let mask = match &column.arms[..] {
+            [only] => only.action.as_ref(),
+            _ => None,
+        };
         Self {
             table: &table.name,
             column: &column.name,
             allow: &column.allow,
-            // Which arm made a cell is not known here: a word list counts only where all arms draw on it.
-            mask: match &column.arms[..] {
-                [only] => only.action.as_ref(),
-                _ => None,
-            },
+            mask,
+            at: Some((table.index, at)),
+            redraws: mask.and_then(|bound| bound.mask.redraws()),
+        }
+    }
+
+    /// A value inside one of the column, and what made it.
+    fn inside(self, mask: Option<&'a Bound>) -> Self {
+        let redraws = mask.and_then(|bound| bound.mask.redraws());
+        Self {
+            mask,
+            redraws,
+            ..self
         }
     }
 
@@ -56,6 +73,8 @@ impl<'a> Origin<'a> {
             column: "",
             allow: &[],
             mask: None,
+            at: None,
+            redraws: None,
         }
     }
 }
@@ -142,6 +161,8 @@ impl<'a> Walk<'a> {
         };
         // Neither an original nor anything that detectors know is shorter.
         let long = text.is_some_and(|text| text.len() >= BYTES_MIN);
+        // Forms are counted cell by cell.
+        let long = long && origin.redraws.is_none();
         if long && text.is_some_and(|text| clean.holds(text)) {
             return;
         }
@@ -171,7 +192,7 @@ impl<'a> Walk<'a> {
                 let text = &self.arena[start..start + len];
                 match origin.mask.and_then(|bound| bound.mask.parts()) {
                     Some(parts) => parts.each(text, &mut |leaf, mask| {
-                        let origin = Origin { mask, ..origin };
+                        let origin = origin.inside(mask);
                         self.value(origin, leaf.bytes().unwrap_or_default(), into);
                     }),
                     None => {
@@ -258,6 +279,7 @@ impl<'a> Walk<'a> {
         text.clear();
         push_signed(number, &mut text);
         if is_card {
+            self.count_form(origin, &text, into);
             // Ids and amounts look like phones; only check digits make a number speak for itself.
             detect_into(&text, &Signs::of(&text), &mut self.hits);
             if matches!(&self.hits[..], [hit] if hit.kind == HitKind::Card && !hit.synthetic) {
@@ -274,8 +296,17 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// Counts the form of a value that a mask made by chance.
+    fn count_form(&self, origin: Origin<'_>, value: &[u8], into: &mut ScanFindings) {
+        if let (Some(at), Some(alphabet), None) = (origin.at, origin.redraws, &self.sources) {
+            let forms = into.forms.entry((at, alphabet)).or_default();
+            forms.count(value, alphabet);
+        }
+    }
+
     /// Looks at a text whose words were read.
     fn plain(&mut self, origin: Origin<'_>, text: &[u8], signs: &Signs, into: &mut ScanFindings) {
+        self.count_form(origin, text, into);
         self.probe_words(origin, into);
         let key = self.originals.key();
         if let Some(hash) = self.digits.hash(text, signs, key) {

@@ -9,23 +9,61 @@
 //! A list never changes within a version: a pseudonym is a place in it, and `stable:` scopes
 //! promise the same pseudonyms next year. A new list is a new version.
 
+mod names_v1;
 mod v1;
 
 use fake::locales::{Data, EN};
 
+use self::names_v1::NameLists;
 use crate::key::{Digest, Draws};
 use crate::mask::push_decimal;
 
 /// Names the lists behind pseudonyms and the way values are drawn from them, for the manifest of a
 /// masked copy.
-pub const WORD_LIST_VERSION: &str = "lifeboat-words v1, fake 5.1.0 (en), draws v2";
+pub const WORD_LIST_VERSION: &str = "lifeboat-words v1 (de, en, es, fr), fake 5.1.0 (en), draws v3";
 
 /// Longest first name, surname and e-mail user without a suffix.
 pub(crate) const FIRST_NAME_MAX: usize = 8;
 pub(crate) const SURNAME_MAX: usize = 14;
 
-/// How many first names there are.
-pub(crate) const FIRST_NAMES: usize = v1::FIRST_NAMES.len();
+/// A language whose names there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Locale {
+    De,
+    En,
+    Es,
+    Fr,
+}
+
+const EN_NAMES: NameLists = NameLists {
+    first: v1::FIRST_NAMES,
+    onsets: v1::ONSETS,
+    ends: v1::SURNAME_ENDS,
+};
+
+impl Locale {
+    /// All of them, as rules call them.
+    pub(crate) const NAMES: [(&'static str, Locale); 4] = [
+        ("de", Locale::De),
+        ("en", Locale::En),
+        ("es", Locale::Es),
+        ("fr", Locale::Fr),
+    ];
+
+    fn lists(self) -> &'static NameLists {
+        match self {
+            Self::De => &names_v1::DE,
+            Self::En => &EN_NAMES,
+            Self::Es => &names_v1::ES,
+            Self::Fr => &names_v1::FR,
+        }
+    }
+
+    /// Returns how many first names there are.
+    pub(crate) fn first_names(self) -> usize {
+        self.lists().first.len()
+    }
+}
 
 /// The name of somebody who does not exist.
 #[derive(Clone, Copy)]
@@ -36,10 +74,11 @@ pub(crate) struct PersonName {
 
 impl PersonName {
     /// Draws a name.
-    pub(crate) fn draw(draws: &mut Draws) -> Self {
+    pub(crate) fn draw(locale: Locale, draws: &mut Draws) -> Self {
+        let lists = locale.lists();
         Self {
-            first: pick(v1::FIRST_NAMES, draws),
-            surname: [pick(v1::ONSETS, draws), pick(v1::SURNAME_ENDS, draws)],
+            first: pick(lists.first, draws),
+            surname: [pick(lists.onsets, draws), pick(lists.ends, draws)],
         }
     }
 
@@ -150,23 +189,27 @@ pub(crate) fn is_listed(text: &[u8]) -> bool {
 }
 
 fn is_listed_word(word: &str) -> bool {
-    in_list(v1::FIRST_NAMES, word)
+    Locale::NAMES
+        .iter()
+        .any(|(_, locale)| is_name(locale.lists(), word))
         || in_list(v1::TEXT_WORDS, word)
         || in_list(v1::STREET_KINDS, word)
-        || is_composed(word)
+        || is_composed(v1::ONSETS, &[v1::CITY_ENDS, v1::STREET_ENDS], word)
 }
 
 fn in_list(list: &[&str], word: &str) -> bool {
     list.iter().any(|listed| listed.eq_ignore_ascii_case(word))
 }
 
-fn is_composed(word: &str) -> bool {
-    let ends = [v1::SURNAME_ENDS, v1::CITY_ENDS, v1::STREET_ENDS];
-    v1::ONSETS.iter().any(|onset| {
-        let onset_len = onset.len();
-        let starts = word.get(..onset_len);
+fn is_name(lists: &NameLists, word: &str) -> bool {
+    in_list(lists.first, word) || is_composed(lists.onsets, &[lists.ends], word)
+}
+
+fn is_composed(onsets: &[&str], ends: &[&[&str]], word: &str) -> bool {
+    onsets.iter().any(|onset| {
+        let starts = word.get(..onset.len());
         starts.is_some_and(|start| start.eq_ignore_ascii_case(onset))
-            && ends.iter().any(|list| list.contains(&&word[onset_len..]))
+            && ends.iter().any(|list| list.contains(&&word[onset.len()..]))
     })
 }
 
@@ -206,24 +249,23 @@ mod tests {
     fn no_surname_is_one_that_people_bear() {
         let real = real_surnames();
         assert!(real.len() > 400);
-        for onset in v1::ONSETS {
-            for end in v1::SURNAME_ENDS {
-                let surname = format!("{onset}{end}").to_lowercase();
-                assert!(!real.contains(&surname), "{surname}");
+        for (_, locale) in Locale::NAMES {
+            for onset in locale.lists().onsets {
+                for end in locale.lists().ends {
+                    let surname = format!("{onset}{end}").to_lowercase();
+                    assert!(!real.contains(&surname), "{surname}");
+                }
             }
         }
     }
 
     #[test]
     fn lists_hold_no_word_twice() {
-        for list in [
-            v1::FIRST_NAMES,
-            v1::ONSETS,
-            v1::SURNAME_ENDS,
-            v1::CITY_ENDS,
-            v1::STREET_ENDS,
-            v1::TEXT_WORDS,
-        ] {
+        let names = Locale::NAMES.map(|(_, locale)| locale.lists());
+        let names = names
+            .iter()
+            .flat_map(|lists| [lists.first, lists.onsets, lists.ends]);
+        for list in names.chain([v1::CITY_ENDS, v1::STREET_ENDS, v1::TEXT_WORDS]) {
             let distinct: HashSet<_> = list.iter().collect();
             assert_eq!(distinct.len(), list.len());
         }
@@ -232,8 +274,7 @@ mod tests {
     #[test]
     fn the_lists_of_version_1_do_not_change() {
         // If this fails, you changed a published list: every stable pseudonym would change.
-        let mut hasher = blake3::Hasher::new();
-        for list in [
+        let english = [
             v1::FIRST_NAMES,
             v1::ONSETS,
             v1::SURNAME_ENDS,
@@ -241,20 +282,35 @@ mod tests {
             v1::STREET_ENDS,
             v1::STREET_KINDS,
             v1::TEXT_WORDS,
-        ] {
+        ];
+        assert_eq!(fingerprint(english), v1::FINGERPRINT);
+        let [de, es, fr] = [Locale::De, Locale::Es, Locale::Fr].map(Locale::lists);
+        let names = [de, es, fr].map(|lists| [lists.first, lists.onsets, lists.ends]);
+        assert_eq!(fingerprint(names.concat()), names_v1::FINGERPRINT);
+    }
+
+    fn fingerprint(lists: impl IntoIterator<Item = &'static [&'static str]>) -> String {
+        let mut hasher = blake3::Hasher::new();
+        for list in lists {
             hasher.update(list.join("\n").as_bytes());
             hasher.update(b"\0");
         }
-        let hash = hasher.finalize().to_hex();
-        assert_eq!(&hash[..16], v1::FINGERPRINT);
+        hasher.finalize().to_hex()[..16].to_owned()
     }
 
     #[test]
     fn names_are_no_longer_than_said() {
         let longest = |list: &[&str]| list.iter().map(|word| word.len()).max().unwrap();
-        assert_eq!(longest(v1::FIRST_NAMES), FIRST_NAME_MAX);
-        let surname = longest(v1::ONSETS) + longest(v1::SURNAME_ENDS);
-        assert!(surname <= SURNAME_MAX, "{surname}");
+        for (name, locale) in Locale::NAMES {
+            let lists = locale.lists();
+            assert!(longest(lists.first) <= FIRST_NAME_MAX, "{name}");
+            let surname = longest(lists.onsets) + longest(lists.ends);
+            assert!(surname <= SURNAME_MAX, "{name} {surname}");
+            // An e-mail address is made of them.
+            let words = [lists.first, lists.onsets, lists.ends].concat();
+            assert!(words.iter().all(|word| word.is_ascii()), "{name}");
+            assert!(lists.first.len() >= 80 && lists.onsets.len() * lists.ends.len() >= 600);
+        }
     }
 
     #[test]
@@ -263,7 +319,8 @@ mod tests {
         for n in 0..200_u32 {
             let mut draws = key.digest(&n.to_le_bytes(), 0).draws();
             let mut out = Vec::new();
-            let name = PersonName::draw(&mut draws);
+            let (_, locale) = Locale::NAMES[n as usize % 4];
+            let name = PersonName::draw(locale, &mut draws);
             name.push_first(&mut out);
             out.push(b' ');
             name.push_surname(&mut out);
