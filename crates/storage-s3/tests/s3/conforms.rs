@@ -31,7 +31,9 @@ async fn a_store_that_ignores_conditions_is_found_out_and_all_but_races_hold() {
     let mut broken = false;
     for look in 0..100 {
         let mut other = settings(&server);
-        other.url = format!("s3://{}/look-{look}", server.bucket()).parse().unwrap();
+        other.url = format!("s3://{}/look-{look}", server.bucket())
+            .parse()
+            .unwrap();
         broken |= conformance::lets_one_racer_win(&open(other)).await.is_err();
         if broken {
             break;
