@@ -150,6 +150,36 @@ fn a_push_needs_the_home_alone_and_replication_heals_the_rest() {
 }
 
 #[test]
+fn what_was_pushed_to_the_home_alone_follows_by_itself() {
+    let Some(project) = Project::or_skip("a log that follows", Log::Pushed) else {
+        return;
+    };
+    let cluster = &project.cluster;
+    history::prepare(cluster, 1);
+    project.must(&["backup", "prod", "main"]);
+    let follow = ["replicate", "prod", "--continuous", "--every", "200ms"];
+    let mut following = project.start(&follow);
+    let is_even = || {
+        let status = ["wal", "status", "prod", "--region", "away"];
+        project.run(&status).status.code() == Some(0)
+    };
+    history::wait_until("the snapshot is there", is_even);
+    lose_away(&project);
+    history::commit(cluster, 5);
+    cluster.psql("SELECT pg_switch_wal()");
+    project.wait_for_archive();
+    bring_away_back(&project);
+    history::commit(cluster, 5);
+    cluster.psql("SELECT pg_switch_wal()");
+    project.wait_for_archive();
+    // The push that missed the replica is over; nobody replicates but who follows.
+    history::wait_until("the replica has all of the log", is_even);
+    assert!(following.is_alive(), "{}", project.said(&follow));
+    project.restore("restored", &["--region", "away"]);
+    assert_eq!(restored::ask(&project, "restored", ALL), cluster.psql(ALL));
+}
+
+#[test]
 fn a_receiver_goes_on_without_a_replica_and_brings_what_it_missed() {
     let Some(project) = Project::or_skip("a receiver without a replica", Log::Unpushed) else {
         return;

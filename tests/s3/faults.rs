@@ -1,11 +1,12 @@
 //! Lines that fail, regions that die: what still works, and what is never claimed.
 
 use lifeboat_testkit::proxy::{FaultProxy, LineFaults};
+use lifeboat_testkit::s3::S3Server;
 
-use crate::{AWAY, Buckets, count};
+use crate::{AWAY, Buckets, HOME, count};
 
 /// Snapshots in a bucket of which a receipt says that all they need is there.
-fn receipts(server: &lifeboat_testkit::s3::S3Server) -> usize {
+fn receipts(server: &S3Server) -> usize {
     count(server, &format!("receipts/{AWAY}/"))
 }
 
@@ -88,4 +89,87 @@ fn a_home_that_dies_in_the_middle_of_a_restore_is_stood_in_for() {
     line.kill_after(5_000_000);
     buckets.assert_restores(&[]);
     assert!(line.requests() > 5, "the home was not asked");
+}
+
+/// Flips a byte in the middle of every pack of a server, or cuts the packs short.
+fn damage_packs(server: &S3Server, damage: impl Fn(&mut Vec<u8>)) {
+    for (key, bytes) in server.objects() {
+        if key.contains("packs/") {
+            let mut bytes = bytes.to_vec();
+            damage(&mut bytes);
+            server.tamper(&key, bytes.into());
+        }
+    }
+}
+
+#[test]
+fn damaged_packs_at_home_are_read_from_the_replica_and_told_of() {
+    let flip = |bytes: &mut Vec<u8>| {
+        for at in (0..bytes.len()).step_by(997) {
+            bytes[at] ^= 1;
+        }
+    };
+    let cut = |bytes: &mut Vec<u8>| bytes.truncate(bytes.len() / 2);
+    for damage in [&flip as &dyn Fn(&mut Vec<u8>), &cut] {
+        let buckets = Buckets::new();
+        buckets.back_up_noise(1, 3_000_000);
+        buckets.project.ok(&["replicate", "prod"]);
+        damage_packs(buckets.home(), damage);
+        buckets.assert_restores(&[]);
+        let out = buckets.project.path("told");
+        let restore = ["restore", "prod", "config", "--to", out.to_str().unwrap()];
+        let told = buckets.project.json(&restore);
+        let copies = told["damaged_copies"].as_array().unwrap();
+        assert!(copies.iter().all(|copy| copy["region"] == HOME), "{told}");
+        assert!(!copies.is_empty(), "{told}");
+        // Asked for itself, the home is still damaged, and so is a restore from there if it is alone.
+        let project = &buckets.project;
+        project.fails(&["verify", "prod", "--level", "full"], 4, &["DAMAGED"]);
+        project.ok(&["verify", "prod", "--level", "full", "--region", AWAY]);
+        project.edit(
+            "environments/prod.toml",
+            &format!("replicas = [\"{AWAY}\"]"),
+            "",
+        );
+        std::fs::remove_dir_all(&out).unwrap();
+        project.fails(&restore, 4, &["packs/"]);
+    }
+}
+
+#[test]
+fn a_home_whose_every_answer_breaks_off_is_stood_in_for() {
+    let buckets = Buckets::new();
+    buckets.back_up_noise(1, 3_000_000);
+    buckets.project.ok(&["replicate", "prod"]);
+    let line = FaultProxy::start(buckets.home().address(), 1, LineFaults::default()).unwrap();
+    buckets.reach_by(buckets.home(), &line.endpoint());
+    line.set_faults(LineFaults {
+        cut_body: 1000,
+        ..LineFaults::default()
+    });
+    buckets.assert_restores(&[]);
+    assert!(line.faults() > 3, "the home was not asked");
+}
+
+#[test]
+fn a_slow_home_does_not_hold_up_a_restore() {
+    let buckets = Buckets::new();
+    for number in 0..12 {
+        buckets.back_up_noise(number, 1_000_000);
+    }
+    buckets.project.ok(&["replicate", "prod"]);
+    let line = FaultProxy::start(buckets.home().address(), 1, LineFaults::default()).unwrap();
+    buckets.reach_by(buckets.home(), &line.endpoint());
+    buckets.assert_restores(&[]);
+    let usual = line.requests();
+    line.set_faults(LineFaults {
+        delay: std::time::Duration::from_secs(2),
+        ..LineFaults::default()
+    });
+    buckets.assert_restores(&[]);
+    let slow = line.requests() - usual;
+    assert!(
+        slow < usual,
+        "the slow home got {slow} requests, and {usual} when it was fast"
+    );
 }

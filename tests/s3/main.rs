@@ -7,6 +7,7 @@ mod project;
 mod everyday;
 mod faults;
 mod locks;
+mod replicas;
 mod residency;
 
 use lifeboat_testkit::s3::{AccessKey, S3Options, S3Server};

@@ -14,15 +14,17 @@ mod bench_postgres;
 mod bench_refresh;
 mod detectors;
 mod fuzz;
+mod garage;
 mod install;
 mod steps;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use steps::{STEPS, Step};
 
 const USAGE: &str = "\
-Usage: cargo xtask test [--only <step>] [--skip-install]
+Usage: cargo xtask test [--only <step>] [--skip-install] [--with-garage [--garage <program>]]
        cargo xtask fuzz [--seconds <n>] [<target>...] | --write-seeds
        cargo xtask bench-peers [--tree <folder>] [--only <tool>,...] [--runs <n>] [--out <file>]
                                [--lifeboat <program>] [--peers <folder>]
@@ -37,6 +39,9 @@ test: installs the servers that the tests need, then runs fmt, clippy, test, doc
 
   --only <step>     run this step alone: fmt, clippy, test, doc or fuzz
   --skip-install    do not look for missing servers
+  --with-garage     run the tests of object stores, and nothing else, against garage, an S3 server
+                    for production, which `cargo install garage` builds
+  --garage <program>  the one to run (the one in the path)
 
 fuzz: builds the fuzz targets and runs each, or those named.
 
@@ -84,6 +89,8 @@ missing nightly toolchain or cargo-fuzz.";
 struct Request {
     steps: &'static [Step],
     install: Install,
+    /// Where garage is, if only the tests that want it are to run; empty: in the path.
+    garage: Option<Option<PathBuf>>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -164,6 +171,7 @@ fn parse(args: &[String]) -> Result<Request, String> {
     let mut request = Request {
         steps: STEPS,
         install: Install::WhatIsMissing,
+        garage: None,
     };
     let mut args = args.iter().map(String::as_str);
     match args.next() {
@@ -178,6 +186,11 @@ fn parse(args: &[String]) -> Result<Request, String> {
                 let name = args.next().ok_or("`--only` needs the name of a step")?;
                 request.steps = steps::named(name)?;
             }
+            "--with-garage" => request.garage = Some(request.garage.flatten()),
+            "--garage" => {
+                let program = args.next().ok_or("`--garage` needs a program")?;
+                request.garage = Some(Some(program.into()));
+            }
             _ => return Err(format!("`{arg}` is not an option of `test`")),
         }
     }
@@ -185,6 +198,9 @@ fn parse(args: &[String]) -> Result<Request, String> {
 }
 
 fn run(request: &Request) -> Result<(), String> {
+    if let Some(program) = &request.garage {
+        return garage::test(program.as_deref());
+    }
     // Only the tests talk to servers.
     let needs_servers = request.steps.iter().any(|step| step.name == "test");
     if needs_servers && request.install == Install::WhatIsMissing {

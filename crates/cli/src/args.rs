@@ -294,6 +294,13 @@ pub(crate) enum Command {
         #[arg(long, value_name = "COUNT", default_value_t = 32,
               value_parser = clap::value_parser!(u16).range(1..=256))]
         transfers: u16,
+        /// Go on until Ctrl-C or SIGTERM: what reaches the home alone reaches the others within seconds.
+        #[arg(long, conflicts_with = "dry_run")]
+        continuous: bool,
+        /// How long to pause between two looks.
+        #[arg(long, default_value = "5s", value_name = "DURATION", value_parser = duration,
+              requires = "continuous")]
+        every: std::time::Duration,
         /// Show what would be done.
         #[arg(long)]
         dry_run: bool,

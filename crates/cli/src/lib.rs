@@ -59,6 +59,15 @@ pub fn main() -> ExitCode {
                     let exit = if at_rest { ended.await.ok() } else { None };
                     std::process::exit(exit.unwrap_or(Exit::DONE).code());
                 }
+                // So does what goes on until it is asked; who asks twice does not want to wait.
+                if commands::replicate::stop() {
+                    tokio::select! {
+                        exit = &mut ended => {
+                            std::process::exit(exit.unwrap_or(Exit::FAILED).code());
+                        }
+                        () = stopped() => {}
+                    }
+                }
                 // Its thread cannot be stopped, so the process ends under it, after what it keeps on
                 // disk for itself alone is gone. What is half-written has no name anybody reads.
                 lifeboat_operations::Scratch::remove_all();

@@ -10,6 +10,7 @@ mod delta;
 mod discover;
 mod error;
 mod files;
+mod follow;
 mod init;
 mod job;
 mod key;
@@ -56,6 +57,7 @@ pub use cluster::{
 pub use delta::{Changes, Delta, DeltaReport};
 pub use discover::{discover, discover_server, write_rules};
 pub use error::OperationError;
+pub use follow::Followed;
 pub use init::{InitPlan, InitReport};
 pub use job::OpenJob;
 pub use key::{
@@ -66,7 +68,7 @@ pub use lease::HeldLease;
 pub use ledger::{Facts, Run};
 pub use mask::{MaskReport, MaskTask, MaskedDatabase};
 pub use mask_stream::{StreamFormat, StreamPlace, StreamRequest, StreamTask};
-pub use place::{Opened, StoreOpener};
+pub use place::{DamagedCopy, Opened, StoreOpener};
 pub use preview::{PreviewTable, check_server, preview};
 pub use prune::{PruneDecision, PrunePlan, PruneRun};
 pub use refresh::{CopyOf, RefreshPhase, RefreshPlan, RefreshReport};

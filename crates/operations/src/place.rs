@@ -10,6 +10,7 @@ use lifeboat_model::{Diagnose as _, ErrorKind, Location, RegionName, error_chain
 use lifeboat_policy::{Placement, place_bucket};
 use lifeboat_repository::{ObjectClass, RegionMarker, Repository, Role, StoreIdentity};
 use lifeboat_storage::{FailoverStore, ObjectKey, ObjectStore, StoreError};
+use serde::Serialize;
 
 use crate::error::OperationError;
 use crate::keys;
@@ -39,6 +40,28 @@ pub struct Opened {
     pub store: Arc<dyn ObjectStore>,
     /// What the store says it is.
     pub identity: StoreIdentity,
+}
+
+/// An object that is damaged or missing in one region, and was read from another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DamagedCopy {
+    /// The region that `repair` should be run on.
+    pub region: String,
+    /// The object's key.
+    pub object: String,
+}
+
+impl Opened {
+    /// Returns what was found damaged in one region and read from another so far.
+    pub(crate) fn damaged_copies(&self) -> Vec<DamagedCopy> {
+        let regions = self.store.as_failover();
+        let damaged = regions.map(FailoverStore::damaged).unwrap_or_default();
+        let copies = damaged.into_iter().map(|one| DamagedCopy {
+            region: one.member,
+            object: one.key.to_string(),
+        });
+        copies.collect()
+    }
 }
 
 impl Session {
@@ -77,10 +100,16 @@ impl Session {
         environment: &Environment,
         name: &RegionName,
     ) -> Result<Opened, OperationError> {
+        // A lease and the ledger's entry of a restore go to every region that is read: to no other
+        // than may hold them, then.
+        let open = async |one: &RegionName| match one == name {
+            true => self.open_region(one).await,
+            false => self.open_region_for(environment, one).await,
+        };
         let others = environment.regions().filter(|other| *other != name);
         let names = std::iter::once(name).chain(others);
-        let opens = names.map(|name| async move {
-            let opened = tokio::time::timeout(OPEN_WITHIN, self.open_region(name)).await;
+        let opens = names.map(|name| async {
+            let opened = tokio::time::timeout(OPEN_WITHIN, open(name)).await;
             opened.unwrap_or_else(|_| Err(too_slow(name)))
         });
         let mut opened = join_all(opens).await.into_iter();
@@ -99,7 +128,7 @@ impl Session {
         let stores: Vec<_> = found
             .into_iter()
             .filter(same)
-            .map(|one| one.store)
+            .map(|one| (one.region.to_string(), one.store))
             .collect();
         if stores.len() == 1 {
             return Ok(first);

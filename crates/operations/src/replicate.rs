@@ -3,11 +3,13 @@
 //! What is copied, and in which order, is for [`Replication`] to say.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use futures::future::join_all;
 use lifeboat_config::Environment;
 use lifeboat_model::{EnvironmentName, RegionName, SnapshotId};
 use lifeboat_repository::{CopyLimits, Outcome, Receipt, Replication, RunKind, SnapshotName};
-use lifeboat_runtime::Stopwatch;
+use lifeboat_runtime::{Progress, Stopwatch};
 use serde::Serialize;
 
 use crate::error::OperationError;
@@ -57,6 +59,21 @@ pub struct ReplicateReport {
     pub lag_secs: Option<f64>,
     /// How long it took, seconds.
     pub secs: f64,
+}
+
+/// Shows several copies as one phase, which has begun already.
+struct SharedBar(Arc<dyn Progress>);
+
+impl Progress for SharedBar {
+    fn phase(&self, _name: &str, _total_bytes: u64) {}
+
+    fn advance(&self, bytes: u64) {
+        self.0.advance(bytes);
+    }
+
+    fn warn(&self, message: &str) {
+        self.0.warn(message);
+    }
 }
 
 impl Session {
@@ -151,6 +168,46 @@ impl Session {
                 })?;
         }
         Ok(())
+    }
+
+    /// Copies to several regions at once, each planned and carried out on its own: one that fails
+    /// keeps none of the others from its copy.
+    ///
+    /// The limits hold for all of them together.
+    pub async fn replicate_all(
+        &self,
+        environment: &Environment,
+        targets: &[RegionName],
+        limits: CopyLimits,
+    ) -> Vec<Result<ReplicateReport, OperationError>> {
+        let plans = targets
+            .iter()
+            .map(|to| self.plan_replicate(environment, to));
+        let plans = join_all(plans).await;
+        let planned = plans.iter().flatten();
+        let bytes = planned.clone().map(|plan| plan.bytes).sum();
+        let copying = planned.count();
+        let limits = CopyLimits {
+            memory_bytes: limits.memory_bytes / copying.max(1) as u64,
+            ..limits
+        };
+        let session = match copying {
+            0 | 1 => self.clone(),
+            many => {
+                let what = format!("replicating to {many} regions");
+                self.progress.phase(&what, bytes);
+                let progress = Arc::new(SharedBar(self.progress.clone()));
+                Session {
+                    progress,
+                    ..self.clone()
+                }
+            }
+        };
+        let copies = plans.into_iter().map(async |plan| {
+            let plan = plan?;
+            session.replicate(environment, &plan, &limits).await
+        });
+        join_all(copies).await
     }
 
     /// Carries out a replication.

@@ -17,6 +17,7 @@ use crate::delta::{self, Delta, DeltaReport};
 use crate::error::OperationError;
 use crate::lease::HeldLease;
 use crate::ledger::Facts;
+use crate::place::DamagedCopy;
 use crate::restore_database;
 use crate::restore_target;
 use crate::select::RestorePoint;
@@ -103,6 +104,9 @@ pub struct RestoreReport {
     pub bytes: u64,
     /// What could not be put back: owners, devices, sockets.
     pub not_restored: Vec<String>,
+    /// Objects that are damaged in one region and came from another.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub damaged_copies: Vec<DamagedCopy>,
     /// Time until the first byte could be written, seconds.
     pub first_byte_secs: f64,
     /// How long it took, seconds.
@@ -254,7 +258,10 @@ impl Session {
         let run = self
             .begin_run(&opened, RunKind::Restore, environment, Some(&plan.source))
             .await?;
-        let result = restore_snapshot(&repository, &plan.record, &plan.onto(), self).await;
+        let mut result = restore_snapshot(&repository, &plan.record, &plan.onto(), self).await;
+        if let Ok(report) = &mut result {
+            report.damaged_copies = opened.damaged_copies();
+        }
         run.end(self, result, |report| {
             let facts = Facts::from([
                 ("snapshot".to_owned(), report.snapshot.to_string().into()),
@@ -409,6 +416,7 @@ async fn restore_under_lease(
         target: onto.target.to_owned(),
         entries: delta.as_ref().map_or(made, |delta| delta.written.count),
         bytes,
+        damaged_copies: Vec::new(),
         not_restored: not_restored(snapshot, &tree, onto.filter),
         first_byte_secs,
         secs: watch.elapsed().as_secs_f64(),

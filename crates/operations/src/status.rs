@@ -6,10 +6,11 @@ use jiff::Timestamp;
 use lifeboat_config::Environment;
 use lifeboat_model::{
     BackupKind, EnvironmentClass, EnvironmentName, Objectives, RegionName, RunId, SnapshotId,
-    SourceName, Tier,
+    SourceName, Tier, error_chain,
 };
 use lifeboat_repository::{
-    DamagedSnapshot, Listing, Outcome, Receipt, Repository, Role, RunKind, RunRecord, Snapshot,
+    DamagedSnapshot, Listing, Outcome, Receipt, Replication, Repository, Role, RunKind, RunRecord,
+    Snapshot,
 };
 use serde::Serialize;
 
@@ -98,6 +99,15 @@ pub struct RegionStatus {
     /// Time since the newest state that the region is known to hold, by a snapshot or by the log of a
     /// cluster, seconds, of the source where it is longest: what a loss of everything else now costs. `None`: everything.
     pub exposure_secs: Option<f64>,
+    /// By how much that state is older than the newest one at home, seconds, of the source where it is
+    /// most. `None`: it holds nothing of a source, or the home cannot be asked.
+    pub lag_secs: Option<f64>,
+    /// Length of what a replication would bring from the home, bytes, the ledger left aside. `None`
+    /// if one of the two cannot be asked.
+    pub pending_bytes: Option<u64>,
+    /// The newest state that the region is known to hold of each source.
+    #[serde(skip)]
+    newest: BTreeMap<SourceName, Timestamp>,
 }
 
 /// Looks at one environment. Needs the auditor key.
@@ -123,6 +133,7 @@ pub async fn status(
         regions
             .push(region_status(session, environment, region, (&sources, &snapshots), now).await);
     }
+    tell_lags(&mut regions, &sources);
     let last = |kind| {
         runs.iter()
             .rev()
@@ -273,27 +284,74 @@ async fn region_status(
         Ok(logs) => (logs, fault),
         Err(error) => (BTreeMap::new(), fault.or(Some(error.to_string()))),
     };
-    // The source that would lose most decides; one without any snapshot would lose everything.
-    let exposure = |source: &&SourceName| {
+    let newest = sources.iter().filter_map(|source| {
         let own = snapshots
             .iter()
             .filter(|one| one.source == **source && held.contains(&one.id));
         let by_log = logs.get(*source).copied();
-        own.map(|snapshot| snapshot.instant)
-            .chain(by_log)
-            .map(|instant| age(now, instant))
-            .reduce(f64::min)
-    };
-    let exposures: Option<Vec<f64>> = sources.iter().map(exposure).collect();
+        let newest = own.map(|snapshot| snapshot.instant).chain(by_log).max();
+        Some(((*source).clone(), newest?))
+    });
+    let newest: BTreeMap<SourceName, Timestamp> = newest.collect();
+    // The source that would lose most decides; one without any snapshot would lose everything.
+    let exposures = sources.iter().map(|source| newest.get(*source));
+    let exposures: Option<Vec<&Timestamp>> = exposures.collect();
+    let oldest = exposures.and_then(|all| all.into_iter().min());
     RegionStatus {
         region: region.clone(),
         home,
-        fault,
         behind: snapshots
             .iter()
             .filter(|snapshot| !held.contains(&snapshot.id))
             .count() as u64,
-        exposure_secs: exposures.and_then(|all| all.into_iter().reduce(f64::max)),
+        exposure_secs: oldest.map(|instant| age(now, *instant)),
+        lag_secs: None,
+        pending_bytes: match (home, &fault) {
+            (true, _) => Some(0),
+            (false, None) => pending_bytes(session, environment, region).await,
+            (false, Some(_)) => None,
+        },
+        fault,
+        newest,
+    }
+}
+
+/// Returns how much a replication would bring; `None` if that cannot be found out now.
+async fn pending_bytes(
+    session: &Session,
+    environment: &Environment,
+    region: &RegionName,
+) -> Option<u64> {
+    let looked = async {
+        let from = session.open_region(&environment.home).await?;
+        let to = session.open_region(region).await?;
+        let found = Replication::plan(&*from.store, &*to.store).await?;
+        Ok::<_, OperationError>(found.pending_bytes())
+    };
+    let looked = looked.await.inspect_err(|error| {
+        tracing::info!("what `{region}` lacks is not known: {}", error_chain(error));
+    });
+    looked.ok()
+}
+
+/// Compares what each region holds with what the home does.
+fn tell_lags(regions: &mut [RegionStatus], sources: &BTreeSet<&SourceName>) {
+    let home = regions
+        .iter()
+        .find(|region| region.home && region.fault.is_none());
+    let Some(home) = home.map(|home| home.newest.clone()) else {
+        return;
+    };
+    for region in regions {
+        let lags = sources
+            .iter()
+            .filter_map(|source| home.get_key_value(*source));
+        let lags = lags.map(|(source, at_home)| {
+            let here = region.newest.get(source)?;
+            Some(age(*at_home, *here))
+        });
+        let lags: Option<Vec<f64>> = lags.collect();
+        region.lag_secs = lags.map(|lags| lags.into_iter().fold(0.0, f64::max));
     }
 }
 

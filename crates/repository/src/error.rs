@@ -216,6 +216,15 @@ pub(crate) enum Flaw {
     Newer(u32),
 }
 
+impl std::fmt::Display for Flaw {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Damaged(what) => f.write_str(what),
+            Self::Newer(version) => write!(f, "it has format version {version}"),
+        }
+    }
+}
+
 impl Flaw {
     pub(crate) fn damaged(what: impl Into<String>) -> Self {
         Self::Damaged(what.into())

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::stream::{self, Stream, StreamExt as _};
-use lifeboat_model::{ChunkId, ErrorKind};
-use lifeboat_storage::ObjectKey;
+use lifeboat_model::ChunkId;
 use tokio::sync::OnceCell;
 
 use crate::chunk_index::{ChunkIndex, FrameRow};
 use crate::content::{Content, ExtentSource};
+use crate::crypto::SymmetricKey;
 use crate::error::{Flaw, RepositoryError};
 use crate::format::pack::FrameOpener;
 use crate::layout;
@@ -110,7 +110,7 @@ impl Wanted {
 }
 
 /// A chunk within a frame.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct WantedChunk {
     id: ChunkId,
     range: Range<usize>,
@@ -118,7 +118,7 @@ struct WantedChunk {
 }
 
 /// A frame with the chunks wanted of it.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct WantedFrame {
     row: FrameRow,
     chunks: Vec<WantedChunk>,
@@ -247,21 +247,6 @@ impl Repository {
             .flat_map(stream::iter)
     }
 
-    /// Reads part of an object that must be there: if it is not, that is damage.
-    pub(crate) async fn read_stored(
-        &self,
-        key: &ObjectKey,
-        range: Range<u64>,
-    ) -> Result<Bytes, RepositoryError> {
-        self.store
-            .get_range(key, range)
-            .await
-            .map_err(|error| match error.kind {
-                ErrorKind::NotFound => RepositoryError::corrupt(key, "it is missing"),
-                _ => error.into(),
-            })
-    }
-
     async fn read_frames(
         &self,
         index: &ChunkIndex,
@@ -295,15 +280,47 @@ impl Repository {
             let opener = openers[&frame.row.salt].get_or_try_init(recover).await?;
             let start = (frame.row.offset - read.range.start) as usize;
             let sealed = bytes.slice(start..start + frame.row.stored_len as usize);
-            let (opener, id_key) = (opener.clone(), id_key.clone());
-            let open = move || open_frame(&opener, &id_key.0, frame, &sealed);
-            jobs.push(self.world.pool.run(open));
+            let job = FrameJob {
+                opener: opener.clone(),
+                id_key: id_key.clone(),
+                frame: Arc::new(frame),
+            };
+            jobs.push((self.world.pool.run(job.opening(sealed)), job));
         }
+        drop(bytes);
         let mut opened = Vec::with_capacity(jobs.len());
-        for job in jobs {
-            opened.push(job.await.map_err(|flaw| flaw.of(&key)));
+        for (running, job) in jobs {
+            let result = match running.await {
+                Ok(pieces) => Ok(pieces),
+                Err(flaw) => {
+                    let open = |sealed| self.world.pool.run(job.opening(sealed));
+                    self.open_elsewhere(&key, job.range(), flaw, open).await
+                }
+            };
+            opened.push(result);
         }
         Ok(opened)
+    }
+}
+
+/// A frame to open and all that takes: it may be opened again, from other bytes.
+struct FrameJob {
+    opener: Arc<FrameOpener>,
+    id_key: SymmetricKey,
+    frame: Arc<WantedFrame>,
+}
+
+impl FrameJob {
+    fn opening(&self, sealed: Bytes) -> impl FnOnce() -> Result<Pieces, Flaw> + Send + 'static {
+        let (opener, id_key, frame) =
+            (self.opener.clone(), self.id_key.clone(), self.frame.clone());
+        move || open_frame(&opener, &id_key.0, &frame, &sealed)
+    }
+
+    /// Returns where the frame lies in its pack.
+    fn range(&self) -> Range<u64> {
+        let start = u64::from(self.frame.row.offset);
+        start..start + u64::from(self.frame.row.stored_len)
     }
 }
 
@@ -311,13 +328,13 @@ impl Repository {
 fn open_frame(
     opener: &FrameOpener,
     id_key: &[u8; 32],
-    wanted: WantedFrame,
+    wanted: &WantedFrame,
     sealed: &Bytes,
 ) -> Result<Pieces, Flaw> {
     let row = wanted.row;
     let bytes = opener.open(&row.as_stored(), sealed.to_vec())?;
     let mut pieces = Vec::new();
-    for chunk in wanted.chunks {
+    for chunk in &wanted.chunks {
         let content = bytes.get(chunk.range.clone());
         let content = content.ok_or_else(|| Flaw::damaged("a chunk lies outside its frame"))?;
         if *blake3::keyed_hash(id_key, content).as_bytes() != *chunk.id.as_bytes() {
@@ -326,7 +343,7 @@ fn open_frame(
                 chunk.id.short()
             )));
         }
-        for destination in chunk.destinations {
+        for &destination in &chunk.destinations {
             let start = chunk.range.start + destination.chunk_offset as usize;
             let range = start..start + destination.len as usize;
             if range.end > chunk.range.end {

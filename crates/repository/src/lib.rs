@@ -7,6 +7,7 @@
 
 mod browse;
 mod chunk_index;
+mod closure;
 mod compress;
 mod content;
 mod crypto;
@@ -38,6 +39,7 @@ mod role;
 mod run_name;
 mod snapshot;
 mod snapshot_reader;
+mod stored;
 mod verify;
 mod wal;
 mod writer;

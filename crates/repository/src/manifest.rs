@@ -1,8 +1,10 @@
 //! Reading manifests: entries of a snapshot in path order, and metadata chunks in general.
 
 use std::collections::VecDeque;
+use std::future::ready;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures::stream::{self, Stream, StreamExt as _};
 use lifeboat_model::{ChunkId, Entry, EntryKind};
 
@@ -109,13 +111,11 @@ impl MetadataReader {
         let key = layout::pack(pack.id);
         let start = u64::from(row.offset);
         let range = start..start + u64::from(row.stored_len);
-        let sealed = repository.read_stored(&key, range).await?.to_vec();
         let salt = self.index.salt(row.salt);
         let opener = FrameOpener::new(pack.kind, repository.id, &repository.keys, salt)?
             .map_err(|flaw| flaw.of(&key))?;
-        opener
-            .open(&row.as_stored(), sealed)
-            .map_err(|flaw| flaw.of(&key))
+        let open = |sealed: Bytes| ready(opener.open(&row.as_stored(), sealed.to_vec()));
+        repository.open_stored(&key, range, open).await
     }
 }
 

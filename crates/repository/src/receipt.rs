@@ -2,11 +2,11 @@
 
 use jiff::Timestamp;
 use lifeboat_model::{RegionName, SnapshotId};
-use lifeboat_storage::ObjectStore;
+use lifeboat_storage::{ObjectKey, ObjectStore};
 use serde::{Deserialize, Serialize};
 
 use crate::error::RepositoryError;
-use crate::layout::{self, RECEIPTS};
+use crate::layout::{self, RECEIPTS, SnapshotName};
 use crate::repository::{put_new, to_json};
 
 /// What a region was seen to hold, and when.
@@ -70,5 +70,22 @@ impl Receipt {
             }
         }
         Ok(found)
+    }
+
+    /// Reports whether a store holds a receipt of each of these snapshots, by their names alone.
+    ///
+    /// # Errors
+    /// Fails if the store cannot be listed.
+    pub async fn are_there(
+        store: &dyn ObjectStore,
+        region: &RegionName,
+        snapshots: &[SnapshotName],
+    ) -> Result<bool, RepositoryError> {
+        let listed = store.list(&format!("{RECEIPTS}{region}/")).await?;
+        let mut keys = snapshots
+            .iter()
+            .map(|name| layout::receipt(region, name.id));
+        let is_there = |key: ObjectKey| listed.binary_search_by(|meta| meta.key.cmp(&key)).is_ok();
+        Ok(keys.all(is_there))
     }
 }

@@ -11,8 +11,9 @@ use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
 use lifeboat_model::{RegionName, SnapshotId};
 use lifeboat_runtime::{MemoryBudget, Throttle};
-use lifeboat_storage::{ObjectKey, ObjectMeta, ObjectStore};
+use lifeboat_storage::{ObjectKey, ObjectMeta, ObjectStore, Put};
 
+use crate::closure::Closure;
 use crate::error::RepositoryError;
 use crate::index_catalog::IndexCatalog;
 use crate::layout::{self, ObjectClass, SnapshotName};
@@ -55,6 +56,8 @@ pub struct Replication {
     steps: Vec<Vec<ObjectMeta>>,
     records: Vec<ObjectMeta>,
     present: u64,
+    /// What the source holds, with lengths.
+    here: BTreeMap<ObjectKey, u64>,
     snapshots: Vec<SnapshotName>,
     /// Revocations that the target knows and the source does not.
     missed_here: Vec<ObjectKey>,
@@ -145,6 +148,7 @@ impl Replication {
             steps,
             records,
             present,
+            here,
             snapshots,
             missed_here: revoked.missed_here,
         })
@@ -163,6 +167,13 @@ impl Replication {
     /// Returns their length together, bytes.
     pub fn bytes(&self) -> u64 {
         self.missing().map(|meta| meta.size).sum()
+    }
+
+    /// Returns the length of what is missing there, bytes, without the ledger: each run adds to that,
+    /// a replication too.
+    pub fn pending_bytes(&self) -> u64 {
+        let is_data = |meta: &&ObjectMeta| ObjectClass::of(&meta.key) != ObjectClass::Run;
+        self.missing().filter(is_data).map(|meta| meta.size).sum()
     }
 
     /// Returns the number of revoked keys that the target knows of and the source does not.
@@ -234,7 +245,7 @@ impl Replication {
     ) -> Result<Vec<SnapshotId>, RepositoryError> {
         let before = Receipt::list(to, region).await?;
         let before: BTreeSet<SnapshotId> = before.iter().map(|receipt| receipt.snapshot).collect();
-        let closure = Closure::of(to).await?;
+        let closure = Closure::of(to, &self.here).await?;
         let mut new = Vec::new();
         for name in self
             .snapshots
@@ -365,7 +376,10 @@ pub(crate) async fn copy_object(
     key: &ObjectKey,
 ) -> Result<(), RepositoryError> {
     let bytes = read_checked(from, key).await?;
-    to.put(key, bytes).await?;
+    if to.put(key, bytes).await? == Put::AlreadyExists {
+        // Nobody has looked at what another writer put there meanwhile, and a receipt would vouch for it.
+        read_checked(to, key).await?;
+    }
     Ok(())
 }
 
@@ -395,120 +409,4 @@ pub async fn copy_basics(
         copy_object(from, to, &meta.key).await?;
     }
     Ok(())
-}
-
-/// What a region was seen to hold.
-struct Closure {
-    commits: BTreeMap<SnapshotId, u64>,
-    index: IndexCatalog,
-    wal: WalCatalog,
-    index_objects: u64,
-    packs: u64,
-    bytes: u64,
-    /// Over the names of all index objects and packs.
-    hasher: blake3::Hasher,
-}
-
-impl Closure {
-    /// Lists a region's index objects and checks that every pack they name is there.
-    async fn of(store: &dyn ObjectStore) -> Result<Self, RepositoryError> {
-        let index = IndexCatalog::read(store).await?;
-        let listed = store.list("").await?;
-        let wal = WalCatalog::of(&listed);
-        let sizes: BTreeMap<ObjectKey, u64> = listed
-            .into_iter()
-            .map(|meta| (meta.key, meta.size))
-            .collect();
-        let packs = index.packs();
-        let keys: BTreeSet<ObjectKey> = packs
-            .iter()
-            .map(|pack| layout::pack(*pack))
-            .chain(index.objects().map(layout::index))
-            .collect();
-        let mut bytes = 0;
-        let mut hasher = blake3::Hasher::new();
-        for key in &keys {
-            let Some(size) = sizes.get(key) else {
-                return Err(RepositoryError::corrupt(
-                    key,
-                    "it is missing from the replica",
-                ));
-            };
-            bytes += size;
-            hasher.update(key.as_str().as_bytes()).update(b"\n");
-        }
-        let commits = sizes
-            .iter()
-            .filter_map(|(key, size)| Some((SnapshotName::parse(key)?.id, *size)))
-            .collect();
-        let (index_objects, packs) = (index.objects().count() as u64, packs.len() as u64);
-        Ok(Self {
-            commits,
-            index,
-            wal,
-            index_objects,
-            packs,
-            bytes,
-            hasher,
-        })
-    }
-
-    /// Checks that every index object that existed when the snapshot was committed is here, or one
-    /// that stands in for it, and every part of the log that it needs. Returns those parts.
-    async fn check(
-        &self,
-        store: &dyn ObjectStore,
-        name: &SnapshotName,
-    ) -> Result<Vec<(ObjectKey, u64)>, RepositoryError> {
-        let key = name.key();
-        let record = store.get(&key).await?;
-        if let Some(prefix) = self.index.lacks_for(&key, &record)? {
-            let what = format!("it needs index object {prefix}…, which is missing");
-            return Err(RepositoryError::corrupt(&key, what));
-        }
-        let Some((place, range)) = wal_needed_by(name, &record)? else {
-            return Ok(Vec::new());
-        };
-        if let Some(segment) = self.wal.lacks(&place, range) {
-            let what =
-                format!("it needs WAL segment {segment}, which is not there as far as needed");
-            return Err(RepositoryError::corrupt(&key, what));
-        }
-        let needed = self.wal.needed(&place, range);
-        Ok(needed
-            .map(|object| (place.key(object), object.stored_len))
-            .collect())
-    }
-
-    fn receipt(
-        &self,
-        region: &RegionName,
-        name: &SnapshotName,
-        wal: &[(ObjectKey, u64)],
-        received: jiff::Timestamp,
-    ) -> Result<Receipt, RepositoryError> {
-        let key = name.key();
-        let Some(size) = self.commits.get(&name.id) else {
-            return Err(RepositoryError::corrupt(
-                &key,
-                "it is missing from the replica",
-            ));
-        };
-        let mut hasher = self.hasher.clone();
-        for (key, _) in wal {
-            hasher.update(key.as_str().as_bytes()).update(b"\n");
-        }
-        let wal_bytes: u64 = wal.iter().map(|(_, size)| size).sum();
-        Ok(Receipt {
-            region: region.clone(),
-            snapshot: name.id,
-            commit_record: key.to_string(),
-            received,
-            index_objects: self.index_objects,
-            packs: self.packs,
-            wal_objects: wal.len() as u64,
-            bytes: self.bytes + size + wal_bytes,
-            closure: hasher.finalize().to_hex().to_string(),
-        })
-    }
 }

@@ -121,14 +121,10 @@ async fn replicate(session: &Session, environment: &Environment) -> Result<Worke
         });
     }
     let mut all = Several::new();
-    for region in &environment.replicas {
-        let copied = async {
-            let plan = session.plan_replicate(environment, region).await?;
-            session
-                .replicate(environment, &plan, &CopyLimits::default())
-                .await
-        };
-        match copied.await {
+    let targets = &environment.replicas;
+    let copied = session.replicate_all(environment, targets, CopyLimits::default());
+    for (region, copied) in targets.iter().zip(copied.await) {
+        match copied {
             Ok(report) => all.done(format!(
                 "{region} got {} objects, has receipts for all {} snapshots",
                 report.objects, report.receipts

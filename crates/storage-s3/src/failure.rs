@@ -112,7 +112,7 @@ impl Failure {
 
     /// Tells whether a conditional put found the object there.
     pub(crate) fn is_precondition(&self) -> bool {
-        self.code.as_deref() == Some("PreconditionFailed")
+        self.kind == ErrorKind::AlreadyExists
     }
 
     /// Tells whether the store does not know what was asked of it.

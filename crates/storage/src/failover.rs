@@ -1,9 +1,12 @@
 //! Several stores that hold the same objects, read as one.
 //!
-//! A read goes to the first store. If that one fails, or takes longer than patience lasts, the next
-//! is asked as well, and the first good answer counts. One that failed is asked last for a while.
+//! A read goes to the first store. If that one fails, or takes far longer than reads usually do, the
+//! next is asked as well, and the first good answer counts. One that failed, or was overtaken again
+//! and again, is asked last for a while.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -16,12 +19,19 @@ use tokio::time::{Instant, timeout};
 
 use crate::error::StoreError;
 use crate::key::ObjectKey;
+use crate::pace::Pace;
 use crate::store::{ObjectMeta, ObjectStore, Put};
 
-/// How long a store may take over a read before the next one is asked too.
+/// How long a store may take over a whole object before the next one is asked too.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// How long a store that failed is asked last.
+/// How long over a listing, which may be long and may lack elsewhere what is newest.
+const LISTING_PATIENCE: Duration = Duration::from_secs(15);
+/// How long a store that failed or is slow is asked last.
 const REST: Duration = Duration::from_secs(30);
+/// How often in a row a store may be overtaken before it counts as slow.
+const OVERTAKEN_MAX: u32 = 3;
+/// Damaged objects that are remembered at most: more of them tell no more.
+const DAMAGED_MAX: usize = 1000;
 
 /// Tells whether bytes can be the object of a key, as far as a name can tell.
 pub type NameCheck = fn(&ObjectKey, &[u8]) -> bool;
@@ -34,12 +44,28 @@ pub struct FailoverStore {
     members: Vec<Member>,
     check: NameCheck,
     patience: Duration,
+    /// Of reads of ranges, whose length is known.
+    pace: Pace,
+    damaged: Mutex<BTreeSet<DamagedObject>>,
 }
 
-struct Member {
+/// An object that is damaged or missing in one store, and was read from another.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DamagedObject {
+    /// The store's name.
+    pub member: String,
+    /// The object.
+    pub key: ObjectKey,
+}
+
+/// One of the stores that are read as one.
+pub struct Member {
+    name: String,
     store: Arc<dyn ObjectStore>,
     /// Until when it is asked last, since it failed.
     resting: Mutex<Option<Instant>>,
+    /// How often another was faster, since it last answered in time.
+    overtaken: AtomicU32,
 }
 
 impl Member {
@@ -48,41 +74,106 @@ impl Member {
         until.is_some_and(|until| now < until)
     }
 
+    fn rest(&self) {
+        let until = Instant::now() + REST;
+        *self.resting.lock().expect("no holder panics") = Some(until);
+    }
+
     fn note(&self, error: &StoreError) {
-        tracing::warn!(%error, "another region is asked");
+        if is_about_the_object(error) {
+            return;
+        }
+        tracing::warn!(%error, "another region than `{}` is asked", self.name);
         if matches!(
             error.kind,
             ErrorKind::Transient | ErrorKind::Denied | ErrorKind::NoRepository
         ) {
-            let until = Instant::now() + REST;
-            *self.resting.lock().expect("no holder panics") = Some(until);
+            self.rest();
         }
+    }
+
+    /// Notes that a store that was asked later has answered first.
+    fn note_overtaken(&self) {
+        if self.overtaken.fetch_add(1, Ordering::Relaxed) + 1 >= OVERTAKEN_MAX {
+            self.overtaken.store(0, Ordering::Relaxed);
+            tracing::warn!("region `{}` is slow, another one is read", self.name);
+            self.rest();
+        }
+    }
+
+    /// Returns the store's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the store alone, for who wants to know what this one holds.
+    pub fn store(&self) -> &dyn ObjectStore {
+        &*self.store
     }
 }
 
+/// Tells whether an error is about one object, and says nothing of the rest of the store.
+fn is_about_the_object(error: &StoreError) -> bool {
+    matches!(error.kind, ErrorKind::Corrupt | ErrorKind::NotFound)
+}
+
 impl FailoverStore {
-    /// Joins `stores`, the one to prefer first. `check` recognizes a damaged object by its name.
+    /// Joins stores with their names, the one to prefer first. `check` recognizes a damaged object by
+    /// its key.
     ///
     /// # Panics
     /// Panics if there is none.
-    pub fn new(stores: Vec<Arc<dyn ObjectStore>>, check: NameCheck) -> Self {
+    pub fn new(stores: Vec<(String, Arc<dyn ObjectStore>)>, check: NameCheck) -> Self {
         assert!(!stores.is_empty(), "there must be a store to read");
-        let member = |store| Member {
+        let member = |(name, store)| Member {
+            name,
             store,
             resting: Mutex::new(None),
+            overtaken: AtomicU32::new(0),
         };
         Self {
             members: stores.into_iter().map(member).collect(),
             check,
             patience: PATIENCE,
+            pace: Pace::default(),
+            damaged: Mutex::default(),
         }
     }
 
-    /// Sets how long a store may take over a read before the next one is asked too.
+    /// Sets how long a store may take over a read before the next one is asked too, as long as nothing
+    /// is known of how long reads take.
     #[must_use]
     pub fn with_patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
+        self.pace = Pace::beginning_with(patience);
         self
+    }
+
+    /// Returns the stores, the one to prefer first.
+    pub fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    /// Notes, and tells once, that an object is damaged or missing in one store and was read from
+    /// another.
+    pub fn note_damage(&self, member: &Member, key: &ObjectKey, why: &str) {
+        let mut damaged = self.damaged.lock().expect("no holder panics");
+        let object = DamagedObject {
+            member: member.name.clone(),
+            key: key.clone(),
+        };
+        if damaged.len() < DAMAGED_MAX && damaged.insert(object) {
+            tracing::warn!(
+                "`{key}` is damaged in region `{}`, another one is read: {why}",
+                member.name
+            );
+        }
+    }
+
+    /// Returns what was noted as damaged so far.
+    pub fn damaged(&self) -> Vec<DamagedObject> {
+        let damaged = self.damaged.lock().expect("no holder panics");
+        damaged.iter().cloned().collect()
     }
 
     /// Returns the members in the order to ask them now.
@@ -93,33 +184,74 @@ impl FailoverStore {
         order
     }
 
-    /// Asks one store after the other until one answers well.
+    /// Asks one store after the other until one answers well, the next one when `patience` is over.
+    /// `key` is the object that is read, if it is one. Returns how long the answer took, too.
     async fn ask<'a, T: Send>(
         &'a self,
+        key: Option<&ObjectKey>,
+        patience: Duration,
         read: impl Fn(&'a dyn ObjectStore) -> BoxFuture<'a, Result<T, StoreError>>,
-    ) -> Result<T, StoreError> {
+    ) -> Result<(T, Duration), StoreError> {
         let start = |member: &'a Member| {
-            let answer = read(&*member.store);
-            async move { (member, answer.await) }
+            let (begun, answer) = (Instant::now(), read(&*member.store));
+            async move { (member, answer.await, begun.elapsed()) }
         };
         let mut waiting = self.in_order().into_iter();
-        let mut asked: FuturesUnordered<_> = waiting.next().map(start).into_iter().collect();
-        let mut failure: Option<StoreError> = None;
+        let mut newest = waiting.next();
+        let mut asked: FuturesUnordered<_> = newest.map(start).into_iter().collect();
+        let mut slow: Vec<&Member> = Vec::new();
+        let mut failed: Vec<(&Member, StoreError)> = Vec::new();
         loop {
-            match timeout(self.patience, asked.next()).await {
-                Ok(Some((_, Ok(value)))) => return Ok(value),
-                Ok(Some((member, Err(error)))) => {
+            match timeout(patience, asked.next()).await {
+                Ok(Some((member, Ok(value), took))) => {
+                    self.settle(member, &slow, &failed, key);
+                    return Ok((value, took));
+                }
+                Ok(Some((member, Err(error), _))) => {
                     member.note(&error);
-                    // What the preferred one said matters most.
-                    failure.get_or_insert(error);
+                    slow.retain(|one| !std::ptr::eq(*one, member));
+                    failed.push((member, error));
                     if asked.is_empty() {
-                        asked.extend(waiting.next().map(start));
+                        newest = waiting.next();
+                        asked.extend(newest.map(start));
                     }
                 }
-                Ok(None) => return Err(failure.expect("a store was asked and failed")),
+                // What the preferred one said matters most.
+                Ok(None) => return Err(failed.swap_remove(0).1),
                 // Too slow: another is asked beside, and whoever is first counts.
-                Err(_) => asked.extend(waiting.next().map(start)),
+                Err(_) => {
+                    slow.extend(newest.take());
+                    newest = waiting.next();
+                    asked.extend(newest.map(start));
+                }
             }
+        }
+    }
+
+    /// Draws conclusions from a read that `winner` answered well in the end.
+    fn settle(
+        &self,
+        winner: &Member,
+        slow: &[&Member],
+        failed: &[(&Member, StoreError)],
+        key: Option<&ObjectKey>,
+    ) {
+        for member in slow.iter().filter(|slow| !std::ptr::eq(**slow, winner)) {
+            member.note_overtaken();
+        }
+        if slow.is_empty() {
+            winner.overtaken.store(0, Ordering::Relaxed);
+        }
+        let Some(key) = key else { return };
+        for (member, error) in failed
+            .iter()
+            .filter(|(_, error)| is_about_the_object(error))
+        {
+            let why = error
+                .source
+                .as_ref()
+                .map_or_else(String::new, ToString::to_string);
+            self.note_damage(member, key, &why);
         }
     }
 
@@ -149,6 +281,10 @@ impl ObjectStore for FailoverStore {
         self.members[0].store.describe()
     }
 
+    fn as_failover(&self) -> Option<&FailoverStore> {
+        Some(self)
+    }
+
     async fn put(&self, key: &ObjectKey, body: Bytes) -> Result<Put, StoreError> {
         let now = Instant::now();
         let fit = self.members.iter().filter(|member| !member.is_resting(now));
@@ -171,25 +307,36 @@ impl ObjectStore for FailoverStore {
     }
 
     async fn get(&self, key: &ObjectKey) -> Result<Bytes, StoreError> {
-        let sound = self
-            .ask(|store| Box::pin(async move { self.checked(key, store, store.get(key).await?) }));
+        let sound = self.ask(Some(key), self.patience, |store| {
+            Box::pin(async move { self.checked(key, store, store.get(key).await?) })
+        });
         match sound.await {
+            Ok((body, _)) => Ok(body),
             // Nobody has a sound one: what is wrong with it is for the reader to say.
             Err(error) if error.kind == ErrorKind::Corrupt => self.members[0].store.get(key).await,
-            answered => answered,
+            Err(error) => Err(error),
         }
     }
 
     async fn get_range(&self, key: &ObjectKey, range: Range<u64>) -> Result<Bytes, StoreError> {
-        self.ask(|store| store.get_range(key, range.clone())).await
+        let bytes = range.end.saturating_sub(range.start);
+        let patience = self.pace.patience(bytes);
+        let read = self.ask(Some(key), patience, |store| {
+            store.get_range(key, range.clone())
+        });
+        let (body, took) = read.await?;
+        self.pace.note(bytes, took);
+        Ok(body)
     }
 
     async fn head(&self, key: &ObjectKey) -> Result<Option<ObjectMeta>, StoreError> {
-        self.ask(|store| store.head(key)).await
+        let answered = self.ask(None, self.patience, |store| store.head(key)).await;
+        answered.map(|(meta, _)| meta)
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<ObjectMeta>, StoreError> {
-        self.ask(|store| store.list(prefix)).await
+        let listed = self.ask(None, LISTING_PATIENCE, |store| store.list(prefix));
+        listed.await.map(|(found, _)| found)
     }
 
     async fn delete(&self, key: &ObjectKey) -> Result<(), StoreError> {

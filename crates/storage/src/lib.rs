@@ -14,11 +14,12 @@ mod key;
 mod local;
 mod memory;
 mod op;
+mod pace;
 mod recorded;
 mod store;
 
 pub use error::StoreError;
-pub use failover::{FailoverStore, NameCheck};
+pub use failover::{DamagedObject, FailoverStore, Member, NameCheck};
 pub use faulty::{Calls, Fault, FaultPlan, FaultRates, FaultyStore};
 pub use key::{InvalidKey, ObjectKey};
 pub use local::LocalStore;

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::error::StoreError;
+use crate::failover::FailoverStore;
 use crate::key::ObjectKey;
 
 /// What a listing says of an object.
@@ -72,6 +73,12 @@ pub trait ObjectStore: Send + Sync {
     async fn protect(&self, _keys: &[ObjectKey]) -> Result<u64, StoreError> {
         Ok(0)
     }
+
+    /// Returns this store if it reads several as one: who finds out that bytes are damaged, which no
+    /// store can tell of a range, may then ask each of them.
+    fn as_failover(&self) -> Option<&FailoverStore> {
+        None
+    }
 }
 
 #[async_trait]
@@ -109,5 +116,9 @@ impl<S: ObjectStore + ?Sized> ObjectStore for Arc<S> {
 
     async fn protect(&self, keys: &[ObjectKey]) -> Result<u64, StoreError> {
         (**self).protect(keys).await
+    }
+
+    fn as_failover(&self) -> Option<&FailoverStore> {
+        (**self).as_failover()
     }
 }

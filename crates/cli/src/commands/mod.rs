@@ -19,7 +19,7 @@ pub(crate) mod mount;
 mod prune;
 mod refresh;
 mod repair;
-mod replicate;
+pub(crate) mod replicate;
 mod restore;
 mod schedule;
 mod show;

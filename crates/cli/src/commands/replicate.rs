@@ -1,8 +1,15 @@
 //! `lifeboat replicate`.
 
-use lifeboat_operations::{OperationError, ReplicatePlan, ReplicateReport};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use lifeboat_config::Environment;
+use lifeboat_model::RegionName;
+use lifeboat_operations::{Followed, OperationError, ReplicatePlan, ReplicateReport, Session};
 use lifeboat_repository::CopyLimits;
 use lifeboat_runtime::Throttle;
+use tokio::sync::oneshot;
 
 use crate::args::{Args, Command};
 use crate::exit::Exit;
@@ -14,6 +21,8 @@ pub(super) async fn run(args: &Args) -> Result<Exit, OperationError> {
         to,
         bandwidth,
         transfers,
+        continuous,
+        every,
         dry_run,
     } = &args.command
     else {
@@ -37,18 +46,33 @@ pub(super) async fn run(args: &Args) -> Result<Exit, OperationError> {
             hint: "add `replicas = [\"…\"]` to it, or name one with `--to`".to_owned(),
         });
     }
-    // A region that fails keeps none of the others from getting its copy.
+    if *continuous {
+        return follow(args, &session, environment, &targets, (&limits, *every)).await;
+    }
+    let mut outcomes = Vec::new();
+    if *dry_run {
+        for to in &targets {
+            let plan = session.plan_replicate(environment, to).await;
+            outcomes.push(plan.map(|plan| (table::value(&plan), would(&plan))));
+        }
+    } else {
+        let copied = session.replicate_all(environment, &targets, limits).await;
+        let told = |report| (table::value(&report), did(&report));
+        outcomes.extend(copied.into_iter().map(|one| one.map(told)));
+    }
+    Ok(tell(args, &targets, outcomes))
+}
+
+/// Shows what came of each region. One that failed makes the outcome incomplete; if all did, the
+/// first says why.
+fn tell(
+    args: &Args,
+    targets: &[RegionName],
+    outcomes: Vec<Result<(serde_json::Value, String), OperationError>>,
+) -> Exit {
     let (mut done, mut documents, mut failed) = (Vec::new(), Vec::new(), None);
-    for target in &targets {
-        let copied = async {
-            let plan = session.plan_replicate(environment, target).await?;
-            if *dry_run {
-                return Ok((table::value(&plan), would(&plan)));
-            }
-            let report = session.replicate(environment, &plan, &limits).await?;
-            Ok::<_, OperationError>((table::value(&report), did(&report)))
-        };
-        match copied.await {
+    for (target, outcome) in targets.iter().zip(outcomes) {
+        match outcome {
             Ok((document, line)) => {
                 documents.push(document);
                 done.push(line);
@@ -61,7 +85,77 @@ pub(super) async fn run(args: &Args) -> Result<Exit, OperationError> {
         }
     }
     table::plan(args.json, &documents, &done);
-    Ok(failed.unwrap_or(Exit::DONE))
+    match failed {
+        Some(_) if !done.is_empty() => Exit::INCOMPLETE,
+        Some(failed) => failed,
+        None => Exit::DONE,
+    }
+}
+
+/// Who waits to be asked to stop.
+static STOP: Mutex<Option<oneshot::Sender<()>>> = Mutex::new(None);
+
+/// Asks a replication that goes on until then to stop. Returns whether there is one.
+pub(crate) fn stop() -> bool {
+    let waiting = STOP.lock().unwrap_or_else(PoisonError::into_inner).take();
+    waiting.is_some_and(|waiting| waiting.send(()).is_ok())
+}
+
+async fn follow(
+    args: &Args,
+    session: &Session,
+    environment: &Environment,
+    targets: &[RegionName],
+    limits: (&CopyLimits, Duration),
+) -> Result<Exit, OperationError> {
+    let (stop, stopped) = oneshot::channel();
+    *STOP.lock().unwrap_or_else(PoisonError::into_inner) = Some(stop);
+    let stopped = async { stopped.await.unwrap_or_default() };
+    let said: Mutex<BTreeMap<RegionName, Option<String>>> = Mutex::default();
+    let tell = |turn: &[Followed]| {
+        let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
+        for one in turn {
+            let before = said.insert(one.to.clone(), one.fault.clone());
+            // Silence means that nothing was to be done.
+            if one.objects == 0 && before.as_ref() == Some(&one.fault) {
+                continue;
+            }
+            table::line(&match args.json {
+                true => table::value(one).to_string(),
+                false => stands(one),
+            });
+        }
+    };
+    let last = session.replicate_continuously(environment, targets, limits, stopped, &tell);
+    let complete = last.await?.iter().all(|one| one.fault.is_none());
+    Ok(if complete {
+        Exit::DONE
+    } else {
+        Exit::INCOMPLETE
+    })
+}
+
+/// Says how a region that is followed stands.
+fn stands(one: &Followed) -> String {
+    let lag = one.lag_secs.map_or_else(
+        || "lacks something".to_owned(),
+        |secs| format!("holds all of {} ago", table::secs(secs)),
+    );
+    let pending = one.pending_bytes.map_or_else(
+        || ", nobody knows how much is to go".to_owned(),
+        |bytes| format!(", {} of logs to go", table::bytes(bytes)),
+    );
+    let fault = one
+        .fault
+        .as_ref()
+        .map(|why| format!("{pending}; BEHIND: {why}"));
+    format!(
+        "{}: {}, {} copied; {lag}{}",
+        one.to,
+        table::counted(one.objects, "object"),
+        table::bytes(one.bytes),
+        fault.unwrap_or_default(),
+    )
 }
 
 fn would(plan: &ReplicatePlan) -> String {

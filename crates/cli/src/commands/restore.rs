@@ -1,13 +1,14 @@
 //! `lifeboat restore`.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use lifeboat_config::{Cluster, Source};
 use lifeboat_model::{InvalidName, Timeline};
 use lifeboat_operations::{
-    Changes, ClusterRestore, DeltaReport, FetchCommand, LogAccess, OperationError, Recovery,
-    RescueRequest, RestoreReport, RestoreRequest, Session, ThenDo,
+    Changes, ClusterRestore, DamagedCopy, DeltaReport, FetchCommand, LogAccess, OperationError,
+    Recovery, RescueRequest, RestoreReport, RestoreRequest, Session, ThenDo,
 };
 
 use crate::args::{Args, ClusterArgs, Command};
@@ -251,6 +252,20 @@ fn show(report: &RestoreReport) {
     }
     for item in &report.not_restored {
         table::line(&format!("  INCOMPLETE: {item}"));
+    }
+    show_damaged(&report.damaged_copies);
+}
+
+/// Names the regions that need repair, though the restore did without them.
+fn show_damaged(copies: &[DamagedCopy]) {
+    let regions: BTreeSet<&str> = copies.iter().map(|copy| copy.region.as_str()).collect();
+    for region in regions {
+        let of_region = copies.iter().filter(|copy| copy.region == region);
+        table::line(&format!(
+            "  DAMAGED in {region}: {}, read from another region; `lifeboat repair ENVIRONMENT \
+             --region {region}` brings back what is damaged",
+            table::counted(of_region.count() as u64, "object"),
+        ));
     }
 }
 

@@ -62,6 +62,17 @@ fn exposure(secs: Option<f64>, objectives: Objectives) -> String {
     format!("{}{}", table::secs(secs), over.unwrap_or_default())
 }
 
+/// Says how far a region is behind its home, in time and in bytes.
+fn behind(region: &RegionStatus) -> String {
+    if region.home {
+        return String::new();
+    }
+    let unknown = || "unknown".to_owned();
+    let lag = region.lag_secs.map_or_else(unknown, table::secs);
+    let pending = region.pending_bytes.map_or_else(unknown, table::bytes);
+    format!("{lag}, {pending} to go")
+}
+
 fn show(status: &EnvironmentStatus) {
     table::line(&format!("{} ({})", status.environment, status.class));
     let source = |source: &SourceStatus| {
@@ -108,6 +119,7 @@ fn show(status: &EnvironmentStatus) {
                 .clone()
                 .unwrap_or_else(|| "reachable".to_owned()),
             region.behind.to_string(),
+            behind(region),
             exposure(region.exposure_secs, status.objectives),
         ]
     };
@@ -116,6 +128,7 @@ fn show(status: &EnvironmentStatus) {
         "as",
         "now",
         "snapshots behind",
+        "lag behind the home",
         "if only this is left, a loss costs",
     ];
     table::print(&header, status.regions.iter().map(region));

@@ -3,6 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use lifeboat_model::ChunkId;
 use tokio::sync::OnceCell;
 
@@ -184,12 +185,13 @@ impl ContentReader {
         let opener = self.opener(row)?;
         let start = u64::from(row.offset);
         let range = start..start + u64::from(row.stored_len);
-        let sealed = self.repository.read_stored(&key, range).await?.to_vec();
-        let frame = row.as_stored();
-        let pool = &self.repository.world.pool;
-        let opened = pool.run(move || opener.open(&frame, sealed)).await;
+        let open = |sealed: Bytes| {
+            let opener = opener.clone();
+            let open = move || opener.open(&row.as_stored(), sealed.to_vec());
+            self.repository.world.pool.run(open)
+        };
         Ok(OpenedFrame {
-            bytes: opened.map_err(|flaw| flaw.of(&key))?,
+            bytes: self.repository.open_stored(&key, range, open).await?,
             verified: Mutex::default(),
         })
     }

@@ -43,16 +43,7 @@ impl Repository {
         place: &WalPlace,
         wanted: impl Fn(&WalObject) -> bool,
     ) -> Result<WalCopied, RepositoryError> {
-        let there = Self::wal_listing(to, place).await?;
-        let here = Self::wal_listing(from, place).await?;
-        let known: BTreeSet<WalHash> = there.objects().iter().map(|object| object.hash).collect();
-        let superseded = |object: &WalObject| {
-            let mut others = here.of(object.file).iter().chain(there.of(object.file));
-            others.any(|other| other.supersedes(object))
-        };
-        let missing = here.objects().iter().filter(|object| {
-            !known.contains(&object.hash) && wanted(object) && !superseded(object)
-        });
+        let missing = Self::missing_wal(from, to, place, wanted).await?;
         let budget = MemoryBudget::new(BUDGET_BYTES);
         let copy = |object: WalObject| {
             let budget = &budget;
@@ -69,7 +60,7 @@ impl Repository {
                 }
             }
         };
-        let copies = stream::iter(missing.cloned()).map(copy);
+        let copies = stream::iter(missing).map(copy);
         let done = copies.buffered(COPIES_AT_ONCE);
         done.try_fold(WalCopied::default(), |sum, copied| async move {
             Ok(WalCopied {
@@ -78,5 +69,42 @@ impl Repository {
             })
         })
         .await
+    }
+
+    /// Returns how much [`Repository::copy_wal`] would copy now.
+    ///
+    /// # Errors
+    /// Fails if a store cannot be listed.
+    pub async fn wal_pending(
+        from: &dyn ObjectStore,
+        to: &dyn ObjectStore,
+        place: &WalPlace,
+        wanted: impl Fn(&WalObject) -> bool,
+    ) -> Result<WalCopied, RepositoryError> {
+        let missing = Self::missing_wal(from, to, place, wanted).await?;
+        Ok(WalCopied {
+            objects: missing.len() as u64,
+            bytes: missing.iter().map(|object| object.stored_len).sum(),
+        })
+    }
+
+    /// Lists what `to` lacks of one cluster's log, oldest first.
+    async fn missing_wal(
+        from: &dyn ObjectStore,
+        to: &dyn ObjectStore,
+        place: &WalPlace,
+        wanted: impl Fn(&WalObject) -> bool,
+    ) -> Result<Vec<WalObject>, RepositoryError> {
+        let there = Self::wal_listing(to, place).await?;
+        let here = Self::wal_listing(from, place).await?;
+        let known: BTreeSet<WalHash> = there.objects().iter().map(|object| object.hash).collect();
+        let superseded = |object: &WalObject| {
+            let mut others = here.of(object.file).iter().chain(there.of(object.file));
+            others.any(|other| other.supersedes(object))
+        };
+        let missing = here.objects().iter().filter(|object| {
+            !known.contains(&object.hash) && wanted(object) && !superseded(object)
+        });
+        Ok(missing.cloned().collect())
     }
 }

@@ -6,6 +6,7 @@ mod issued;
 mod keys;
 mod prune;
 mod repair;
+mod replicas;
 mod simulation;
 mod snapshots;
 mod support;

@@ -4,6 +4,7 @@ mod conforms;
 mod errors;
 mod faults;
 mod locks;
+mod production;
 
 use std::sync::Arc;
 

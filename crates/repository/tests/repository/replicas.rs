@@ -1,0 +1,129 @@
+//! Several stores with the same objects: what is vouched for, and what one does for another.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use lifeboat_model::{BackupKind, Diagnose as _, ErrorKind};
+use lifeboat_repository::{CopyLimits, ObjectClass, Replication, Role, RunKind, Snapshot};
+use lifeboat_storage::{FailoverStore, MemoryStore, ObjectKey, ObjectStore};
+
+use crate::support::{Bench, Tree};
+
+fn tree() -> Tree {
+    let noise = |seed: u64, size: usize| {
+        let mut bytes = vec![0; size];
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&seed.to_le_bytes());
+        hasher.finalize_xof().fill(&mut bytes);
+        bytes
+    };
+    Tree::from([
+        ("notes".to_owned(), noise(1, 700_000)),
+        ("shop.db".to_owned(), noise(2, 300_000)),
+    ])
+}
+
+async fn backed_up() -> (Bench, Snapshot) {
+    let bench = Bench::in_memory().await;
+    let snapshot = bench.backup(&tree(), BackupKind::Full).await.unwrap();
+    (bench, snapshot)
+}
+
+async fn packs(store: &dyn ObjectStore) -> Vec<ObjectKey> {
+    let listed = store.list("packs/").await.unwrap();
+    listed.into_iter().map(|meta| meta.key).collect()
+}
+
+/// Copies everything but the last commit records.
+async fn copied(bench: &Bench, target: &MemoryStore) -> Replication {
+    let plan = Replication::plan(&*bench.store, target).await.unwrap();
+    let limits = CopyLimits::default();
+    let copy = plan.copy_objects(&*bench.store, target, &limits, |_| {});
+    copy.await.unwrap();
+    plan
+}
+
+async fn replace(store: &dyn ObjectStore, key: &ObjectKey, bytes: Bytes) {
+    store.delete(key).await.unwrap();
+    store.put(key, bytes).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_another_writer_put_in_the_way_is_looked_at() {
+    let (bench, _) = backed_up().await;
+    let target = MemoryStore::new("away");
+    let plan = Replication::plan(&*bench.store, &target).await.unwrap();
+    let pack = &packs(&*bench.store).await[0];
+    let sound = bench.store.get(pack).await.unwrap();
+    let mut other = sound.to_vec();
+    other[7] ^= 1;
+    target.put(pack, other.into()).await.unwrap();
+    let limits = CopyLimits::default();
+    let copy = plan.copy_objects(&*bench.store, &target, &limits, |_| {});
+    let error = copy.await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert!(error.to_string().contains(pack.as_str()), "{error}");
+    // The same bytes are no harm.
+    replace(&target, pack, sound).await;
+    plan.copy_objects(&*bench.store, &target, &limits, |_| {})
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn no_receipt_vouches_for_an_object_of_another_length() {
+    let (bench, _) = backed_up().await;
+    let target = Arc::new(MemoryStore::new("away"));
+    let plan = copied(&bench, &target).await;
+    let lease =
+        lifeboat_repository::Lease::take(target.clone(), &bench.world, RunKind::Replicate, "host");
+    plan.commit(&*bench.store, &mut lease.await.unwrap())
+        .await
+        .unwrap();
+    let pack = &packs(&*target).await[0];
+    let sound = target.get(pack).await.unwrap();
+    replace(&*target, pack, sound.slice(1..)).await;
+    let away = "away".parse().unwrap();
+    let now = bench.world.clock.now();
+    let receipts = || plan.write_receipts(&*bench.store, &*target, &away, now);
+    assert_eq!(receipts().await.unwrap_err().kind(), ErrorKind::Corrupt);
+    assert!(target.list("receipts/").await.unwrap().is_empty());
+    replace(&*target, pack, sound).await;
+    assert_eq!(receipts().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_flipped_byte_anywhere_in_a_pack_is_read_from_another_store_and_told() {
+    let (bench, snapshot) = backed_up().await;
+    let away = MemoryStore::new("away");
+    let plan = copied(&bench, &away).await;
+    drop(plan);
+    for pack in packs(&*bench.store).await {
+        let sound = bench.store.get(&pack).await.unwrap();
+        let mut damaged = sound.to_vec();
+        // Every sealed frame is longer than this.
+        for at in (0..damaged.len()).step_by(64) {
+            damaged[at] ^= 1;
+        }
+        replace(&*bench.store, &pack, damaged.into()).await;
+    }
+    let alone = bench.restore(&snapshot).await.unwrap_err();
+    assert_eq!(alone.kind(), ErrorKind::Corrupt);
+    let sound =
+        |key: &ObjectKey, bytes: &[u8]| ObjectClass::name_matches(key, bytes) != Some(false);
+    let stores: Vec<(String, Arc<dyn ObjectStore>)> = vec![
+        ("home".to_owned(), bench.store.clone()),
+        ("away".to_owned(), Arc::new(away)),
+    ];
+    let both = Arc::new(FailoverStore::new(stores, sound));
+    let reader = Bench::with_store(&bench, both.clone());
+    reader.open(Role::Reader).await.unwrap();
+    assert_eq!(reader.restore(&snapshot).await.unwrap(), tree());
+    let damaged = both.damaged();
+    assert!(
+        damaged.iter().all(|one| one.member == "home"),
+        "{damaged:?}"
+    );
+    let told: Vec<_> = damaged.into_iter().map(|one| one.key).collect();
+    assert_eq!(told, packs(&*bench.store).await);
+}
