@@ -50,7 +50,9 @@ pub(super) fn find(text: &[u8], signs: &Signs, hits: &mut Vec<Hit>) {
     if signs.has_at() {
         hits.extend(memchr_iter(b'@', text).filter_map(|at| email(text, at)));
     }
-    if signs.longest() >= SECRET_MIN {
+    // An anchor has a capital, a dash or an underscore.
+    let anchors = signs.has_upper() || signs.dashes() > 0 || memchr(b'_', text).is_some();
+    if signs.longest() >= SECRET_MIN && anchors {
         find_tokens(text, hits);
     }
     if signs.dashes() >= 5 {

@@ -10,6 +10,7 @@ mod clean;
 mod gates;
 mod hash_set;
 mod names;
+mod origin;
 mod originals;
 #[cfg(test)]
 mod plainly;

@@ -9,7 +9,7 @@ use crate::plan::{ColumnClass, Plan, TablePlan};
 const TEXTS_MIN: u64 = 20;
 /// Rows of a table that are looked at before these counts are merged with others: a share needs no
 /// more, and looking up words is slow.
-const ROWS_MAX: usize = 256;
+const ROWS_MAX: usize = 128;
 /// A column is about people if so many of a hundred texts look like full names.
 const PERCENT: u64 = 30;
 

@@ -44,13 +44,19 @@ impl RiskCounts {
             .as_ref()
             .map_or(&[][..], |risk| &risk.columns[table.index]);
         let mut bytes = Vec::new();
+        let values = &mut self.values[table.index];
+        let mut small: Vec<usize> = (0..values.len())
+            .filter(|at| table.columns[*at].class != ColumnClass::Kept)
+            .collect();
         for row in batch.rows() {
-            for (at, values) in self.values[table.index].iter_mut().enumerate() {
-                if values.len() <= SMALL_DOMAIN && table.columns[at].class != ColumnClass::Kept {
-                    bytes.clear();
-                    push(row.cell(at), &mut bytes);
-                    values.insert(self.key.hash(&bytes));
-                }
+            small.retain(|at| values[*at].len() <= SMALL_DOMAIN);
+            if small.is_empty() && (quasi.is_empty() || self.overflowed) {
+                break;
+            }
+            for at in &small {
+                bytes.clear();
+                push(row.cell(*at), &mut bytes);
+                values[*at].insert(self.key.hash(&bytes));
             }
             if quasi.is_empty() || self.overflowed {
                 continue;

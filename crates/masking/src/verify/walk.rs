@@ -10,13 +10,14 @@ use serde_json::Value;
 
 use super::canaries::Canaries;
 use super::clean::CleanCells;
+use super::origin::Origin;
 use super::originals::{Originals, Source};
 use super::scan::{Counts, Place, ScanFindings};
 use super::tokens::{BYTES_MIN, Digits, WORDS_MAX, Words};
 use crate::batch::Slot;
 use crate::detect::{Hit, HitKind, detect_into};
-use crate::mask::{Alphabet, Bound, Reuse, push_signed};
-use crate::plan::{Plan, TablePlan};
+use crate::mask::{Reuse, push_signed};
+use crate::plan::Plan;
 use crate::signs::Signs;
 
 /// Fewest digits of a whole number that is looked at, as of one that is remembered in a text.
@@ -25,59 +26,6 @@ const NUMBER_MIN: u64 = 100_000;
 const CARD_MIN: u64 = 1_000_000_000_000;
 /// Hashes that are collected before they are looked up: as many as a core's nearest cache holds.
 const HASHES_MAX: usize = 4096;
-
-/// Where a text stands and what made it.
-#[derive(Clone, Copy)]
-pub(super) struct Origin<'a> {
-    table: &'a str,
-    column: &'a str,
-    allow: &'a [HitKind],
-    mask: Option<&'a Bound>,
-    /// Position of the column in its table, and of the table.
-    at: Option<(usize, usize)>,
-    redraws: Option<Alphabet>,
-}
-
-impl<'a> Origin<'a> {
-    pub(super) fn of(table: &'a TablePlan, at: usize) -> Self {
-        let column = &table.columns[at];
-        // Which arm made a cell is not known here: a word list counts only where all arms draw on it.
-        let mask = match &column.arms[..] {
-            [only] => only.action.as_ref(),
-            _ => None,
-        };
-        Self {
-            table: &table.name,
-            column: &column.name,
-            allow: &column.allow,
-            mask,
-            at: Some((table.index, at)),
-            redraws: mask.and_then(|bound| bound.mask.redraws()),
-        }
-    }
-
-    /// A value inside one of the column, and what made it.
-    fn inside(self, mask: Option<&'a Bound>) -> Self {
-        let redraws = mask.and_then(|bound| bound.mask.redraws());
-        Self {
-            mask,
-            redraws,
-            ..self
-        }
-    }
-
-    /// A text that belongs to no row.
-    pub(super) fn place(name: &'a str) -> Self {
-        Self {
-            table: name,
-            column: "",
-            allow: &[],
-            mask: None,
-            at: None,
-            redraws: None,
-        }
-    }
-}
 
 /// What a walk looks for.
 #[derive(Debug, Clone, Copy)]
