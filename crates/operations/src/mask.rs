@@ -344,7 +344,15 @@ impl PlantedValues {
         let planted = lines
             .map(<[u8]>::trim_ascii)
             .filter(|line| !line.is_empty());
-        Ok(Self(planted.map(<[u8]>::to_vec).collect()))
+        let planted: Vec<_> = planted.map(<[u8]>::to_vec).collect();
+        if planted.is_empty() {
+            // A gate that looks for nothing would pass.
+            return Err(OperationError::Usage {
+                message: format!("`canaries` of `{}` leads to no planted value", rules.file()),
+                hint: "write one planted value a line there, or take `canaries` out".to_owned(),
+            });
+        }
+        Ok(Self(planted))
     }
 
     /// Prepares to look for them.

@@ -1,7 +1,7 @@
 //! Private folders for what must not last: copies of databases, half-made restores.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -10,6 +10,8 @@ use lifeboat_model::RunId;
 use crate::error::OperationError;
 
 const LOCK: &str = "lock";
+/// How often a new folder is made anew because a sweep takes it for a dead one.
+const LOCK_ATTEMPTS: u32 = 10_000;
 
 /// The scratch folders of this process, each with the container that goes with it.
 static LIVING: Mutex<Vec<(PathBuf, Option<PathBuf>)>> = Mutex::new(Vec::new());
@@ -39,10 +41,23 @@ impl Scratch {
         private(parent)?;
         sweep(parent);
         let path = parent.join(name);
-        private(&path)?;
-        let lock = lock_file(&path)
-            .and_then(|file| file.try_lock().map(|()| file).map_err(Into::into))
-            .map_err(|error| OperationError::io("lock the folder", &path, error))?;
+        let mut lock = None;
+        for _ in 0..LOCK_ATTEMPTS {
+            private(&path)?;
+            match lock_living(&path) {
+                Ok(Some(file)) => {
+                    lock = Some(file);
+                    break;
+                }
+                // Another run took it for dead before it was locked, and removes it.
+                Ok(None) => std::thread::yield_now(),
+                Err(error) => return Err(OperationError::io("lock the folder", &path, error)),
+            }
+        }
+        let lock = lock.ok_or_else(|| {
+            let error = std::io::ErrorKind::WouldBlock.into();
+            OperationError::io("lock the folder", &path, error)
+        })?;
         living().push((path.clone(), None));
         Ok(Self {
             path,
@@ -125,6 +140,22 @@ fn remove(path: &Path, container: Option<&Path>) {
     }
 }
 
+/// Locks a folder that was just made; `None` if a sweep has got hold of it meanwhile.
+fn lock_living(folder: &Path) -> std::io::Result<Option<File>> {
+    let file = match lock_file(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => return Ok(None),
+        locked => locked?,
+    }
+    // Between being made and being locked the file may have been removed: then this is nobody's.
+    let there = folder.join(LOCK).symlink_metadata();
+    let same = there.is_ok_and(|there| file.metadata().is_ok_and(|ours| ours.ino() == there.ino()));
+    Ok(same.then_some(file))
+}
+
 fn lock_file(folder: &Path) -> std::io::Result<File> {
     OpenOptions::new()
         .create(true)
@@ -142,10 +173,14 @@ fn sweep(parent: &Path) {
             .to_str()
             .is_some_and(|n| n.parse::<RunId>().is_ok());
         let folder = entry.path();
-        let dead = named_as_run
-            && folder.join(LOCK).is_file()
-            && lock_file(&folder).is_ok_and(|file| file.try_lock().is_ok());
-        if dead {
+        if !named_as_run || !folder.join(LOCK).is_file() {
+            continue;
+        }
+        // Held until the folder is gone, so that nobody who makes it just now takes it for a sound one.
+        let Ok(lock) = lock_file(&folder) else {
+            continue;
+        };
+        if lock.try_lock().is_ok() {
             remove(&folder, None);
         }
     }
@@ -154,6 +189,26 @@ fn sweep(parent: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn folders_made_while_others_are_swept_stay() {
+        let parent = tempfile::tempdir().unwrap();
+        std::thread::scope(|scope| {
+            for thread in 0..4_u8 {
+                let parent = parent.path();
+                scope.spawn(move || {
+                    for round in 0..200_u8 {
+                        let mut id = [thread; 8];
+                        id[0] = round;
+                        let name = RunId::from_bytes(id).to_string();
+                        let scratch = Scratch::create(parent, &name).unwrap();
+                        fs::write(scratch.path().join("work"), "x").unwrap();
+                        assert!(scratch.path().join("work").exists(), "swept while it lived");
+                    }
+                });
+            }
+        });
+    }
 
     #[test]
     fn dead_scratch_folders_are_swept_and_living_ones_stay() {
