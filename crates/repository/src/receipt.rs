@@ -82,10 +82,10 @@ impl Receipt {
         snapshots: &[SnapshotName],
     ) -> Result<bool, RepositoryError> {
         let listed = store.list(&format!("{RECEIPTS}{region}/")).await?;
-        let keys = snapshots
+        let mut keys = snapshots
             .iter()
             .map(|name| layout::receipt(region, name.id));
         let is_there = |key: ObjectKey| listed.binary_search_by(|meta| meta.key.cmp(&key)).is_ok();
-        Ok(keys.map(is_there).all(|there| there))
+        Ok(keys.all(is_there))
     }
 }
