@@ -35,7 +35,7 @@ async fn a_production_grade_store_conforms_as_far_as_it_honours_conditions() {
     let store = open(told("conforms"));
     match store.conditional_put().await.unwrap() {
         ConditionalPut::Honoured => conformance::check(&store).await.unwrap(),
-        // The fallback is held to all but races.
+        // The fallback holds to all but races.
         ConditionalPut::Ignored => {
             conformance::keeps_bytes(&store).await.unwrap();
             conformance::reads_ranges(&store).await.unwrap();
