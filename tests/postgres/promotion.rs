@@ -93,6 +93,7 @@ fn a_receiver_that_knew_more_than_the_promoted_standby_goes_on() {
     project.replace("environments/prod.toml", "port=5432", "port=5432,5432");
     let receiver = ["wal", "receive", "prod", "main"];
     let mut receiving = project.start(&receiver);
+    project.wait_until_received("home");
     project.must(&["backup", "prod", "main"]);
     history::commit(primary, 3);
     catch_up(primary, &standby);
