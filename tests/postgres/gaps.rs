@@ -108,6 +108,10 @@ fn only_a_file_that_is_nowhere_ends_a_recovery() {
         Some(255),
         "the log goes on behind the hole"
     );
+    // Behind what a recovery needs, no hole matters.
+    let until = |last: &str| code(&[good, to, "--region", "away", "--until", last]);
+    assert_eq!(until(good), Some(255));
+    assert_eq!(until("000000010000000000000001"), Some(1));
     // A standby asks again.
     let data = project.cluster.make_folder("standby");
     fs::write(data.join("standby.signal"), "").unwrap();

@@ -188,6 +188,7 @@ fn a_receiver_goes_on_without_a_replica_and_brings_what_it_missed() {
     history::prepare(cluster, 1);
     let receive = ["wal", "receive", "prod", "main"];
     let mut receiver = project.start(&receive);
+    project.wait_until_received("home");
     project.must(&["backup", "prod", "main"]);
     project.must(&["replicate", "prod"]);
     set_writable(&project, "away", "u-w");
@@ -222,8 +223,8 @@ fn a_replica_that_was_down_when_the_receiver_began_is_told_of() {
     lose_away(&project);
     let receive = ["wal", "receive", "prod", "main"];
     let mut receiver = project.start(&receive);
-    project.must(&["backup", "prod", "main"]);
     project.wait_until_received("home");
+    project.must(&["backup", "prod", "main"]);
     assert!(receiver.is_alive());
     let said = project.said(&receive);
     assert!(said.contains("`away` is behind"), "{said}");

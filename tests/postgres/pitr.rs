@@ -64,7 +64,7 @@ fn any_moment_between_backups_comes_back_exactly() {
         project.must(&restore);
         let expected = history::committed_until(cluster, moment);
         assert_eq!(
-            restored::ask(&project, &place, ALL),
+            restored::ask_and_check(&project, &place, ALL),
             expected,
             "at {moment}"
         );

@@ -50,7 +50,11 @@ impl Project {
         let root = cluster.make_folder("project");
         // The server's account may not be let into the folder that this test was built in.
         let program = root.join("lifeboat");
-        fs::copy(assert_cmd::cargo::cargo_bin!("lifeboat"), &program).unwrap();
+        // By another process: one of ours that is being started just now would hold the copy open for
+        // writing, and it could not be run.
+        let mut copy = Command::new("cp");
+        copy.arg(assert_cmd::cargo::cargo_bin!("lifeboat"));
+        assert!(copy.arg(&program).status().unwrap().success());
         let project = Self {
             cluster,
             root,

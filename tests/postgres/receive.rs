@@ -63,3 +63,51 @@ fn what_a_receiver_kept_outlives_the_host_to_the_second() {
         "{count} rows"
     );
 }
+
+#[test]
+fn a_slot_makes_the_server_keep_what_a_receiver_that_is_away_will_need() {
+    let Some(project) = Project::or_skip("a slot", Log::Unpushed) else {
+        return;
+    };
+    let cluster = &project.cluster;
+    project.configure("slot = \"lifeboat\"");
+    history::prepare(cluster, 1);
+    let receive = ["wal", "receive", "prod", "main"];
+    let receiver = project.start(&receive);
+    project.must(&["backup", "prod", "main"]);
+    let behind = "SELECT pg_current_wal_flush_lsn() - restart_lsn FROM pg_replication_slots
+                   WHERE slot_name = 'lifeboat' AND active";
+    history::wait_until("the slot follows what is durable", || {
+        cluster.psql(behind) == "0"
+    });
+    receiver.kill();
+    // Without the slot, the checkpoint would let go of all segments but the last.
+    for _ in 0..4 {
+        history::commit(cluster, 3);
+        cluster.psql("SELECT pg_switch_wal()");
+    }
+    cluster.psql("CHECKPOINT");
+    let mut receiver = project.start(&receive);
+    project.wait_until_received("home");
+    project.must(&["wal", "status", "prod", "--region", "home"]);
+    assert!(receiver.is_alive(), "{}", project.said(&receive));
+    let expected = cluster.psql(ALL);
+    project.restore("restored", &[]);
+    assert_eq!(crate::restored::ask(&project, "restored", ALL), expected);
+    // Somebody who drops it is no reason to receive nothing any more.
+    receiver.kill();
+    history::wait_until("the slot was dropped", || {
+        cluster.psql(
+            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE NOT active",
+        );
+        cluster.psql("SELECT count(*) FROM pg_replication_slots") == "0"
+    });
+    history::commit(cluster, 1);
+    let mut receiver = project.start(&receive);
+    project.wait_until_received("home");
+    assert!(receiver.is_alive(), "{}", project.said(&receive));
+    assert_eq!(
+        cluster.psql("SELECT count(*) FROM pg_replication_slots"),
+        "1"
+    );
+}

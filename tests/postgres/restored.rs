@@ -17,6 +17,30 @@ pub(crate) fn ask(project: &Project, place: &str, sql: &str) -> String {
     answer
 }
 
+/// Does as [`ask`] does, and lets `pg_amcheck` look at every table and index besides, if the version has
+/// it.
+pub(crate) fn ask_and_check(project: &Project, place: &str, sql: &str) -> String {
+    let installation = project.cluster.installation();
+    let mut restored = PgCluster::adopt(installation, &project.place(place));
+    restored.start();
+    restored.wait_until_open();
+    let answer = restored.psql(sql);
+    if installation.has("pg_amcheck") {
+        let socket = restored.socket_dir();
+        let words = [
+            "--all",
+            "--install-missing",
+            "--heapallindexed",
+            "-U",
+            "postgres",
+        ];
+        let place = ["-p", "5432", "-h", socket.to_str().unwrap()];
+        installation.run("pg_amcheck", &[&words, place.as_slice()].concat());
+    }
+    restored.stop(StopMode::Immediate);
+    answer
+}
+
 /// A server that the program itself started and left running; stopped when dropped.
 pub(crate) struct LeftRunning {
     installation: PgInstallation,

@@ -1,5 +1,6 @@
 //! Where a restore can stop, and what the server does then.
 
+use std::os::unix::fs::{MetadataExt as _, chown};
 use std::process::Command;
 
 use lifeboat_testkit::ServerAccount;
@@ -160,4 +161,46 @@ fn a_folder_and_a_key_are_enough() {
     let place = elsewhere.join("restored");
     let found = restored::ask(&project, place.to_str().unwrap(), ALL);
     assert_eq!(found, cluster.psql(ALL));
+}
+
+#[test]
+fn root_starts_what_it_restored_as_the_owner_of_the_cluster() {
+    let test = "root starts a cluster";
+    let (Some(account), Some(project)) = (
+        ServerAccount::unprivileged(),
+        Project::or_skip(test, Log::Pushed),
+    ) else {
+        return;
+    };
+    let cluster = &project.cluster;
+    let socket = LeftRunning::prepare(&project);
+    history::prepare(cluster, 1);
+    project.must(&["backup", "prod", "main"]);
+    history::commit(cluster, 3);
+    cluster.psql("SELECT pg_switch_wal()");
+    project.wait_for_archive();
+    let restore = |place: &str| {
+        let to = project.place(place);
+        let args = ["restore", "prod", "main", "--start", "--to"];
+        let args = [args.as_slice(), &[to.to_str().unwrap()]].concat();
+        (project.command_as_caller(&args).output().unwrap(), to)
+    };
+    let (output, to) = restore("by-root");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let server = LeftRunning::of(&project, &to, &socket);
+    assert_eq!(server.ask(ALL), cluster.psql(ALL));
+    let pid = std::fs::read_to_string(to.join("postmaster.pid")).unwrap();
+    let process = format!("/proc/{}", pid.lines().next().unwrap());
+    assert_eq!(std::fs::metadata(process).unwrap().uid(), account.uid);
+    drop(server);
+    // A key that the server's account cannot read is told at once: the server could fetch no log.
+    let key = project.place("keys/reader.key");
+    chown(&key, Some(0), Some(0)).unwrap();
+    let (output, to) = restore("without-key");
+    let server = LeftRunning::of(&project, &to, &socket);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success());
+    assert!(said.contains("reader.key"), "{said}");
+    drop(server);
 }

@@ -457,6 +457,9 @@ pub(crate) enum WalCommand {
         /// How many segments are fetched ahead.
         #[arg(long, default_value_t = 16, value_name = "N")]
         ahead: u32,
+        /// The last segment that the recovery needs: a hole behind it is none. By default all there are.
+        #[arg(long, value_name = "SEGMENT")]
+        until: Option<lifeboat_model::Segment>,
         /// Fetch those ahead, and nothing else: what `wal fetch` starts beside itself.
         #[arg(long, hide = true, requires = "spool")]
         only_ahead: bool,

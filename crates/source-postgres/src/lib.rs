@@ -12,6 +12,8 @@ pub mod conninfo;
 mod control;
 mod data_directory;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod heartbeat;
 mod installation;
 mod label;

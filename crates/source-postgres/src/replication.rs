@@ -7,6 +7,8 @@ mod archive;
 mod base_backup;
 mod client;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod login;
 mod messages;
 mod receiver;

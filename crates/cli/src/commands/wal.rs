@@ -77,6 +77,7 @@ async fn fetch(args: &Args, command: &WalCommand) -> Result<Exit, OperationError
         system,
         spool,
         ahead,
+        until,
         only_ahead,
         end,
         look,
@@ -88,6 +89,7 @@ async fn fetch(args: &Args, command: &WalCommand) -> Result<Exit, OperationError
         name,
         target,
         spool: spool.as_deref(),
+        until: *until,
     };
     if *end {
         // The recovery has done its work: a folder that stays is no reason to stop it.

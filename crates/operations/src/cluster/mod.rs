@@ -22,6 +22,6 @@ pub use restore::FetchCommand;
 pub use server::{cluster_database, server_programs};
 
 pub(crate) use backup::read_cluster;
-pub(crate) use recovery::choose_recovery;
+pub(crate) use recovery::{choose_recovery, of_cluster};
 pub(crate) use restore::{IntoCluster, restore};
 pub(crate) use server::{connect, conninfo, conninfo_of};

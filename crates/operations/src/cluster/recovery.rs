@@ -99,46 +99,52 @@ pub(crate) async fn choose_recovery(
         message: format!("no snapshot of `{environment}/{source}` says which log it needs"),
         hint: format!("`lifeboat snapshots {environment}` lists what there is"),
     })?;
-    let of_system: Vec<(SnapshotWal, &Snapshot)> = snapshots
-        .iter()
-        .filter_map(|snapshot| {
-            let wal = snapshot.wal.filter(|wal| wal.system == system)?;
-            let (id, instant) = (snapshot.id, snapshot.instant);
-            Some((SnapshotWal { id, instant, wal }, snapshot))
-        })
-        .collect();
+    let candidates = of_cluster(&snapshots, system);
     let place = WalPlace {
         environment: environment.clone(),
         source: source.clone(),
         system,
     };
     let objects = Repository::wal_listing(&**repository.store(), &place).await?;
-    let size = of_system[0].0.wal.segment_size;
+    let size = candidates[0].wal.segment_size;
     let archive = WalArchive::new(size, objects.objects());
     let request = RecoveryRequest {
         target,
         timeline: wanted.timeline,
         base: None,
     };
-    let candidates: Vec<SnapshotWal> = of_system.iter().map(|(wal, _)| *wal).collect();
     let chosen = choose(&request, &candidates, &archive)?;
-    let (wal, snapshot) = of_system
+    let snapshot = snapshots
         .into_iter()
-        .find(|(wal, _)| wal.id == chosen.snapshot)
+        .find(|snapshot| snapshot.id == chosen.snapshot)
         .expect("one of the candidates is chosen");
+    let range = snapshot.wal.expect("a candidate says which log it needs");
     let recovery = Recovery {
         target: chosen.target,
         timeline: chosen.timeline,
-        range: wal.wal,
+        range,
         first: chosen.first,
         last: chosen.last,
-        replay_bytes: chosen.until.bytes_since(wal.wal.start),
+        replay_bytes: chosen.until.bytes_since(range.start),
         exclusive: wanted.exclusive,
         then: wanted.then,
         archives: wanted.archives,
         tablespaces: wanted.tablespaces.clone(),
     };
-    Ok((snapshot.clone(), recovery))
+    Ok((snapshot, recovery))
+}
+
+/// Returns the snapshots of one cluster, as far as its log is concerned.
+pub(crate) fn of_cluster<'s>(
+    snapshots: impl IntoIterator<Item = &'s Snapshot>,
+    system: SystemId,
+) -> Vec<SnapshotWal> {
+    let with_log = snapshots.into_iter().filter_map(|snapshot| {
+        let wal = snapshot.wal.filter(|wal| wal.system == system)?;
+        let (id, instant) = (snapshot.id, snapshot.instant);
+        Some(SnapshotWal { id, instant, wal })
+    });
+    with_log.collect()
 }
 
 async fn target_of(

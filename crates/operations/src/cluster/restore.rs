@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use lifeboat_model::{EntryPath, EnvironmentName, RecoveryTarget, RunId, SourceName, SystemId};
+use lifeboat_model::{
+    EntryPath, EnvironmentName, RecoveryTarget, RunId, Segment, SourceName, SystemId,
+};
 use lifeboat_repository::{Repository, Snapshot, SnapshotReader};
 use lifeboat_source_files::{PathFilter, TreeReport, TreeWriter};
 use lifeboat_source_postgres::{
@@ -209,6 +211,7 @@ fn settings(snapshot: &Snapshot, into: &IntoCluster<'_>, spool: &Path) -> Recove
         source: &snapshot.source,
         system: recovery.range.system,
         spool,
+        until: until(recovery),
     };
     RecoverySettings {
         target: match &recovery.target {
@@ -239,6 +242,17 @@ fn settings(snapshot: &Snapshot, into: &IntoCluster<'_>, spool: &Path) -> Recove
     }
 }
 
+/// Returns the last segment that a recovery can need, if that is known before.
+fn until(recovery: &Recovery) -> Option<Segment> {
+    match recovery.target {
+        RecoveryTarget::Latest | RecoveryTarget::Xid(_) | RecoveryTarget::Name(_) => None,
+        RecoveryTarget::Immediate
+        | RecoveryTarget::Snapshot(_)
+        | RecoveryTarget::Lsn(_)
+        | RecoveryTarget::Time(_) => Some(recovery.last),
+    }
+}
+
 /// Names the folder for what is fetched ahead: of this restore, so that nothing older is in it.
 fn spool_of(target: &Path, run: RunId) -> PathBuf {
     let mut spool = target.as_os_str().to_owned();
@@ -251,6 +265,7 @@ struct Names<'a> {
     source: &'a SourceName,
     system: SystemId,
     spool: &'a Path,
+    until: Option<Segment>,
 }
 
 impl Names<'_> {
@@ -271,6 +286,9 @@ impl Names<'_> {
         words.extend(files.map(|file| format!("\"{file}\"")));
         words.extend(["--system".to_owned(), system, "--spool".to_owned()]);
         words.push(quoted(&self.spool.to_string_lossy()));
+        if let Some(until) = self.until {
+            words.extend(["--until".to_owned(), until.to_string()]);
+        }
         words.extend(fetch.place.iter().map(|word| quoted(word)));
         words.extend(more.iter().map(|word| (*word).to_owned()));
         words.join(" ")

@@ -40,6 +40,8 @@ pub struct WalFetchRequest<'a> {
     pub target: &'a Path,
     /// The folder for what is fetched ahead, of this recovery alone.
     pub spool: Option<&'a Path>,
+    /// The last segment that the recovery needs; `None` if it goes on to the end of the log.
+    pub until: Option<Segment>,
 }
 
 /// What came of asking.
@@ -61,6 +63,14 @@ impl WalFetchRequest<'_> {
     fn is_for_standby(&self) -> bool {
         let data_directory = self.target.parent().and_then(Path::parent);
         data_directory.is_some_and(|folder| folder.join("standby.signal").is_file())
+    }
+
+    /// Reports whether the recovery needs nothing of a segment: a server looks further than it goes, and
+    /// behind an old snapshot a prune leaves holes on purpose.
+    fn is_done_before(&self, segment: Segment) -> bool {
+        let place = |segment: Segment| (segment.log, segment.part);
+        self.until
+            .is_some_and(|until| place(until) < place(segment))
     }
 
     /// Delivers what was fetched ahead, waiting for it if it is on its way. Says whether it did.
@@ -284,9 +294,10 @@ impl WalSource {
         held: u32,
     ) -> Result<(), OperationError> {
         let own = request.target.with_file_name(segment.to_string());
-        // A standby asks again. Any other server takes what lies in its own `pg_wal` next.
+        // A standby asks again. Any other server takes what lies in its own `pg_wal` next, if anything.
         let is_no_end = held == 0
             && (request.is_for_standby()
+                || request.is_done_before(segment)
                 || self.logs.iter().any(|log| log.is_segment(&own, segment)));
         if is_no_end {
             return Ok(());

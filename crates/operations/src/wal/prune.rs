@@ -11,6 +11,7 @@ use lifeboat_repository::{Repository, Snapshot, WalListing, WalPlace};
 use lifeboat_storage::ObjectKey;
 use serde::Serialize;
 
+use crate::cluster::of_cluster;
 use crate::error::OperationError;
 
 /// The logs of an environment's clusters, as far as a prune needs to know them.
@@ -142,11 +143,6 @@ impl LogToPrune {
         let of_log = all.iter().filter(|snapshot| {
             snapshot.source == self.place.source && !going.contains(&snapshot.id)
         });
-        let of_log = of_log.filter_map(|snapshot| {
-            let wal = snapshot.wal.filter(|wal| wal.system == self.place.system)?;
-            let (id, instant) = (snapshot.id, snapshot.instant);
-            Some(SnapshotWal { id, instant, wal })
-        });
-        of_log.collect()
+        of_cluster(of_log, self.place.system)
     }
 }

@@ -16,7 +16,7 @@ use lifeboat_source_postgres::{ServerFacts, log_end, log_timeline};
 use lifeboat_storage::ObjectStore;
 use serde::Serialize;
 
-use crate::cluster::connect;
+use crate::cluster::{connect, of_cluster};
 use crate::error::OperationError;
 use crate::session::Session;
 
@@ -261,21 +261,12 @@ pub(crate) async fn newest_recoverable(
             system,
         };
         let listing = Repository::wal_listing(store, &place).await?;
-        let of_system = of_system(&of_source, system);
+        let of_system = of_cluster(&of_source, system);
         let archive = WalArchive::new(size_of(&of_system), listing.objects());
         let covered = coverage(&of_system, &archive);
         newest = newest.max(covered.intervals.iter().map(|one| one.to_time).max());
     }
     Ok(newest)
-}
-
-fn of_system(snapshots: &[Snapshot], system: SystemId) -> Vec<SnapshotWal> {
-    let with_log = snapshots.iter().filter_map(|snapshot| {
-        let wal = snapshot.wal.filter(|wal| wal.system == system)?;
-        let (id, instant) = (snapshot.id, snapshot.instant);
-        Some(SnapshotWal { id, instant, wal })
-    });
-    with_log.collect()
 }
 
 /// Without a snapshot nothing can be recovered, and the length of segments does not matter.
@@ -322,7 +313,7 @@ fn cluster_log(
     server: Option<&ServerPosition>,
     (point_in_time, now): (Duration, Timestamp),
 ) -> ClusterLog {
-    let of_system = of_system(snapshots, place.system);
+    let of_system = of_cluster(snapshots, place.system);
     let archive = WalArchive::new(size_of(&of_system), listing.objects());
     let covered = coverage(&of_system, &archive);
     let promised = promised_from(&of_system, &archive, point_in_time, now);

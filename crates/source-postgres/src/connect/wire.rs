@@ -48,7 +48,7 @@ impl std::fmt::Debug for Wire {
 }
 
 impl Wire {
-    fn plain(stream: impl Duplex + 'static) -> Self {
+    pub(crate) fn plain(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Self {
         Self {
             stream: Box::new(stream),
             encryption: None,

@@ -70,6 +70,17 @@ impl WalSender {
         })
     }
 
+    /// Takes a connection over whose login is done.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn over(channel: Channel, major_version: u32) -> Self {
+        let conninfo = Conninfo::parse("host=h user=u", crate::conninfo::Surroundings::NONE);
+        Self {
+            channel,
+            major_version,
+            conninfo: conninfo.expect("it is a connection string"),
+        }
+    }
+
     /// Returns the server's major version, such as 15.
     pub const fn major_version(&self) -> u32 {
         self.major_version
