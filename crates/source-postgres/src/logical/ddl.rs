@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::catalog::LeftOut;
-use super::statements::split_statements;
+use super::statements::split;
 use crate::error::PostgresError;
 
 /// When a statement runs: before the rows come, or after.
@@ -67,14 +67,15 @@ impl Ddl {
     /// # Errors
     /// Fails if a statement has no end, so that nobody knows what else is in it.
     pub(super) fn add(&mut self, section: Section, script: &str) -> Result<(), PostgresError> {
-        for sql in split_statements(script) {
+        let (statements, is_whole) = split(script);
+        if !is_whole {
+            let said = "its last statement has no end".to_owned();
+            return Err(PostgresError::Dump { said });
+        }
+        for sql in statements {
             let sql = without_leading_comments(sql);
             let words = words(sql);
             let subject = subject(&words);
-            if !sql.ends_with(';') {
-                let said = format!("the statement of {subject} has no end");
-                return Err(PostgresError::Dump { said });
-            }
             match fate(&words) {
                 Fate::Keep => self.push(section, &words, subject, sql.to_owned()),
                 Fate::WithoutOptions => {

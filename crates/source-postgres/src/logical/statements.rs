@@ -6,6 +6,11 @@
 /// Splits a script. Each statement keeps its semicolon and the comments before it; what is only
 /// blanks, comments or a meta-command of `psql` is dropped.
 pub fn split_statements(script: &str) -> Vec<&str> {
+    split(script).0
+}
+
+/// Splits a script as [`split_statements`] does, and tells whether its last statement has an end.
+pub(super) fn split(script: &str) -> (Vec<&str>, bool) {
     let mut lexer = Lexer {
         bytes: script.as_bytes(),
         at: 0,
@@ -27,10 +32,11 @@ pub fn split_statements(script: &str) -> Vec<&str> {
             token => state.take(token),
         }
     }
+    let is_whole = !state.is_begun;
     if state.is_begun {
         statements.push(script[start..].trim());
     }
-    statements
+    (statements, is_whole)
 }
 
 /// What of a statement decides where it ends.
@@ -250,7 +256,7 @@ mod tests {
             "CREATE OR REPLACE PROCEDURE p() LANGUAGE sql BEGIN ATOMIC INSERT INTO t VALUES (1); END;",
             "SELECT '''; still quoted', 'it''s; one';",
             "SELECT a$b$c, $1 FROM t;",
-            "CREATE FUNCTION g() RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT t.begin AS end FROM t; END;",
+            "CREATE FUNCTION g() RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT t.begin AS \"end\" FROM t; END;",
             "CREATE FUNCTION public.begin(n int) RETURNS int LANGUAGE sql AS $$ SELECT 1; $$;",
         ];
         for statement in one {
