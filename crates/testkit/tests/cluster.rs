@@ -1,6 +1,7 @@
 //! The servers that tests stand on do what the tests believe of them.
 
 use std::path::Path;
+use std::time::Duration;
 
 use lifeboat_testkit::{PgCluster, PgInstallation, StopMode};
 
@@ -16,6 +17,13 @@ fn a_killed_server_keeps_what_was_committed_and_a_dropped_one_leaves_nothing() {
         cluster.stop(StopMode::Fast);
         let data = cluster.data_dir().to_path_buf();
         drop(cluster);
+        // It is removed in the background.
+        for _ in 0..600 {
+            if !data.exists() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
         assert!(!data.exists());
     }
 }

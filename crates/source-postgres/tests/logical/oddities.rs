@@ -67,7 +67,8 @@ async fn every_oddity_arrives_as_it_was() {
         assert_eq!(
             missing(&copy, &source),
             [
-                "CREATE SERVER \"odd server\" TYPE 'a;b' VERSION '1' FOREIGN DATA WRAPPER postgres_fdw;"
+                "CREATE SERVER \"odd server\" TYPE 'a;b' VERSION '1' FOREIGN DATA WRAPPER postgres_fdw;",
+                "SERVER \"odd server\";",
             ]
         );
         let left: Vec<_> = missing(&source, &copy)
@@ -83,6 +84,9 @@ async fn every_oddity_arrives_as_it_was() {
                 "CREATE USER MAPPING FOR public SERVER \"odd server\" OPTIONS (",
                 "    password 'Quillfeather-secret',",
                 "    \"user\" 'quillfeather'",
+                "SERVER \"odd server\"",
+                "OPTIONS (",
+                "    table_name 'far'",
             ]
         );
         nothing_secret_is_in(&copied);

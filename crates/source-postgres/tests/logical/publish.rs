@@ -21,11 +21,12 @@ async fn a_new_database_takes_the_place_of_one_in_use() {
         let server = TargetServer::connect(&target).await.unwrap();
         let source = LogicalSource::open(&target).await.unwrap();
         let settings = source.catalog().settings.clone();
-        let created = server.create("app_db_new", "app_db", &settings, None).await;
+        let new = unfinished();
+        let created = server.create(&new, "app_db", &settings, None).await;
         created.unwrap();
-        assert_eq!(server.leftovers("app_db").await.unwrap(), ["app_db_new"]);
-        cluster.psql_in("app_db_new", "CREATE TABLE which AS SELECT 'new' AS which");
-        cluster.psql_in("app_db_new", "GRANT SELECT ON which TO PUBLIC");
+        assert_eq!(server.leftovers("app_db").await.unwrap(), [new.as_str()]);
+        cluster.psql_in(&new, "CREATE TABLE which AS SELECT 'new' AS which");
+        cluster.psql_in(&new, "GRANT SELECT ON which TO PUBLIC");
 
         let (previous, seen) = publish_under_clients(&cluster, &server).await;
         assert_eq!(previous, "app_db_previous_20260304050607");
@@ -45,6 +46,10 @@ async fn a_new_database_takes_the_place_of_one_in_use() {
         server.drop(&previous).await.unwrap();
         assert_eq!(server.previous("app_db").await.unwrap(), [] as [&str; 0]);
     }
+}
+
+fn unfinished() -> String {
+    TargetServer::unfinished_name("app_db", "0123456789abcdef")
 }
 
 fn make_old_database(cluster: &PgCluster) {
@@ -74,7 +79,10 @@ async fn publish_under_clients(
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     let stamp: Timestamp = "2026-03-04T05:06:07Z".parse().unwrap();
-    let previous = server.publish("app_db_new", "app_db", stamp).await.unwrap();
+    let previous = server
+        .publish(&unfinished(), "app_db", stamp)
+        .await
+        .unwrap();
     let until = seen_so_far() + 50;
     while seen_so_far() < until {
         tokio::time::sleep(Duration::from_millis(2)).await;
