@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// The tests that want a server, and the variable that tells them of it.
-const TESTS: &str = "test -p lifeboat-storage-s3 --test s3 --locked -- --ignored production_grade";
+const TESTS: &str = "test --workspace --test s3 --locked -- --ignored production_grade";
 const VARIABLE: &str = "TEST_S3_SERVER";
 const BUCKET: &str = "backups";
 const REGION: &str = "garage";
