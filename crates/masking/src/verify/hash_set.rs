@@ -123,10 +123,12 @@ impl HashSet {
         self.sample = self.sample << 1 | 1 << SOURCE_BITS;
         let sample = self.sample;
         self.shards.par_iter_mut().for_each(|shard| {
-            let places = std::mem::take(shard).places;
-            let kept = places.into_iter().filter(|entry| *entry != 0);
-            kept.filter(|entry| entry & sample == 0)
-                .for_each(|entry| shard.insert(entry));
+            let mut kept = std::mem::take(shard).places;
+            kept.retain(|entry| *entry != 0 && entry & sample == 0);
+            // They come in the order of their places. In a table that grew with them they would crowd at
+            // its beginning, and each would look through all before it.
+            *shard = Shard::with_room_for(kept.len());
+            kept.into_iter().for_each(|entry| shard.insert(entry));
         });
     }
 
@@ -169,6 +171,15 @@ impl HashSet {
 }
 
 impl Shard {
+    fn with_room_for(len: usize) -> Self {
+        let places = len + len / 4 + 16;
+        Self {
+            places: vec![0; places],
+            filter: vec![0; places.div_ceil(8)],
+            len: 0,
+        }
+    }
+
     fn insert(&mut self, entry: u64) {
         // Above seven eighths runs of full places grow long; a quarter more at a time wastes little.
         if self.len * 8 >= self.places.len() * 7 {
