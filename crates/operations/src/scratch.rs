@@ -13,8 +13,18 @@ const LOCK: &str = "lock";
 /// How often a new folder is made anew because a sweep takes it for a dead one.
 const LOCK_ATTEMPTS: u32 = 10_000;
 
-/// The scratch folders of this process, each with the container that goes with it.
-static LIVING: Mutex<Vec<(PathBuf, Option<PathBuf>)>> = Mutex::new(Vec::new());
+/// The scratch folders of this process. Held while one is made, so that none is there unknown.
+static LIVING: Mutex<Living> = Mutex::new(Living {
+    folders: Vec::new(),
+    over: false,
+});
+
+struct Living {
+    /// Each with the container that goes with it.
+    folders: Vec<(PathBuf, Option<PathBuf>)>,
+    /// Whether the process is about to end, so that no more may be made.
+    over: bool,
+}
 
 /// A folder that only its owner can enter, removed on drop.
 ///
@@ -41,6 +51,11 @@ impl Scratch {
         private(parent)?;
         sweep(parent);
         let path = parent.join(name);
+        let mut living = living();
+        if living.over {
+            let error = std::io::ErrorKind::Interrupted.into();
+            return Err(OperationError::io("create the folder", &path, error));
+        }
         let mut lock = None;
         for _ in 0..LOCK_ATTEMPTS {
             private(&path)?;
@@ -58,7 +73,7 @@ impl Scratch {
             let error = std::io::ErrorKind::WouldBlock.into();
             OperationError::io("lock the folder", &path, error)
         })?;
-        living().push((path.clone(), None));
+        living.folders.push((path.clone(), None));
         Ok(Self {
             path,
             container: None,
@@ -87,8 +102,11 @@ impl Scratch {
 
     fn in_container(container: PathBuf, name: &str) -> Result<Self, OperationError> {
         let mut scratch = Self::create(&container, name)?;
-        living().retain(|(path, _)| *path != scratch.path);
-        living().push((scratch.path.clone(), Some(container.clone())));
+        let mut living = living();
+        living.folders.retain(|(path, _)| *path != scratch.path);
+        let known = (scratch.path.clone(), Some(container.clone()));
+        living.folders.push(known);
+        drop(living);
         scratch.container = Some(container);
         Ok(scratch)
     }
@@ -102,7 +120,9 @@ impl Scratch {
 impl Scratch {
     /// Removes every scratch folder of this process, which is about to end without dropping them.
     pub fn remove_all() {
-        for (path, container) in living().drain(..) {
+        let mut living = living();
+        living.over = true;
+        for (path, container) in living.folders.drain(..) {
             remove(&path, container.as_deref());
         }
     }
@@ -110,12 +130,12 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        living().retain(|(path, _)| *path != self.path);
+        living().folders.retain(|(path, _)| *path != self.path);
         remove(&self.path, self.container.as_deref());
     }
 }
 
-fn living() -> std::sync::MutexGuard<'static, Vec<(PathBuf, Option<PathBuf>)>> {
+fn living() -> std::sync::MutexGuard<'static, Living> {
     LIVING.lock().expect("no holder panics")
 }
 
