@@ -44,7 +44,9 @@ impl Project {
             Log::Pushed => options
                 .conf("archive_mode = on")
                 .conf("archive_command = '/bin/false'"),
-            _ => options,
+            // Without a slot, a checkpoint may recycle a segment before the receiver has its end.
+            Log::Unpushed => options.conf("wal_keep_size = 48MB"),
+            Log::InSnapshot => options,
         };
         let cluster = with(options).start();
         let root = cluster.make_folder("project");
@@ -232,7 +234,10 @@ wal = "{wal}"
         crate::history::wait_until("the log was received", || {
             let output = self.run(&["wal", "status", "prod", "--region", region, "--json"]);
             let status: Value = serde_json::from_slice(&output.stdout).unwrap();
-            status[0]["regions"][0]["clusters"][0]["pending_bytes"] == 0
+            let cluster = &status[0]["regions"][0]["clusters"][0];
+            // Nothing is pending either while nothing has been received yet.
+            let some = !cluster["end"].is_null() && cluster["timeline_missing"].is_null();
+            some && cluster["pending_bytes"] == 0
         });
     }
 

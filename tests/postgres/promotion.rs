@@ -94,7 +94,10 @@ fn a_receiver_that_knew_more_than_the_promoted_standby_goes_on() {
     let receiver = ["wal", "receive", "prod", "main"];
     let mut receiving = project.start(&receiver);
     project.wait_until_received("home");
-    project.must(&["backup", "prod", "main"]);
+    let backup = project.run(&["backup", "prod", "main"]);
+    let said = String::from_utf8_lossy(&backup.stderr);
+    let heard = project.said(&receiver);
+    assert!(backup.status.success(), "{said}\nthe receiver: {heard}");
     history::commit(primary, 3);
     catch_up(primary, &standby);
     // The standby gets nothing any more, and the receiver is two segments ahead of it.

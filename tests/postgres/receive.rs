@@ -70,6 +70,8 @@ fn a_slot_makes_the_server_keep_what_a_receiver_that_is_away_will_need() {
         return;
     };
     let cluster = &project.cluster;
+    project.cluster.append_conf("wal_keep_size = 0");
+    project.cluster.psql("SELECT pg_reload_conf()");
     project.configure("slot = \"lifeboat\"");
     history::prepare(cluster, 1);
     let receive = ["wal", "receive", "prod", "main"];
