@@ -86,7 +86,7 @@ impl MaskedRows {
         // Whoever still reads finds out that nobody listens.
         drop(receive);
         while let Some(read) = sessions.join_next().await {
-            read.expect("reading does not panic")?;
+            read.expect("reading does not panic");
         }
         let (mut spool, originals) = masked?;
         spool.sort();
@@ -120,11 +120,7 @@ enum Read {
 }
 
 /// Reads stretch by stretch until none is left, or nobody listens any more.
-async fn read(
-    reader: CopyReader,
-    work: Arc<Work>,
-    send: SyncSender<Read>,
-) -> Result<(), PostgresError> {
+async fn read(reader: CopyReader, work: Arc<Work>, send: SyncSender<Read>) {
     while let Some(range) = work.next() {
         let mut cut = TextBatches::new(work.formats[range.table].clone());
         let mut group = Vec::with_capacity(GROUP_BATCHES);
@@ -149,15 +145,14 @@ async fn read(
         if let Err(error) = reader.copy_out(table, &range, &mut take).await {
             // Told at once, so that the others do not read on for nothing.
             tell(Read::Failed(error.into()));
-            return Ok(());
+            return;
         }
         group.extend(cut.finish());
         if !listening || !tell(Read::Rows(range.clone(), group)) || !tell(Read::End(range.clone()))
         {
-            return Ok(());
+            return;
         }
     }
-    Ok(())
 }
 
 /// Counts the rows of every table apart from reading them.
