@@ -85,7 +85,8 @@ pub(crate) fn parse(args: &[String]) -> Result<Request, String> {
     Ok(request)
 }
 
-fn number(option: &str, text: &str) -> Result<u32, String> {
+/// Reads the value of an option that counts something.
+pub(crate) fn number(option: &str, text: &str) -> Result<u32, String> {
     let number = text.parse().ok().filter(|number| *number > 0);
     number.ok_or_else(|| format!("`{option}` needs a number above 0"))
 }

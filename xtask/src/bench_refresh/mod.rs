@@ -12,6 +12,7 @@ use crate::bench::account::Account;
 use crate::bench::folder::{absolute, at, remove};
 use crate::bench::measure::{Cost, Run};
 use crate::bench::{clock, limits, program};
+use crate::bench_postgres::number;
 use crate::bench_postgres::server::{self, Server};
 use crate::install;
 
@@ -55,11 +56,6 @@ pub(crate) fn parse(args: &[String]) -> Result<Request, String> {
         }
     }
     Ok(request)
-}
-
-fn number(option: &str, text: &str) -> Result<u32, String> {
-    let number = text.parse().ok().filter(|number| *number > 0);
-    number.ok_or_else(|| format!("`{option}` needs a number above 0"))
 }
 
 /// Who copies.

@@ -141,27 +141,21 @@ impl TargetServer {
         if !get::<bool>(&row, 2)? {
             problems.push(TargetProblem::MayNotCreate(get(&row, 1)?));
         }
-        let missing = "SELECT x FROM unnest($1::text[]) x
-                        WHERE x NOT IN (SELECT name::text FROM pg_catalog.pg_available_extensions)";
-        for row in self
-            .session
-            .query(missing, &[&catalog.extensions])
-            .await
-            .map_err(&fail)?
-        {
-            problems.push(TargetProblem::Extension(get(&row, 0)?));
-        }
-        let missing = "SELECT x FROM unnest($1::text[]) x
-                        WHERE x NOT IN (SELECT rolname::text FROM pg_catalog.pg_roles)";
-        for row in self
-            .session
-            .query(missing, &[&catalog.policy_roles])
-            .await
-            .map_err(&fail)?
-        {
-            problems.push(TargetProblem::Role(get(&row, 0)?));
-        }
+        let there = "SELECT name::text FROM pg_catalog.pg_available_extensions";
+        let missing = self.missing(&catalog.extensions, there).await?;
+        problems.extend(missing.into_iter().map(TargetProblem::Extension));
+        let there = "SELECT rolname::text FROM pg_catalog.pg_roles";
+        let missing = self.missing(&catalog.policy_roles, there).await?;
+        problems.extend(missing.into_iter().map(TargetProblem::Role));
         Ok(problems)
+    }
+
+    /// Returns those of `names` that the query `there` does not list.
+    async fn missing(&self, names: &[String], there: &str) -> Result<Vec<String>, PostgresError> {
+        let sql = format!("SELECT x FROM unnest($1::text[]) x WHERE x NOT IN ({there})");
+        let rows = self.session.query(&sql, &[&names]).await;
+        let rows = rows.map_err(PostgresError::server("ask what the server has"))?;
+        rows.iter().map(|row| get(row, 0)).collect()
     }
 
     /// Names a database for the time until it is published, so that no two runs meet and nobody else
