@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use nix::unistd::{SysconfVar, sysconf};
+
 use super::archiver;
 use crate::bench::account::Account;
 use crate::bench::clock::Stopwatch;
@@ -220,6 +222,19 @@ impl Server {
         }
     }
 
+    /// Returns the processor time of the server since it started, with that of sessions that are over.
+    pub(crate) fn cpu_secs(&self) -> Result<f64, String> {
+        let server = self.process.id();
+        let processes = fs::read_dir("/proc").map_err(|error| at(Path::new("/proc"), &error))?;
+        // A process that ends between listing and reading is waited for by the server, which counts it.
+        let stats = processes
+            .flatten()
+            .filter_map(|process| fs::read_to_string(process.path().join("stat")).ok());
+        let ticks: u64 = stats.filter_map(|stat| ticks_for(server, &stat)).sum();
+        let a_second = sysconf(SysconfVar::CLK_TCK).ok().flatten();
+        Ok(ticks as f64 / a_second.unwrap_or(100) as f64)
+    }
+
     fn client(&self, program: &str) -> Command {
         let mut command = Command::new(self.bin.join(program));
         command
@@ -268,6 +283,24 @@ fn spawn(
         .stderr(errors)
         .spawn()
         .map_err(|error| format!("failed to start `postgres`: {error}"))
+}
+
+/// Reads what a process has cost, if it is the server `server` or a child of it, in ticks of the clock.
+fn ticks_for(server: u32, stat: &str) -> Option<u64> {
+    let pid: u32 = stat.split(' ').next()?.parse().ok()?;
+    // The name, in parentheses, may hold anything.
+    let fields: Vec<u64> = stat
+        .rsplit_once(')')?
+        .1
+        .split_whitespace()
+        .map(|field| field.parse().unwrap_or(0))
+        .collect();
+    let (own, ended) = (fields.get(11..13)?, fields.get(13..15)?);
+    let own: u64 = own.iter().sum();
+    if pid == server {
+        return Some(own + ended.iter().sum::<u64>());
+    }
+    (fields[1] == u64::from(server)).then_some(own)
 }
 
 /// Runs a program under `account` to its end and returns what it printed.
@@ -342,6 +375,16 @@ fn newest(root: &Path) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_is_charged_for_its_children_and_for_those_that_are_gone() {
+        let stat = |pid: u32, parent: u32| {
+            format!("{pid} (a ) name) S {parent} 1 1 0 -1 4 0 0 0 0 5 6 70 80 20 0 1 0 9 0 0")
+        };
+        assert_eq!(ticks_for(10, &stat(10, 1)), Some(161));
+        assert_eq!(ticks_for(10, &stat(11, 10)), Some(11));
+        assert_eq!(ticks_for(10, &stat(12, 11)), None);
+    }
 
     #[test]
     fn transactions_are_counted_with_and_without_a_goal() {

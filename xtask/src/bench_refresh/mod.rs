@@ -58,6 +58,14 @@ pub(crate) fn parse(args: &[String]) -> Result<Request, String> {
     Ok(request)
 }
 
+/// What a copy cost.
+#[derive(Debug, Clone, Copy)]
+struct Copied {
+    tool: Cost,
+    /// Processor time of the server, which is source and target.
+    server_cpu_secs: f64,
+}
+
 /// Who copies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Tool {
@@ -92,16 +100,16 @@ pub(crate) fn run(request: &Request) -> Result<(), String> {
         None => format!("benches/results/{}-refresh.md", clock::today()?).into(),
     };
     let mut bench = Bench::set_up(request)?;
-    let mut results: Vec<(Tool, Vec<Cost>)> = Tool::ALL
+    let mut results: Vec<(Tool, Vec<Copied>)> = Tool::ALL
         .map(|tool| (tool, Vec::new()))
         .into_iter()
         .collect();
     let mut notes = Vec::new();
     for round in 0..request.runs {
         println!("\n==> round {}", round + 1);
-        for (tool, costs) in &mut results {
+        for (tool, copies) in &mut results {
             match bench.copy(*tool) {
-                Ok(cost) => costs.push(cost),
+                Ok(copied) => copies.push(copied),
                 Err(problem) if *tool == Tool::PgCopyDb => {
                     eprintln!("SKIPPED: {}, because {problem}", tool.name());
                     let first = problem.lines().next().unwrap_or_default();
@@ -223,24 +231,29 @@ impl Bench {
     }
 
     /// Copies the database into one that is not there, and returns what that cost.
-    fn copy(&mut self, tool: Tool) -> Result<Cost, String> {
+    fn copy(&mut self, tool: Tool) -> Result<Copied, String> {
         self.server
             .sql(&format!("DROP DATABASE IF EXISTS {TARGET}"))?;
         self.server.rest()?;
+        let server_cpu_secs = self.server.cpu_secs()?;
         let cost = match tool {
             Tool::Masked => self.refresh("masked")?,
             Tool::Unmasked => self.refresh("kept")?,
             Tool::DumpRestore => self.dump_and_restore()?,
             Tool::PgCopyDb => self.pgcopydb()?,
         };
+        let server_cpu_secs = self.server.cpu_secs()? - server_cpu_secs;
         println!(
-            "{:40} {:7.2} s wall {:7.1} s CPU {:6.0} MB memory",
+            "{:40} {:7.2} s wall {:7.1} s CPU {server_cpu_secs:7.1} s of the server {:6.0} MB memory",
             tool.name(),
             cost.wall_secs,
             cost.cpu_secs,
             cost.rss_mb
         );
-        Ok(cost)
+        Ok(Copied {
+            tool: cost,
+            server_cpu_secs,
+        })
     }
 
     fn refresh(&mut self, name: &str) -> Result<Cost, String> {

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::Tool;
-use crate::bench::measure::{Cost, median};
+use super::{Copied, Tool};
+use crate::bench::measure::{Cost, median, middle};
 
 /// What the page is made of.
 pub(super) struct Facts<'a> {
@@ -12,7 +12,7 @@ pub(super) struct Facts<'a> {
     pub(super) server: String,
     pub(super) customers: u32,
     pub(super) runs: u32,
-    pub(super) results: Vec<(Tool, Vec<Cost>)>,
+    pub(super) results: Vec<(Tool, Vec<Copied>)>,
     pub(super) phases: &'a [(String, f64)],
     pub(super) notes: Vec<String>,
 }
@@ -37,7 +37,7 @@ pub(super) fn page(facts: &Facts<'_>) -> String {
     line(&format!(
         "{}; PostgreSQL {}, one server as source and target. {} customers in 15 columns and as many \
          orders, with keys and indexes; 11 of the customers' columns are masked. Medians of {} rounds, \
-         the tools taking turns. CPU and memory are those of the tool, not of the server.\n",
+         the tools taking turns. Memory is that of the tool, not of the server.\n",
         facts.machine, facts.server, facts.customers, facts.runs
     ));
     line(&format!(
@@ -45,13 +45,18 @@ pub(super) fn page(facts: &Facts<'_>) -> String {
         facts.customers, facts.runs
     ));
     line(
-        "| | wall, s | CPU, s | memory, MB | the masked refresh's time is this part of it | wanted |",
+        "| | wall, s | the tool's CPU, s | the server's CPU, s | memory, MB | the masked refresh's time is this part of it | wanted |",
     );
-    line("|---|---|---|---|---|---|");
+    line("|---|---|---|---|---|---|---|");
     let masked = facts.results.iter().find(|(tool, _)| *tool == Tool::Masked);
-    let masked = masked.map_or(0.0, |(_, costs)| median(costs).wall_secs);
-    for (tool, costs) in facts.results.iter().filter(|(_, costs)| !costs.is_empty()) {
-        let cost = median(costs);
+    let masked = masked.map_or(0.0, |(_, copies)| of_tool(copies).wall_secs);
+    for (tool, copies) in facts
+        .results
+        .iter()
+        .filter(|(_, copies)| !copies.is_empty())
+    {
+        let cost = of_tool(copies);
+        let server = middle(copies.iter().map(|copy| copy.server_cpu_secs).collect());
         let (ratio, wanted) = match target(*tool) {
             Some(wanted) => (
                 format!("{:.2}", masked / cost.wall_secs),
@@ -60,7 +65,7 @@ pub(super) fn page(facts: &Facts<'_>) -> String {
             None => (String::new(), String::new()),
         };
         line(&format!(
-            "| {} | {:.1} | {:.1} | {:.0} | {ratio} | {wanted} |",
+            "| {} | {:.1} | {:.1} | {server:.1} | {:.0} | {ratio} | {wanted} |",
             tool.name(),
             cost.wall_secs,
             cost.cpu_secs,
@@ -75,4 +80,9 @@ pub(super) fn page(facts: &Facts<'_>) -> String {
         line(&format!("\n{note}"));
     }
     page
+}
+
+fn of_tool(copies: &[Copied]) -> Cost {
+    let costs: Vec<Cost> = copies.iter().map(|copy| copy.tool).collect();
+    median(&costs)
 }
