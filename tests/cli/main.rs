@@ -14,5 +14,6 @@ mod project;
 mod prune;
 mod readme;
 mod recovery;
+mod refresh_folder;
 mod restore;
 mod schedule;

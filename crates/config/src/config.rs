@@ -201,19 +201,30 @@ pub struct Refresh {
     pub from: SourceId,
     /// The masking rules, absolute.
     pub rules: PathBuf,
-    /// The database that the masked copy replaces.
+    /// What the masked copy replaces.
     pub target: RefreshTarget,
     /// How many earlier copies stay beside it.
     pub keep_previous: u32,
 }
 
-/// The database that a masked copy replaces.
+/// What a masked copy replaces.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RefreshTarget {
     /// A SQLite file, absolute.
     File(PathBuf),
+    /// A folder of CSV and JSON Lines.
+    Folder(FolderTarget),
     /// A PostgreSQL database.
     Database(DatabaseTarget),
+}
+
+/// A folder of CSV and JSON Lines that a masked copy replaces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FolderTarget {
+    /// The folder, absolute.
+    pub path: PathBuf,
+    /// What stands for NULL in CSV where it has no quotes.
+    pub null: String,
 }
 
 /// A PostgreSQL database that a masked copy replaces, and what is done to the copy before.
@@ -258,10 +269,11 @@ pub enum ReadFrom {
 }
 
 impl Refresh {
-    /// Returns the file that is replaced, if it is one.
-    pub fn file(&self) -> Option<&Path> {
+    /// Returns the file or folder that is replaced, if it is one.
+    pub fn path(&self) -> Option<&Path> {
         match &self.target {
             RefreshTarget::File(path) => Some(path),
+            RefreshTarget::Folder(folder) => Some(&folder.path),
             RefreshTarget::Database(_) => None,
         }
     }

@@ -22,8 +22,8 @@ mod schedule;
 mod templates;
 
 pub use config::{
-    Cluster, Config, DatabaseTarget, Environment, NamedSchedule, ReadFrom, Refresh, RefreshTarget,
-    Region, ReplicationSlot, Source, SourceId, SourceSpec, WalKeeping,
+    Cluster, Config, DatabaseTarget, Environment, FolderTarget, NamedSchedule, ReadFrom, Refresh,
+    RefreshTarget, Region, ReplicationSlot, Source, SourceId, SourceSpec, WalKeeping,
 };
 pub use explain::{Explanation, UnknownKey};
 pub use keys::{KeyRefs, Located};

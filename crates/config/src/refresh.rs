@@ -6,12 +6,14 @@ use std::path::PathBuf;
 use lifeboat_document::{Reader, Table, Value};
 
 use crate::cluster::{holds_password, password};
-use crate::config::{DatabaseTarget, ReadFrom, Refresh, RefreshTarget, SourceId};
+use crate::config::{DatabaseTarget, FolderTarget, ReadFrom, Refresh, RefreshTarget, SourceId};
 use crate::paths::absolute;
 use crate::read::{Context, count, path_of, required};
 
 /// More earlier copies than this beside a database is a slip of the keyboard.
 const MAX_PREVIOUS: u32 = 100;
+/// The keys that say what is replaced.
+const TARGETS: [&str; 3] = ["target", "folder", "database"];
 /// Sessions that read or load at the same time, unless somebody says otherwise.
 const JOBS: u32 = 2;
 /// More sessions than this wait for each other.
@@ -39,15 +41,31 @@ pub(crate) fn refresh(table: &Table, context: &Context<'_>) -> Option<Refresh> {
 }
 
 fn target(reader: &Reader<'_>, context: &Context<'_>) -> Option<RefreshTarget> {
-    let Some(url) = reader.string("database") else {
-        let what = "the SQLite database that is replaced; for PostgreSQL, write `database`";
-        return path_of(reader, "target", what, context).map(RefreshTarget::File);
-    };
-    if reader.node("target").is_some() {
-        let hint = "`target` is a SQLite file, `database` a connection string: keep one of them";
-        let message = "`target` and `database` both say what is replaced";
-        reader.reject("database", message, Some(hint.to_owned()));
+    let mut written = TARGETS.iter().filter(|key| reader.node(key).is_some());
+    let (first, second) = (written.next(), written.next());
+    if let (Some(first), Some(second)) = (first, second) {
+        let hint = "`target` is a SQLite file, `folder` one of CSV and JSON Lines, `database` a \
+                    connection string: keep one of them";
+        let message = format!("`{first}` and `{second}` both say what is replaced");
+        reader.reject(second, message, Some(hint.to_owned()));
     }
+    match first {
+        Some(&"database") => database(reader, context),
+        Some(&"folder") => {
+            let path = path_of(reader, "folder", "", context)?;
+            let null = reader.string("null").unwrap_or_default();
+            Some(RefreshTarget::Folder(FolderTarget { path, null }))
+        }
+        _ => {
+            let what = "the SQLite database that is replaced; for PostgreSQL, write `database`, for \
+                        CSV `folder`";
+            path_of(reader, "target", what, context).map(RefreshTarget::File)
+        }
+    }
+}
+
+fn database(reader: &Reader<'_>, context: &Context<'_>) -> Option<RefreshTarget> {
+    let url = reader.string("database")?;
     if holds_password(&url) {
         let hint = "take it out, and write `password = \"file:PATH\"`; if it was real, change it";
         let message = "`database` holds a password";

@@ -224,6 +224,51 @@ fn a_refresh_comes_from_a_database_that_exists_by_rules_that_exist() {
 }
 
 #[test]
+fn a_folder_that_a_refresh_replaces_holds_nothing_else() {
+    let staging = "environments/staging.toml";
+    let cases = [
+        (
+            "production",
+            "would overwrite the production source `prod/config`",
+        ),
+        (
+            "production/config/deeper",
+            "would overwrite the production source `prod/config`",
+        ),
+        ("regions", "would write into region `eu-central`"),
+        (".", "would replace the project"),
+    ];
+    for (folder, what) in cases {
+        let project = Project::sound();
+        project.edit(staging, "prod/shop", "prod/config");
+        let target = "target = \"staging/shop.db\"";
+        project.edit(staging, target, &format!("folder = \"{folder}\""));
+        let errors = project.errors();
+        let found = errors.iter().any(|error| error.contains(what));
+        assert!(found, "{folder}: {errors:#?}");
+    }
+    let project = Project::sound();
+    project.edit(staging, "prod/shop", "prod/config");
+    let target = "target = \"staging/shop.db\"";
+    project.edit(
+        staging,
+        target,
+        "folder = \"staging/tables\"\nnull = \"NULL\"",
+    );
+    assert_eq!(project.errors(), [] as [&str; 0]);
+    project.edit(
+        staging,
+        "folder =",
+        "target = \"staging/shop.db\"\nfolder =",
+    );
+    assert_one(
+        &project.errors(),
+        "environments/staging.toml:9",
+        "`target` and `folder` both say what is replaced",
+    );
+}
+
+#[test]
 fn missing_rules_of_staging_stop_nothing_in_production() {
     let project = Project::sound();
     project.edit("environments/staging.toml", "webshop.toml", "shop.toml");

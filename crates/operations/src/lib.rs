@@ -30,6 +30,7 @@ mod rescue;
 mod restore;
 mod restore_database;
 mod restore_target;
+mod rules;
 mod sampled;
 mod sampled_server;
 mod scratch;

@@ -9,12 +9,11 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 
 use lifeboat_masking::{
-    Canaries, Cell, ColumnClass, ColumnSchema, ColumnType, Evidence, IntegrityCheck, LeakReport,
-    MaskKey, Masked, Originals, OutputScan, Plan, RowBatch, RuleSet, Schema, TablePlan,
-    TableSchema, verify,
+    Cell, ColumnClass, ColumnSchema, ColumnType, Evidence, IntegrityCheck, LeakReport, Masked,
+    Originals, OutputScan, Plan, RowBatch, Schema, TablePlan, TableSchema, verify,
 };
-use lifeboat_model::{ErrorKind, Problems, RunId, Verdict};
-use lifeboat_runtime::{ComputePool, SecretRef, Stopwatch};
+use lifeboat_model::{Problems, RunId, Verdict};
+use lifeboat_runtime::{ComputePool, Stopwatch};
 use lifeboat_source_sqlite::{
     ColumnInfo, DatabaseSchema, Rebuild, RebuildReport, RowRange, RowReader, SqliteError,
     TableInfo, ToSqlOutput, ValueRef, install, read_schema,
@@ -22,6 +21,7 @@ use lifeboat_source_sqlite::{
 use serde::Serialize;
 
 use crate::error::OperationError;
+use crate::rules::{PlantedValues, Rules};
 use crate::scratch::Scratch;
 use crate::session::Session;
 
@@ -84,22 +84,12 @@ impl MaskTask {
         input: &Path,
         scope_id: &str,
     ) -> Result<Self, OperationError> {
-        let text = std::fs::read_to_string(rules)
-            .map_err(|error| OperationError::io("read the masking rules", rules, error))?;
-        let name = rules.strip_prefix(&session.config.root).unwrap_or(rules);
-        let (rules, mut warnings) = RuleSet::parse(&name.display().to_string(), &text)?;
-        let key = masking_key(session, &rules, scope_id)?;
-        let canaries = PlantedValues::fetch(session, &rules)?;
+        let rules = Rules::read(session, rules)?;
+        let key = rules.key(session, scope_id)?;
+        let canaries = rules.planted(session)?;
         let schema = read_schema(input)?;
         let known = describe(&schema, &RowReader::open(input)?)?;
-        let (plan, more) = Plan::compile(&rules, &known, &key).map_err(|mut problems| {
-            problems.add_text(name.display().to_string().into(), text.as_str().into());
-            OperationError::Problems {
-                problems: Box::new(problems),
-                kind: ErrorKind::Refused,
-            }
-        })?;
-        warnings.merge(more);
+        let (plan, warnings) = rules.fit(&known, &key)?;
         Ok(Self {
             input: input.to_owned(),
             schema,
@@ -287,77 +277,6 @@ impl MaskTask {
             })?;
         }
         Ok(verify(&self.plan, originals, &scan, evidence))
-    }
-}
-
-pub(crate) fn masking_key(
-    session: &Session,
-    rules: &RuleSet,
-    scope_id: &str,
-) -> Result<MaskKey, OperationError> {
-    let policy = rules.policy();
-    let reference: SecretRef = policy
-        .key
-        .parse()
-        .map_err(|message| OperationError::Usage {
-            message,
-            hint: format!("see `key` in `{}`", rules.file()),
-        })?;
-    let secret = reference
-        .fetch(&session.config.root, &session.variables)
-        .map_err(|source| OperationError::Secret {
-            role: "masking",
-            source,
-        })?;
-    Ok(MaskKey::new(
-        secret.expose(),
-        &policy.scope.for_snapshot(scope_id),
-    )?)
-}
-
-/// Values that were planted in the source. They are real to whoever looks for them: never printed.
-pub(crate) struct PlantedValues(Vec<Vec<u8>>);
-
-impl std::fmt::Debug for PlantedValues {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} planted values", self.0.len())
-    }
-}
-
-impl PlantedValues {
-    /// Fetches them from where the rules say they are; none if the rules say nothing.
-    pub(crate) fn fetch(session: &Session, rules: &RuleSet) -> Result<Self, OperationError> {
-        let Some(written) = &rules.policy().canaries else {
-            return Ok(Self(Vec::new()));
-        };
-        let reference: SecretRef = written.parse().map_err(|message| OperationError::Usage {
-            message,
-            hint: format!("see `canaries` in `{}`", rules.file()),
-        })?;
-        let text = reference
-            .fetch(&session.config.root, &session.variables)
-            .map_err(|source| OperationError::Secret {
-                role: "canary",
-                source,
-            })?;
-        let lines = text.expose().split(|byte| *byte == b'\n');
-        let planted = lines
-            .map(<[u8]>::trim_ascii)
-            .filter(|line| !line.is_empty());
-        let planted: Vec<_> = planted.map(<[u8]>::to_vec).collect();
-        if planted.is_empty() {
-            // A gate that looks for nothing would pass.
-            return Err(OperationError::Usage {
-                message: format!("`canaries` of `{}` leads to no planted value", rules.file()),
-                hint: "write one planted value a line there, or take `canaries` out".to_owned(),
-            });
-        }
-        Ok(Self(planted))
-    }
-
-    /// Prepares to look for them.
-    pub(crate) fn search(&self) -> Canaries {
-        Canaries::new(&self.0)
     }
 }
 

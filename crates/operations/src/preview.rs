@@ -6,12 +6,11 @@ use std::fmt;
 use std::path::Path;
 
 use lifeboat_config::SourceId;
-use lifeboat_masking::{Cell, ColumnClass, Plan, RowBatch, RuleSet, Schema};
-use lifeboat_model::{ErrorKind, Problems};
+use lifeboat_masking::{Cell, ColumnClass, Plan, RowBatch, Schema};
 
 use crate::error::OperationError;
-use crate::mask::masking_key;
 use crate::refresh::describe_database;
+use crate::rules::Rules;
 use crate::sampled::SampledInput;
 use crate::sampled_server;
 use crate::session::Session;
@@ -91,20 +90,9 @@ pub async fn check_server(
 
 /// Reads the rules and fits them to a schema.
 fn fit(session: &Session, rules: &Path, schema: &Schema) -> Result<Plan, OperationError> {
-    let text = std::fs::read_to_string(rules)
-        .map_err(|error| OperationError::io("read the masking rules", rules, error))?;
-    let name = rules.strip_prefix(&session.config.root).unwrap_or(rules);
-    let name = name.display().to_string();
-    let (rules, _) = RuleSet::parse(&name, &text)?;
-    let key = masking_key(session, &rules, "preview")?;
-    let refused = |mut problems: Problems| {
-        problems.add_text(name.as_str().into(), text.as_str().into());
-        OperationError::Problems {
-            problems: Box::new(problems),
-            kind: ErrorKind::Refused,
-        }
-    };
-    let (plan, _) = Plan::compile(&rules, schema, &key).map_err(refused)?;
+    let rules = Rules::read(session, rules)?;
+    let key = rules.key(session, "preview")?;
+    let (plan, _) = rules.fit(schema, &key)?;
     Ok(plan)
 }
 

@@ -229,7 +229,7 @@ impl Session {
             environment
                 .refresh
                 .iter()
-                .any(|refresh| refresh.file().is_some_and(beside))
+                .any(|refresh| refresh.path().is_some_and(beside))
                 || environment
                     .sources
                     .values()

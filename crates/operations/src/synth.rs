@@ -9,7 +9,7 @@ use std::sync::mpsc;
 use lifeboat_masking::{
     Cell, ColumnType, RowBatch, RowCounts, RuleSet, Schema, Synthesis, schema_of_rules,
 };
-use lifeboat_model::{ErrorKind, Problems, RunId};
+use lifeboat_model::RunId;
 use lifeboat_runtime::Stopwatch;
 use lifeboat_source_sqlite::{
     DatabaseSchema, Rebuild, SqliteError, ToSqlOutput, install, parse_schema, read_schema,
@@ -19,6 +19,7 @@ use serde::Serialize;
 
 use crate::error::OperationError;
 use crate::mask::{describe_tables, to_value};
+use crate::rules::Rules;
 use crate::scratch::Scratch;
 use crate::session::Session;
 
@@ -63,26 +64,16 @@ pub struct SynthReport {
 /// finished database breaks one of its own constraints.
 pub fn synth(session: &Session, request: &SynthRequest) -> Result<SynthReport, OperationError> {
     let watch = Stopwatch::start(&*session.world.clock);
-    let text = std::fs::read_to_string(&request.rules)
-        .map_err(|error| OperationError::io("read the masking rules", &request.rules, error))?;
-    let name = request.rules.display().to_string();
-    let (rules, _) = RuleSet::parse(&name, &text)?;
-    let database = database_schema(request, &rules)?;
+    let rules = Rules::read(session, &request.rules)?;
+    let database = database_schema(request, &rules.set)?;
     let schema = describe_tables(&database, |_| Ok(None))?;
     for table in request.rows.of.keys().chain(&request.table) {
         if schema.table(table).is_none() {
             return Err(no_table(table, &schema));
         }
     }
-    let (synthesis, _) = Synthesis::compile(&rules, &schema, request.seed, &request.rows).map_err(
-        |mut problems: Problems| {
-            problems.add_text(name.as_str().into(), text.as_str().into());
-            OperationError::Problems {
-                problems: Box::new(problems),
-                kind: ErrorKind::Refused,
-            }
-        },
-    )?;
+    let compiled = Synthesis::compile(&rules.set, &schema, request.seed, &request.rows);
+    let (synthesis, _) = compiled.map_err(|problems| rules.refused(problems))?;
     if request.out.symlink_metadata().is_ok() {
         let path = request.out.clone();
         return Err(SqliteError::Exists { path }.into());

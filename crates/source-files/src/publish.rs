@@ -87,7 +87,7 @@ fn rename_new(from: &Path, to: &Path) -> Result<(), FilesError> {
     moved.map_err(|error| FilesError::io("move the restored tree to", to, error))
 }
 
-fn sync_parent(target: &Path) -> Result<(), FilesError> {
+pub(crate) fn sync_parent(target: &Path) -> Result<(), FilesError> {
     let parent = target
         .parent()
         .filter(|parent| *parent != OsStr::from_bytes(b""));

@@ -44,13 +44,15 @@ fn from(environment: &Environment, refresh: &Refresh, findings: &mut Findings<'_
     }
     let (wanted, key) = match &refresh.target {
         RefreshTarget::File(_) => (SourceKind::Sqlite, "target"),
+        RefreshTarget::Folder(_) => (SourceKind::Files, "folder"),
         RefreshTarget::Database(_) => (SourceKind::Postgres, "database"),
     };
     if source.spec.kind() != wanted {
         let kind = source.spec.kind();
         let message =
             format!("`{id}` is of kind {kind}, and `{key}` asks for one of kind {wanted}");
-        let hint = "a SQLite file goes into a `target`, a PostgreSQL database into a `database`";
+        let hint = "a SQLite file goes into a `target`, a folder of CSV into a `folder`, a PostgreSQL \
+                    database into a `database`";
         findings.error(&path, message, hint);
     }
 }
@@ -74,6 +76,7 @@ fn rules(environment: &Environment, refresh: &Refresh, findings: &mut Findings<'
 fn target(environment: &Environment, refresh: &Refresh, findings: &mut Findings<'_>) {
     match &refresh.target {
         RefreshTarget::File(file) => file_target(environment, file, findings),
+        RefreshTarget::Folder(folder) => folder_target(environment, &folder.path, findings),
         RefreshTarget::Database(database) => database_target(environment, database, findings),
     }
 }
@@ -105,6 +108,41 @@ fn database_target(
         let path = ["environments", name, "refresh", "sql"];
         let message = format!("there is no file `{}`", file.display());
         findings.warn(&path, message, "write it, or take it out of `sql`");
+    }
+}
+
+/// What is in the folder goes, so nothing else may lie in it either.
+fn folder_target(environment: &Environment, folder: &Path, findings: &mut Findings<'_>) {
+    let path = [
+        "environments",
+        environment.name.as_str(),
+        "refresh",
+        "folder",
+    ];
+    let hint = "name a folder that holds nothing but this environment's copy";
+    let meet = |other: &Path| folder.starts_with(other) || other.starts_with(folder);
+    for owner in findings
+        .environments()
+        .filter(|other| other.class.holds_personal_data())
+    {
+        let hit = |source: &&Source| source.path.as_deref().is_some_and(meet);
+        for source in owner.sources.values().filter(hit) {
+            let id = format!("{}/{}", owner.name, source.name);
+            let message = format!("the refresh would overwrite the production source `{id}`");
+            findings.error(&path, message, hint);
+        }
+    }
+    let regions = findings.config.regions.values();
+    for region in regions.filter(|region| region.folder().is_some_and(meet)) {
+        let message = format!("the refresh would write into region `{}`", region.name);
+        findings.error(&path, message, hint);
+    }
+    if findings.config.root.starts_with(folder) {
+        findings.error(
+            &path,
+            "the refresh would replace the project".to_owned(),
+            hint,
+        );
     }
 }
 

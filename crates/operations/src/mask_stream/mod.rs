@@ -5,36 +5,35 @@
 //! length of the stream. A file appears under its name only once its gates passed; what went to
 //! standard output has gone, and the exit code says what the gates say.
 
+mod flow;
+mod folder;
+mod head;
 mod io;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 
 use lifeboat_masking::{
-    Canaries, ColumnClass, ColumnSchema, ColumnType, Csv, Evidence, IntegrityCheck, JsonLines,
-    LeakReport, Originals, OutputScan, Plan, RuleSet, ScanFindings, Schema, TableSchema, TextBatch,
-    TextBatches, TextFormat, TextMasker, verify,
+    Canaries, ColumnSchema, ColumnType, Csv, Evidence, IntegrityCheck, JsonLines, LeakReport,
+    Masked, NotMasked, Originals, OutputScan, Plan, RuleSet, ScanFindings, Schema, TablePlan,
+    TableSchema, TextFormat, TextMasker, Unlisted, verify,
 };
-use lifeboat_model::{ErrorKind, Problems, RunId, Verdict};
+use lifeboat_model::{Problems, RunId, Verdict};
 use lifeboat_runtime::Stopwatch;
 
+use flow::{Flow, Input, Output, Passing, TableStream};
+use head::Head;
 use io::Sink;
+
+pub(crate) use folder::{FolderTask, MaskedFolder};
 pub use io::StreamPlace;
 
 use crate::error::OperationError;
-use crate::mask::{MaskReport, PlantedValues, masking_key};
+use crate::mask::MaskReport;
+use crate::rules::Rules;
 use crate::scratch::Scratch;
 use crate::session::Session;
-
-/// Batches that travel together.
-const GROUP_BATCHES: usize = 4;
-/// Groups that wait between two stages.
-const GROUPS_WAITING: usize = 1;
-/// Bytes read at once.
-const CHUNK_BYTES: usize = 256 << 10;
-/// Longest header, in bytes.
-const HEADER_BYTES_MAX: usize = 1 << 20;
 
 /// The form of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +60,22 @@ impl StreamFormat {
             _ => None,
         }
     }
+
+    /// Returns how rows of this form are taken apart.
+    fn text(
+        &self,
+        table: Option<&TablePlan>,
+        columns: &[String],
+        unlisted: Unlisted,
+    ) -> TextFormat {
+        match self {
+            Self::Csv { null } => TextFormat::Csv(Csv::new(columns.len(), null)),
+            Self::JsonLines => {
+                let table = table.expect("the plan has the table");
+                TextFormat::JsonLines(JsonLines::new(table, unlisted))
+            }
+        }
+    }
 }
 
 /// What to mask, and how.
@@ -84,10 +99,9 @@ pub struct StreamTask {
     table: String,
     plan: Arc<Plan>,
     canaries: Canaries,
-    masker: TextMasker,
+    stream: TableStream,
     source: Box<dyn Read + Send>,
-    /// The header as it came, and what was read beyond it.
-    header: Vec<u8>,
+    /// What was read beyond the header.
     ahead: Vec<u8>,
     /// What is worth telling about the rules, no errors among it.
     pub warnings: Problems,
@@ -107,50 +121,35 @@ impl StreamTask {
         scope_id: &str,
     ) -> Result<Self, OperationError> {
         refuse_existing(&request.output)?;
-        let path = &request.rules;
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| OperationError::io("read the masking rules", path, error))?;
-        let name = path.strip_prefix(&session.config.root).unwrap_or(path);
-        let name = name.display().to_string();
-        let (rules, mut warnings) = RuleSet::parse(&name, &text)?;
-        let table = table_of(&request, &rules)?;
-        let key = masking_key(session, &rules, scope_id)?;
-        let canaries = PlantedValues::fetch(session, &rules)?.search();
-        let mut source = io::open(&request.input)
-            .map_err(|error| OperationError::io("read", request.input.shown(), error))?;
-        let Head {
-            columns,
-            header,
-            ahead,
-        } = head(&request, &rules, &table, &mut source)?;
-        let schema = schema(&rules, &table, &columns);
-        let (plan, more) = Plan::compile(&rules, &schema, &key).map_err(|mut problems| {
-            problems.add_text(name.into(), text.as_str().into());
-            OperationError::Problems {
-                problems: Box::new(problems),
-                kind: ErrorKind::Refused,
-            }
-        })?;
-        warnings.merge(more);
+        let rules = Rules::read(session, &request.rules)?;
+        let table = table_of(&request, &rules.set)?;
+        let key = rules.key(session, scope_id)?;
+        let canaries = rules.planted(session)?.search();
+        let shown = request.input.shown();
+        let mut source =
+            io::open(&request.input).map_err(|error| OperationError::io("read", &shown, error))?;
+        let head = Head::read(&request.format, &shown, &rules.set, &table, &mut source)?;
+        let schema = schema(&rules.set, &table, &head.columns);
+        let (plan, warnings) = rules.fit(&schema, &key)?;
         let plan = Arc::new(plan.only(&table).expect("the schema has the table"));
-        let format = match &request.format {
-            StreamFormat::Csv { null } => TextFormat::Csv(Csv::new(columns.len(), null)),
-            StreamFormat::JsonLines => {
-                let unlisted = rules.policy().unlisted;
-                let table = plan.tables().next().expect("the plan has one table");
-                TextFormat::JsonLines(JsonLines::new(table, unlisted))
-            }
-        };
+        let format = request.format.text(
+            plan.table(&table),
+            &head.columns,
+            rules.set.policy().unlisted,
+        );
         let masker = TextMasker::new(plan.clone(), &table, format);
+        let stream = TableStream {
+            masker: masker.expect("the plan has the table"),
+            header: head.header,
+        };
         Ok(Self {
             request,
-            masker: masker.expect("the plan has the table"),
             table,
             plan,
             canaries,
+            stream,
             source,
-            header,
-            ahead,
+            ahead: head.ahead,
             warnings,
         })
     }
@@ -196,26 +195,19 @@ impl StreamTask {
         let watch = Stopwatch::start(&*session.world.clock);
         session.progress.phase("masking", 0);
         let mut originals = Originals::new(&self.plan);
-        let mut findings = ScanFindings::new(&self.plan);
-        let passing = made.is_none().then_some(&mut findings);
-        let flow = self.flow(session, sink, &mut originals, passing)?;
+        let plan = self.plan.clone();
+        let findings = ScanFindings::new(&plan);
+        let flow = self.flow(session, sink, &mut originals, (findings, made.is_none()))?;
+        let (flow, findings) = flow;
         let mask_secs = watch.elapsed().as_secs_f64();
-        let mut evidence = Evidence {
-            tool_version: session.program.clone(),
-            output_hash: Some(flow.output_hash),
-            ..Evidence::default()
-        };
+        let mut evidence = evidence(session, flow.output_hash);
         evidence.source_rows.insert(self.table.clone(), flow.rows);
-        evidence.integrity.push(IntegrityCheck {
-            name: "every row has the header's fields".to_owned(),
-            verdict: Verdict::Pass,
-        });
         session.progress.phase("looking for leaks", 0);
         let leak_report = self.judge(session, made, &originals, findings, &evidence)?;
         let report = MaskReport {
             tables: 1,
             rows: flow.rows,
-            kept: self.kept(),
+            kept: self.stream.kept().collect(),
             emptied: Vec::new(),
             mask_secs,
             verify_secs: watch.elapsed().as_secs_f64() - mask_secs,
@@ -225,77 +217,32 @@ impl StreamTask {
         Ok((report, judged))
     }
 
-    /// Lets the stream flow from its source through the masks into `sink`.
-    ///
-    /// With `passing` the masked rows are looked through as they pass.
+    /// Masks the stream; looks through it on the way if it `passes` and cannot be read back.
     fn flow(
         &mut self,
         session: &Session,
-        mut sink: Sink,
+        sink: Sink,
         originals: &mut Originals,
-        mut passing: Option<&mut ScanFindings>,
-    ) -> Result<Flow, OperationError> {
-        let (source, ahead) = (&mut self.source, std::mem::take(&mut self.ahead));
-        let (plan, masker, header) = (&self.plan, &self.masker, &self.header);
-        let canaries = &self.canaries;
-        let input = self.request.input.shown();
-        let output = self.request.output.shown();
+        (findings, passes): (ScanFindings, bool),
+    ) -> Result<(Flow, ScanFindings), OperationError> {
+        let mut passing = Passing {
+            plan: &self.plan,
+            canaries: &self.canaries,
+            findings,
+        };
+        let input = Input {
+            source: &mut self.source,
+            ahead: std::mem::take(&mut self.ahead),
+            shown: &self.request.input.shown(),
+        };
+        let output = Output {
+            sink,
+            shown: &self.request.output.shown(),
+        };
         let pool = &session.world.pool;
-        std::thread::scope(|scope| {
-            let (read, to_mask) = mpsc::sync_channel::<Vec<TextBatch>>(GROUPS_WAITING);
-            let (masked, to_write) = mpsc::sync_channel::<Vec<TextBatch>>(GROUPS_WAITING);
-            let reading = scope.spawn(move || {
-                let mut cut = TextBatches::new(masker.format().clone());
-                read_groups(source, &ahead, &mut cut, |group| read.send(group).is_ok())
-                    .map_err(|fault| fault.at(&input))?;
-                Ok::<(), OperationError>(())
-            });
-            let writing = scope.spawn(move || {
-                let mut write = || {
-                    sink.write(header)?;
-                    for batch in to_write.iter().flatten() {
-                        sink.write(&batch.bytes)?;
-                    }
-                    Ok(())
-                };
-                write()
-                    .and_then(|()| sink.finish())
-                    .map_err(|error| OperationError::io("write", &output, error))
-            });
-            let mut rows = 0;
-            let mut masking: Result<(), OperationError> = Ok(());
-            for group in to_mask {
-                rows += group.iter().map(|batch| batch.rows).sum::<u64>();
-                let done = pool.install(|| {
-                    let masked = masker.mask_all(&group, originals)?;
-                    if let Some(findings) = passing.as_deref_mut() {
-                        let found = std::mem::replace(findings, ScanFindings::new(plan));
-                        let mut scan = OutputScan::resume(plan, originals, canaries, found);
-                        masker.scan_all(&masked, &mut scan)?;
-                        *findings = scan.pause();
-                    }
-                    Ok(masked)
-                });
-                match done {
-                    Ok(group) => {
-                        // Whoever no longer writes has an error of its own to tell.
-                        if masked.send(group).is_err() {
-                            break;
-                        }
-                    }
-                    Err(error) => {
-                        masking = Err(error);
-                        break;
-                    }
-                }
-            }
-            drop(masked);
-            let written = writing.join().expect("writing does not panic");
-            masking?;
-            let output_hash = written?;
-            reading.join().expect("reading does not panic")?;
-            Ok(Flow { rows, output_hash })
-        })
+        let look = passes.then_some(&mut passing);
+        let flow = self.stream.flow(pool, input, output, originals, look)?;
+        Ok((flow, passing.findings))
     }
 
     /// Reads a finished file back, or takes what was found in passing, and puts it before the gates.
@@ -308,107 +255,29 @@ impl StreamTask {
         evidence: &Evidence,
     ) -> Result<LeakReport, OperationError> {
         let mut scan = OutputScan::resume(&self.plan, originals, &self.canaries, findings);
-        scan.scan_text("header", &String::from_utf8_lossy(&self.header));
+        scan.scan_text("header", &String::from_utf8_lossy(&self.stream.header));
         if let Some(made) = made {
-            self.scan_file(session, made, &mut scan)?;
+            self.stream
+                .scan_file(&session.world.pool, made, &mut scan)?;
         }
         Ok(verify(&self.plan, originals, &scan, evidence))
     }
-
-    fn scan_file(
-        &self,
-        session: &Session,
-        made: &Path,
-        scan: &mut OutputScan<'_>,
-    ) -> Result<(), OperationError> {
-        let place = StreamPlace::File(made.to_owned());
-        let failed = |error| OperationError::io("read back", made, error);
-        let mut source = io::open(&place).map_err(failed)?;
-        let mut header = vec![0; self.header.len()];
-        source.read_exact(&mut header).map_err(failed)?;
-        let masker = &self.masker;
-        std::thread::scope(|scope| {
-            let (read, to_scan) = mpsc::sync_channel::<Vec<TextBatch>>(GROUPS_WAITING);
-            let reading = scope.spawn(move || {
-                let mut cut = TextBatches::new(masker.format().clone());
-                read_groups(&mut source, &[], &mut cut, |group| read.send(group).is_ok())
-            });
-            let mut scanned = Ok(());
-            for group in to_scan {
-                scanned = session.world.pool.install(|| masker.scan_all(&group, scan));
-                if scanned.is_err() {
-                    break;
-                }
-            }
-            scanned?;
-            let read = reading.join().expect("reading does not panic");
-            read.map_err(|fault| fault.at(made))
-        })
-    }
-
-    /// The columns that pass unchanged in every row.
-    fn kept(&self) -> Vec<String> {
-        let columns = self.masker.table().columns();
-        columns
-            .filter(|(_, class)| *class == ColumnClass::Kept)
-            .map(|(name, _)| format!("{}.{name}", self.table))
-            .collect()
-    }
 }
 
-type Released = Result<lifeboat_masking::Masked<PathBuf>, lifeboat_masking::NotMasked>;
+type Released = Result<Masked<PathBuf>, NotMasked>;
 
-/// What came of the flow.
-struct Flow {
-    rows: u64,
-    output_hash: String,
-}
-
-/// Why a stream could not be read.
-enum ReadFault {
-    Io(std::io::Error),
-    TooLong(lifeboat_masking::RowTooLong),
-}
-
-impl ReadFault {
-    fn at(self, place: &Path) -> OperationError {
-        match self {
-            Self::Io(error) => OperationError::io("read", place, error),
-            Self::TooLong(error) => OperationError::RowTooLong(error),
-        }
-    }
-}
-
-/// Cuts a stream into batches and hands groups of them to `give` until it says stop.
-fn read_groups(
-    source: &mut dyn Read,
-    ahead: &[u8],
-    cut: &mut TextBatches,
-    mut give: impl FnMut(Vec<TextBatch>) -> bool,
-) -> Result<(), ReadFault> {
-    let mut group = Vec::new();
-    let mut chunk = vec![0; CHUNK_BYTES];
-    group.extend(cut.push(ahead).map_err(ReadFault::TooLong)?);
-    loop {
-        let len = match source.read(&mut chunk) {
-            Ok(len) => len,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(ReadFault::Io(error)),
-        };
-        if len == 0 {
-            break;
-        }
-        group.extend(cut.push(&chunk[..len]).map_err(ReadFault::TooLong)?);
-        if group.len() >= GROUP_BATCHES && !give(std::mem::take(&mut group)) {
-            // Whoever no longer listens has an error of its own to tell.
-            return Ok(());
-        }
-    }
-    group.extend(cut.finish());
-    if !group.is_empty() {
-        give(group);
-    }
-    Ok(())
+/// What the gates are told of rows that came as a stream.
+fn evidence(session: &Session, output_hash: String) -> Evidence {
+    let mut evidence = Evidence {
+        tool_version: session.program.clone(),
+        output_hash: Some(output_hash),
+        ..Evidence::default()
+    };
+    evidence.integrity.push(IntegrityCheck {
+        name: "every row has the header's fields".to_owned(),
+        verdict: Verdict::Pass,
+    });
+    evidence
 }
 
 fn refuse_existing(output: &StreamPlace) -> Result<(), OperationError> {
@@ -446,76 +315,24 @@ fn table_of(request: &StreamRequest, rules: &RuleSet) -> Result<String, Operatio
     }
 }
 
-/// How a stream begins.
-struct Head {
-    /// The names of its columns.
-    columns: Vec<String>,
-    /// The header as it was written.
-    header: Vec<u8>,
-    /// What was read beyond it.
-    ahead: Vec<u8>,
-}
-
-/// Reads the head of a stream.
-fn head(
-    request: &StreamRequest,
-    rules: &RuleSet,
-    table: &str,
-    source: &mut dyn Read,
-) -> Result<Head, OperationError> {
-    if request.format == StreamFormat::JsonLines {
-        return Ok(Head {
-            columns: rules.columns(table).map(str::to_owned).collect(),
-            header: Vec::new(),
-            ahead: Vec::new(),
-        });
-    }
-    let place = request.input.shown();
-    let mut read = Vec::new();
-    let mut chunk = vec![0; CHUNK_BYTES];
-    let (names, len) = loop {
-        if let Some(header) = Csv::header(&read) {
-            break header;
-        }
-        let len = source.read(&mut chunk);
-        let len = len.map_err(|error| OperationError::io("read", &place, error))?;
-        if len == 0 || read.len() > HEADER_BYTES_MAX {
-            return Err(OperationError::Usage {
-                message: format!("`{}` has no header that ends", place.display()),
-                hint: "its first row must name the columns".to_owned(),
-            });
-        }
-        read.extend_from_slice(&chunk[..len]);
-    };
-    for (n, name) in names.iter().enumerate() {
-        if names[..n].contains(name) {
-            return Err(OperationError::Usage {
-                message: format!("the header names column `{name}` twice"),
-                hint: "give each column a name of its own".to_owned(),
-            });
-        }
-    }
-    let ahead = read.split_off(len);
-    Ok(Head {
-        columns: names,
-        header: read,
-        ahead,
-    })
-}
-
 /// Describes the table by its header, and the others that rules speak of by their rules.
 fn schema(rules: &RuleSet, table: &str, columns: &[String]) -> Schema {
-    let of = |name: &str, columns: Vec<String>| TableSchema {
+    let mut tables = vec![described(table, columns)];
+    for other in rules.tables().filter(|other| *other != table) {
+        let columns: Vec<_> = rules.columns(other).map(str::to_owned).collect();
+        tables.push(described(other, &columns));
+    }
+    Schema { tables }
+}
+
+/// Describes a table whose columns hold text.
+fn described(name: &str, columns: &[String]) -> TableSchema {
+    TableSchema {
         name: name.to_owned(),
         columns: columns
             .iter()
             .map(|column| ColumnSchema::new(column, ColumnType::Any))
             .collect(),
         rows: None,
-    };
-    let mut tables = vec![of(table, columns.to_vec())];
-    for other in rules.tables().filter(|other| *other != table) {
-        tables.push(of(other, rules.columns(other).map(str::to_owned).collect()));
     }
-    Schema { tables }
 }

@@ -7,19 +7,16 @@ use std::path::{Path, PathBuf};
 
 use lifeboat_config::{Environment, Refresh};
 use lifeboat_masking::Masked;
-use lifeboat_model::{BackupKind, RunId, SnapshotId, SourceKind, Tier};
+use lifeboat_model::{BackupKind, SnapshotId, SourceKind, Tier};
 use lifeboat_repository::{Repository, Role, Snapshot, SnapshotDraft};
-use lifeboat_source_files::PathFilter;
 use lifeboat_source_sqlite::publish;
 
 use super::phases::Phases;
-use super::{RefreshPlan, RefreshReport, Way};
+use super::{RefreshPlan, RefreshReport, Way, beside, restore_original};
 use crate::backup::end_without_snapshot;
 use crate::error::OperationError;
 use crate::mask::{MaskTask, MaskedDatabase};
 use crate::place::Opened;
-use crate::restore::{Onto, restore_snapshot};
-use crate::scratch::Scratch;
 use crate::session::Session;
 use crate::sqlite::{Observe, read_database};
 
@@ -102,28 +99,6 @@ pub(super) async fn refresh(
     Ok(())
 }
 
-async fn restore_original(
-    session: &Session,
-    plan: &RefreshPlan,
-    record: &Snapshot,
-    to: &Path,
-) -> Result<(), OperationError> {
-    let origin = session.config.environment(record.environment.as_str())?;
-    let opened = session.open_region(&plan.region).await?;
-    let repository = session
-        .open_repository(origin, &opened, Role::Reader)
-        .await?;
-    let onto = Onto {
-        region: &plan.region,
-        target: to,
-        filter: &PathFilter::new(&[])?,
-        delta: None,
-        cluster: None,
-    };
-    restore_snapshot(&repository, record, &onto, session).await?;
-    Ok(())
-}
-
 /// Keeps the masked copy in the repository, from where it can be restored any number of times.
 async fn store(
     session: &Session,
@@ -157,14 +132,6 @@ async fn store(
     }
     writer.fact("masked.from", serde_json::json!(record.id).to_string());
     Ok(writer.commit(record.instant).await?.id)
-}
-
-fn beside(target: &Path, run: RunId) -> Result<Scratch, OperationError> {
-    if let Some(folder) = target.parent() {
-        std::fs::create_dir_all(folder)
-            .map_err(|error| OperationError::io("create the folder", folder, error))?;
-    }
-    Scratch::beside(target, ".refreshing", &run.to_string())
 }
 
 /// Puts a masked database in the place of the old one. Takes only what the gates have released.

@@ -1,25 +1,30 @@
 //! Refreshing an environment: production's data, masked, judged, stored and published.
 //!
 //! What does not pass every leak gate goes nowhere, and whatever fails leaves the environment with
-//! what it had. A SQLite file is replaced by [`file`], a PostgreSQL database by [`database`].
+//! what it had. A SQLite file is replaced by [`file`], a folder of CSV and JSON Lines by
+//! [`folder`], a PostgreSQL database by [`database`].
 
 mod database;
 mod file;
+mod folder;
 mod phases;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use lifeboat_config::{Environment, Refresh, RefreshTarget, Source};
+use lifeboat_config::{Environment, FolderTarget, Refresh, RefreshTarget, Source};
 use lifeboat_model::{RegionName, RunId, SnapshotId, SourceKind, Verdict};
 use lifeboat_policy::may_restore;
 use lifeboat_repository::{Outcome, Role, RunKind, Snapshot};
+use lifeboat_source_files::PathFilter;
 use serde::Serialize;
 
 use crate::error::OperationError;
 use crate::ledger::Facts;
 use crate::mask::{MaskReport, gate_verdicts};
 use crate::place::Opened;
+use crate::restore::{Onto, restore_snapshot};
+use crate::scratch::Scratch;
 use crate::select::RestorePoint;
 use crate::session::Session;
 
@@ -51,7 +56,7 @@ pub struct RefreshPlan {
     pub region: RegionName,
     /// The masking rules.
     pub rules: PathBuf,
-    /// The database that is replaced.
+    /// What is replaced.
     pub target: String,
     /// How many earlier copies stay.
     pub keep_previous: u32,
@@ -64,7 +69,14 @@ pub struct RefreshPlan {
 /// How a refresh goes about it.
 #[derive(Debug, Clone)]
 enum Way {
-    File { record: Snapshot, target: PathBuf },
+    File {
+        record: Snapshot,
+        target: PathBuf,
+    },
+    Folder {
+        record: Snapshot,
+        target: FolderTarget,
+    },
     Database(database::DatabasePlan),
 }
 
@@ -83,7 +95,7 @@ pub struct RefreshReport {
     pub instant: Timestamp,
     /// The masked snapshot in the repository; `None` if a gate did not pass.
     pub masked_snapshot: Option<SnapshotId>,
-    /// The database that was published; `None` if a gate did not pass.
+    /// What was published; `None` if a gate did not pass.
     pub published: Option<String>,
     /// Earlier copies that stay, newest first.
     pub previous: Vec<String>,
@@ -132,18 +144,20 @@ impl Session {
         // The copy will be masked; anything else stops here.
         may_restore(origin.class, environment.class, true)?;
         match &refresh.target {
-            RefreshTarget::File(target) => {
-                let record = self.newest_of(origin, source).await?;
-                refuse_other_kind(&record, SourceKind::Sqlite)?;
-                may_restore(record.class, environment.class, true)?;
-                if let CopyOf::Masked(_) = copy {
-                    return Err(restore_instead(environment, source));
-                }
-                Ok(file::plan(environment, refresh, origin, record, target))
-            }
             RefreshTarget::Database(target) => {
                 let about = (refresh, target);
                 database::plan(self, environment, (origin, source), about, copy).await
+            }
+            _ if copy != CopyOf::Newest => Err(restore_instead(environment, source)),
+            RefreshTarget::File(target) => {
+                let kind = SourceKind::Sqlite;
+                let record = self.newest_of(origin, source, kind, environment).await?;
+                Ok(file::plan(environment, refresh, origin, record, target))
+            }
+            RefreshTarget::Folder(target) => {
+                let kind = SourceKind::Files;
+                let record = self.newest_of(origin, source, kind, environment).await?;
+                Ok(folder::plan(environment, refresh, origin, record, target))
             }
         }
     }
@@ -198,6 +212,10 @@ impl Session {
                 let about = (plan, record, target.as_path());
                 file::refresh(self, environment, about, home, &mut report).await?;
             }
+            Way::Folder { record, target } => {
+                let about = (plan, record, target);
+                folder::refresh(self, environment, about, home, &mut report).await?;
+            }
             Way::Database(way) => {
                 database::refresh(self, environment, (plan, way), home, &mut report).await?;
             }
@@ -205,18 +223,56 @@ impl Session {
         Ok(report)
     }
 
+    /// Finds the newest snapshot of a source, if it is of the right kind and may be copied.
     async fn newest_of(
         &self,
         origin: &Environment,
         source: &Source,
+        kind: SourceKind,
+        environment: &Environment,
     ) -> Result<Snapshot, OperationError> {
         let opened = self.open_region(&origin.home).await?;
         let repository = self.open_repository(origin, &opened, Role::Reader).await?;
         let now = self.world.clock.now();
-        RestorePoint::Latest
+        let record = RestorePoint::Latest
             .find(&repository, &origin.name, &source.name, now)
-            .await
+            .await?;
+        refuse_other_kind(&record, kind)?;
+        may_restore(record.class, environment.class, true)?;
+        Ok(record)
     }
+}
+
+/// Restores the snapshot that is masked.
+async fn restore_original(
+    session: &Session,
+    plan: &RefreshPlan,
+    record: &Snapshot,
+    to: &Path,
+) -> Result<(), OperationError> {
+    let origin = session.config.environment(record.environment.as_str())?;
+    let opened = session.open_region(&plan.region).await?;
+    let repository = session
+        .open_repository(origin, &opened, Role::Reader)
+        .await?;
+    let onto = Onto {
+        region: &plan.region,
+        target: to,
+        filter: &PathFilter::new(&[])?,
+        delta: None,
+        cluster: None,
+    };
+    restore_snapshot(&repository, record, &onto, session).await?;
+    Ok(())
+}
+
+/// Makes a folder beside what is replaced, so that what is made in it takes its place by a rename.
+fn beside(target: &Path, run: RunId) -> Result<Scratch, OperationError> {
+    if let Some(folder) = target.parent() {
+        std::fs::create_dir_all(folder)
+            .map_err(|error| OperationError::io("create the folder", folder, error))?;
+    }
+    Scratch::beside(target, ".refreshing", &run.to_string())
 }
 
 fn facts(report: &RefreshReport) -> Facts {
@@ -268,10 +324,9 @@ fn refuse_other_kind(record: &Snapshot, wanted: SourceKind) -> Result<(), Operat
 
 fn restore_instead(environment: &Environment, source: &Source) -> OperationError {
     OperationError::Usage {
-        message: "a masked SQLite copy is a file, which needs no refresh to be had again"
-            .to_owned(),
+        message: "a masked copy of files needs no refresh to be had again".to_owned(),
         hint: format!(
-            "run `lifeboat restore {} {} --at SNAPSHOT --to FILE`",
+            "run `lifeboat restore {} {} --at SNAPSHOT --to PATH`",
             environment.name, source.name
         ),
     }

@@ -1,19 +1,16 @@
 //! The plan of masking: rules, schema and key, fitted to each other before a row moves.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use lifeboat_masking::{
-    Canaries, ColumnClass, Finding, Originals, OutputScan, Plan, RuleSet, TextMasker, verify,
+    Canaries, ColumnClass, Finding, Originals, OutputScan, Plan, TextMasker, verify,
 };
-use lifeboat_model::{ErrorKind, Problems};
 
 use super::Job;
 use super::dump::Dump;
 use super::schema::describe;
 use crate::error::OperationError;
-use crate::mask::{PlantedValues, masking_key};
-use crate::session::Session;
+use crate::rules::Rules;
 
 /// Rules fitted to a database.
 pub(super) struct Task {
@@ -26,24 +23,23 @@ pub(super) struct Task {
 impl Task {
     /// Reads the rules, and fetches the key and the planted values.
     pub(super) fn preflight(job: &Job<'_>) -> Result<(), OperationError> {
-        let rules = read_rules(job.session, &job.plan.rules)?;
-        masking_key(job.session, &rules.set, "preflight")?;
-        PlantedValues::fetch(job.session, &rules.set).map(drop)
+        let rules = Rules::read(job.session, &job.plan.rules)?;
+        rules.key(job.session, "preflight")?;
+        rules.planted(job.session).map(drop)
     }
 
     /// Fits the rules to the database, and reports every problem at once.
     pub(super) fn prepare(job: &Job<'_>, dump: &Dump) -> Result<Self, OperationError> {
         let session = job.session;
-        let rules = read_rules(session, &job.plan.rules)?;
+        let rules = Rules::read(session, &job.plan.rules)?;
         let scope = match job.plan.snapshot {
             Some(snapshot) => snapshot.to_string(),
             None => job.run.to_string(),
         };
-        let key = masking_key(session, &rules.set, &scope)?;
-        let canaries = PlantedValues::fetch(session, &rules.set)?.search();
+        let key = rules.key(session, &scope)?;
+        let canaries = rules.planted(session)?.search();
         let schema = describe(&dump.catalog);
-        let compiled = Plan::compile(&rules.set, &schema, &key);
-        let (plan, warnings) = compiled.map_err(|problems| rules.refused(problems))?;
+        let (plan, warnings) = rules.fit(&schema, &key)?;
         for warning in warnings.iter() {
             tracing::warn!("{warning}");
         }
@@ -109,31 +105,5 @@ fn line(finding: &Finding) -> String {
 pub(super) fn scan_definitions(dump: &Dump, scan: &mut OutputScan<'_>) {
     for statement in &dump.ddl.statements {
         scan.scan_text(&format!("ddl of {}", statement.subject), &statement.sql);
-    }
-}
-
-/// Rules, and the file they stand in.
-struct Rules {
-    set: RuleSet,
-    name: String,
-    text: String,
-}
-
-fn read_rules(session: &Session, path: &Path) -> Result<Rules, OperationError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| OperationError::io("read the masking rules", path, error))?;
-    let name = path.strip_prefix(&session.config.root).unwrap_or(path);
-    let name = name.display().to_string();
-    let (set, _) = RuleSet::parse(&name, &text)?;
-    Ok(Rules { set, name, text })
-}
-
-impl Rules {
-    fn refused(&self, mut problems: Problems) -> OperationError {
-        problems.add_text(self.name.clone().into(), self.text.as_str().into());
-        OperationError::Problems {
-            problems: Box::new(problems),
-            kind: ErrorKind::Refused,
-        }
     }
 }

@@ -1,0 +1,316 @@
+//! Masking a folder of CSV and JSON Lines into a new one, all tables by one plan.
+//!
+//! A file is of the table that it is called after (`customers.csv`, `customers.jsonl.gz`), or else of
+//! the one that its folder is called after (`orders/2026-01.csv`). Other files are left out and named.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use lifeboat_masking::{
+    Canaries, LeakReport, Masked, Originals, OutputScan, Plan, RuleSet, Schema, TextMasker, verify,
+};
+use lifeboat_runtime::Stopwatch;
+
+use super::flow::{Flow, Input, Output, TableStream};
+use super::head::Head;
+use super::io::{self, Sink};
+use super::{StreamFormat, StreamPlace, described, evidence};
+use crate::error::OperationError;
+use crate::mask::MaskReport;
+use crate::rules::Rules;
+use crate::session::Session;
+
+/// A folder to mask and the plan for it: every header is read, and the rules cover them.
+pub(crate) struct FolderTask {
+    folder: PathBuf,
+    files: Vec<TableFile>,
+    plan: Arc<Plan>,
+    canaries: Canaries,
+    /// Files that are no tables.
+    pub(crate) left_out: Vec<String>,
+}
+
+/// A folder that the gates were asked about.
+pub(crate) struct MaskedFolder(pub(crate) PathBuf);
+
+/// A file of rows.
+struct TableFile {
+    /// Its place in the folder.
+    path: PathBuf,
+    stream: TableStream,
+}
+
+/// What a look at a file found.
+struct Found {
+    path: PathBuf,
+    table: String,
+    format: StreamFormat,
+    columns: Vec<String>,
+    header: Vec<u8>,
+}
+
+impl FolderTask {
+    /// Reads the rules and all headers below `folder`, and fits them to each other; `null` stands for
+    /// NULL in CSV.
+    ///
+    /// # Errors
+    /// Fails with every problem of the rules, or of the rules against the headers (then as a refusal),
+    /// if files of one table have different headers, or if the masking key is not to be had.
+    pub(crate) fn prepare(
+        session: &Session,
+        rules: &Path,
+        (folder, null): (&Path, &str),
+        scope_id: &str,
+    ) -> Result<Self, OperationError> {
+        let rules = Rules::read(session, rules)?;
+        let key = rules.key(session, scope_id)?;
+        let canaries = rules.planted(session)?.search();
+        let (mut found, mut left_out) = (Vec::new(), Vec::new());
+        for Below { path, is_file } in below(folder)? {
+            let shown = path.display();
+            // What a link leads to may lie anywhere.
+            if !is_file {
+                left_out.push(format!("{shown}: no file"));
+                continue;
+            }
+            match look(folder, &path, null, &rules.set)? {
+                Some(file) => found.push(file),
+                None => left_out.push(format!("file {shown}: neither CSV nor JSON Lines")),
+            }
+        }
+        let schema = schema(&found)?;
+        let (plan, warnings) = rules.fit(&schema, &key)?;
+        for warning in warnings.iter() {
+            tracing::warn!("{warning}");
+        }
+        let plan = Arc::new(plan);
+        let unlisted = rules.set.policy().unlisted;
+        let with_masks = |file: Found| {
+            let table = plan.table(&file.table);
+            let format = file.format.text(table, &file.columns, unlisted);
+            let masker = TextMasker::new(plan.clone(), &file.table, format);
+            TableFile {
+                path: file.path,
+                stream: TableStream {
+                    masker: masker.expect("the plan has every table of the schema"),
+                    header: file.header,
+                },
+            }
+        };
+        Ok(Self {
+            folder: folder.to_owned(),
+            files: found.into_iter().map(with_masks).collect(),
+            plan: plan.clone(),
+            canaries,
+            left_out,
+        })
+    }
+
+    /// Masks into the new folder `output` and judges the result. Blocks.
+    ///
+    /// It is released only if every gate passes; otherwise the caller must remove it.
+    ///
+    /// # Errors
+    /// Fails if a row is malformed or a value cannot be masked, or if reading or writing fails.
+    pub(crate) fn run(
+        &self,
+        session: &Session,
+        output: &Path,
+    ) -> Result<(MaskReport, Result<Masked<MaskedFolder>, OperationError>), OperationError> {
+        let watch = Stopwatch::start(&*session.world.clock);
+        session.progress.phase("masking", 0);
+        let mut originals = Originals::new(&self.plan);
+        let mut rows = BTreeMap::<String, u64>::new();
+        let mut hasher = blake3::Hasher::new();
+        for file in &self.files {
+            let flow = self.mask(session, file, output, &mut originals)?;
+            *rows.entry(file.table().to_owned()).or_default() += flow.rows;
+            hasher.update(file.path.as_os_str().as_encoded_bytes());
+            hasher.update(flow.output_hash.as_bytes());
+        }
+        let mask_secs = watch.elapsed().as_secs_f64();
+        session.progress.phase("looking for leaks", 0);
+        let leak_report = {
+            let mut evidence = evidence(session, hasher.finalize().to_hex().to_string());
+            evidence.source_rows = rows.clone();
+            let scan = self.scan(session, output, &originals)?;
+            verify(&self.plan, &originals, &scan, &evidence)
+        };
+        let released = leak_report.release(MaskedFolder(output.to_owned()));
+        let verify_secs = watch.elapsed().as_secs_f64() - mask_secs;
+        let report = self.report(&rows, leak_report, (mask_secs, verify_secs));
+        Ok((report, released.map_err(OperationError::from)))
+    }
+
+    fn mask(
+        &self,
+        session: &Session,
+        file: &TableFile,
+        output: &Path,
+        originals: &mut Originals,
+    ) -> Result<Flow, OperationError> {
+        let from = self.folder.join(&file.path);
+        let to = output.join(&file.path);
+        let parent = to.parent().expect("it lies in the output");
+        fs::create_dir_all(parent)
+            .map_err(|error| OperationError::io("create the folder", parent, error))?;
+        let failed = |error| OperationError::io("read", &from, error);
+        let mut source = io::open(&StreamPlace::File(from.clone())).map_err(failed)?;
+        let mut header = vec![0; file.stream.header.len()];
+        source.read_exact(&mut header).map_err(failed)?;
+        let sink =
+            Sink::create(&to, &to).map_err(|error| OperationError::io("create", &to, error))?;
+        let input = Input {
+            source: &mut source,
+            ahead: Vec::new(),
+            shown: &file.path,
+        };
+        let output = Output { sink, shown: &to };
+        let pool = &session.world.pool;
+        file.stream.flow(pool, input, output, originals, None)
+    }
+
+    fn scan<'a>(
+        &'a self,
+        session: &Session,
+        output: &Path,
+        originals: &'a Originals,
+    ) -> Result<OutputScan<'a>, OperationError> {
+        let mut scan = OutputScan::new(&self.plan, originals, &self.canaries);
+        for file in &self.files {
+            // What a file is called is copied as it is.
+            let name = file.path.to_string_lossy();
+            scan.scan_text("file name", &name);
+            let header = String::from_utf8_lossy(&file.stream.header);
+            scan.scan_text(&format!("header of {name}"), &header);
+            let made = output.join(&file.path);
+            file.stream
+                .scan_file(&session.world.pool, &made, &mut scan)?;
+        }
+        Ok(scan)
+    }
+
+    fn report(
+        &self,
+        rows: &BTreeMap<String, u64>,
+        leak_report: LeakReport,
+        (mask_secs, verify_secs): (f64, f64),
+    ) -> MaskReport {
+        let mut kept: Vec<String> = self
+            .files
+            .iter()
+            .flat_map(|file| file.stream.kept())
+            .collect();
+        kept.sort();
+        kept.dedup();
+        MaskReport {
+            tables: rows.len() as u64,
+            rows: rows.values().sum(),
+            kept,
+            emptied: Vec::new(),
+            leak_report,
+            mask_secs,
+            verify_secs,
+        }
+    }
+}
+
+impl TableFile {
+    fn table(&self) -> &str {
+        self.stream.masker.table().name()
+    }
+}
+
+/// Reads how a file begins; `None` if its name says that it is no table.
+fn look(
+    folder: &Path,
+    path: &Path,
+    null: &str,
+    rules: &RuleSet,
+) -> Result<Option<Found>, OperationError> {
+    let place = StreamPlace::File(folder.join(path));
+    let Some(format) = StreamFormat::of_name(&place, null) else {
+        return Ok(None);
+    };
+    let failed = |error| OperationError::io("read", path, error);
+    let mut source = io::open(&place).map_err(failed)?;
+    let table = table_of(path, &place, rules);
+    let head = Head::read(&format, path, rules, &table, &mut source)?;
+    Ok(Some(Found {
+        path: path.to_owned(),
+        table,
+        format,
+        columns: head.columns,
+        header: head.header,
+    }))
+}
+
+/// Finds the table that a file is of. Where there are no rules for it, its own name is the one to miss.
+fn table_of(path: &Path, place: &StreamPlace, rules: &RuleSet) -> String {
+    let known = |name: &&str| rules.tables().any(|table| table == *name);
+    let name = place.plain_name().unwrap_or_default();
+    let stem = name
+        .rsplit_once('.')
+        .map_or(name.as_str(), |(stem, _)| stem);
+    let folder = path.parent().and_then(Path::file_name);
+    let folder = folder.and_then(|name| name.to_str());
+    let table = Some(stem).filter(known).or(folder.filter(known));
+    table.unwrap_or(stem).to_owned()
+}
+
+/// Describes each table by the header that all its files have.
+fn schema(files: &[Found]) -> Result<Schema, OperationError> {
+    let mut tables = BTreeMap::<&str, &Found>::new();
+    for file in files {
+        let first = *tables.entry(&file.table).or_insert(file);
+        if first.columns != file.columns {
+            return Err(OperationError::Usage {
+                message: format!(
+                    "`{}` and `{}` are of table `{}` and have different columns",
+                    first.path.display(),
+                    file.path.display(),
+                    file.table
+                ),
+                hint: "give them the same header, or a table of its own to each".to_owned(),
+            });
+        }
+    }
+    let tables = tables
+        .iter()
+        .map(|(name, file)| described(name, &file.columns));
+    Ok(Schema {
+        tables: tables.collect(),
+    })
+}
+
+/// What lies in a folder and is none itself.
+struct Below {
+    path: PathBuf,
+    /// Or a link, a socket, a device.
+    is_file: bool,
+}
+
+/// Lists what lies below `folder` at any depth, in the order of its paths.
+fn below(folder: &Path) -> Result<Vec<Below>, OperationError> {
+    let (mut found, mut folders) = (Vec::new(), vec![PathBuf::new()]);
+    while let Some(at) = folders.pop() {
+        let here = folder.join(&at);
+        let failed = |error| OperationError::io("list", &here, error);
+        for entry in fs::read_dir(&here).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let kind = entry.file_type().map_err(failed)?;
+            let path = at.join(entry.file_name());
+            match kind.is_dir() {
+                true => folders.push(path),
+                false => found.push(Below {
+                    path,
+                    is_file: kind.is_file(),
+                }),
+            }
+        }
+    }
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(found)
+}

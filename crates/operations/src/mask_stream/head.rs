@@ -1,0 +1,80 @@
+//! How a stream of rows begins.
+
+use std::io::Read;
+use std::path::Path;
+
+use lifeboat_masking::{Csv, RuleSet};
+
+use super::StreamFormat;
+use crate::error::OperationError;
+
+/// Bytes read at once.
+const CHUNK_BYTES: usize = 64 << 10;
+/// Longest header, in bytes.
+const HEADER_BYTES_MAX: usize = 1 << 20;
+
+/// How a stream begins.
+pub(super) struct Head {
+    /// The names of its columns.
+    pub(super) columns: Vec<String>,
+    /// The header as it was written.
+    pub(super) header: Vec<u8>,
+    /// What was read beyond it.
+    pub(super) ahead: Vec<u8>,
+}
+
+impl Head {
+    /// Reads the head of a stream, and no more than a chunk beyond it. `place` is how messages name it.
+    pub(super) fn read(
+        format: &StreamFormat,
+        place: &Path,
+        rules: &RuleSet,
+        table: &str,
+        source: &mut dyn Read,
+    ) -> Result<Self, OperationError> {
+        if *format == StreamFormat::JsonLines {
+            return Ok(Self {
+                columns: rules.columns(table).map(str::to_owned).collect(),
+                header: Vec::new(),
+                ahead: Vec::new(),
+            });
+        }
+        let mut read = Vec::new();
+        let mut chunk = vec![0; CHUNK_BYTES];
+        let (columns, len) = loop {
+            if let Some(header) = Csv::header(&read) {
+                break header;
+            }
+            let len = source.read(&mut chunk);
+            let len = len.map_err(|error| OperationError::io("read", place, error))?;
+            if len == 0 || read.len() > HEADER_BYTES_MAX {
+                return Err(OperationError::Usage {
+                    message: format!("`{}` has no header that ends", place.display()),
+                    hint: "its first row must name the columns".to_owned(),
+                });
+            }
+            read.extend_from_slice(&chunk[..len]);
+        };
+        refuse_twice(&columns, place)?;
+        let ahead = read.split_off(len);
+        Ok(Self {
+            columns,
+            header: read,
+            ahead,
+        })
+    }
+}
+
+fn refuse_twice(columns: &[String], place: &Path) -> Result<(), OperationError> {
+    let mut names = columns.iter().enumerate();
+    match names.find(|(n, name)| columns[..*n].contains(name)) {
+        None => Ok(()),
+        Some((_, name)) => Err(OperationError::Usage {
+            message: format!(
+                "the header of `{}` names column `{name}` twice",
+                place.display()
+            ),
+            hint: "give each column a name of its own".to_owned(),
+        }),
+    }
+}

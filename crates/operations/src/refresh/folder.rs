@@ -1,0 +1,182 @@
+//! Replacing a folder of CSV and JSON Lines by a masked copy.
+//!
+//! As with a SQLite file, the snapshot is restored and production is not touched. What is replaced
+//! must be a copy that a refresh has made: a folder may hold anything, and all of it would go.
+
+use std::path::Path;
+
+use lifeboat_config::{Environment, FolderTarget, Refresh};
+use lifeboat_masking::{LeakReport, Masked};
+use lifeboat_model::{BackupKind, SnapshotId, SourceKind, Tier};
+use lifeboat_repository::{Repository, Role, Snapshot, SnapshotDraft};
+use lifeboat_source_files::replace_folder;
+
+use super::phases::Phases;
+use super::{RefreshPlan, RefreshReport, Way, beside, restore_original};
+use crate::backup::end_without_snapshot;
+use crate::error::OperationError;
+use crate::files::read_folder;
+use crate::mask_stream::{FolderTask, MaskedFolder};
+use crate::place::Opened;
+use crate::session::Session;
+
+/// Says in a copy what it was made of and what the gates said; also how a refresh knows a copy.
+const MANIFEST: &str = "lifeboat-copy.json";
+
+pub(super) fn plan(
+    environment: &Environment,
+    refresh: &Refresh,
+    origin: &Environment,
+    record: Snapshot,
+    target: &FolderTarget,
+) -> RefreshPlan {
+    let steps = vec![
+        format!(
+            "restore snapshot {} (state of {:.0}, from region {}) into a scratch folder",
+            record.id.short(),
+            record.instant,
+            origin.home
+        ),
+        format!(
+            "mask its CSV and JSON Lines by {} into a new folder, and judge it",
+            refresh.rules.display()
+        ),
+        "keep the masked copy in the repository".to_owned(),
+        format!(
+            "publish it as {}, and keep {} earlier copies",
+            target.path.display(),
+            refresh.keep_previous
+        ),
+    ];
+    RefreshPlan {
+        environment: environment.name.to_string(),
+        from: refresh.from.to_string(),
+        snapshot: Some(record.id),
+        instant: Some(record.instant),
+        region: origin.home.clone(),
+        rules: refresh.rules.clone(),
+        target: target.path.display().to_string(),
+        keep_previous: refresh.keep_previous,
+        steps,
+        way: Way::Folder {
+            record,
+            target: target.clone(),
+        },
+    }
+}
+
+pub(super) async fn refresh(
+    session: &Session,
+    environment: &Environment,
+    (plan, record, target): (&RefreshPlan, &Snapshot, &FolderTarget),
+    home: &Opened,
+    report: &mut RefreshReport,
+) -> Result<(), OperationError> {
+    let mut phases = Phases::start(&*session.world.clock);
+    refuse_foreign(&target.path)?;
+    let scratch = session.scratch(report.run)?;
+    let original = scratch.path().join("original");
+    restore_original(session, plan, record, &original).await?;
+    phases.end("restore the snapshot");
+    // The copy is made beside its target, so that publishing it is one rename.
+    let beside = beside(&target.path, report.run)?;
+    let copy = beside.path().join("masked");
+    let folder = (original.as_path(), target.null.as_str());
+    let task = FolderTask::prepare(session, &plan.rules, folder, &record.id.to_string())?;
+    report.left_out.clone_from(&task.left_out);
+    let (mask, released) = task.run(session, &copy)?;
+    let leaks = mask.leak_report.clone();
+    report.mask = Some(mask);
+    phases.end("mask and judge");
+    if let Ok(masked) = released {
+        write_manifest(&copy, plan, record, &leaks)?;
+        let repository = session
+            .open_repository(environment, home, Role::Writer)
+            .await?;
+        let stored = store(session, &repository, environment, (record, &leaks), &masked).await?;
+        report.masked_snapshot = Some(stored);
+        phases.end("store the masked copy");
+        let MaskedFolder(copy) = masked.into_inner();
+        let keep = plan.keep_previous as usize;
+        let previous = replace_folder(&copy, &target.path, keep)?;
+        let shown = previous.iter().map(|path| path.display().to_string());
+        report.previous = shown.collect();
+        report.published = Some(plan.target.clone());
+        phases.end("publish");
+    }
+    report.secs = phases.secs();
+    report.phases = phases.finish();
+    Ok(())
+}
+
+/// Refuses to replace a folder in which something lies that no refresh has put there.
+fn refuse_foreign(target: &Path) -> Result<(), OperationError> {
+    let failed = |error| OperationError::io("read", target, error);
+    let mut entries = match std::fs::read_dir(target) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(error)),
+    };
+    if entries.next().is_none() || target.join(MANIFEST).is_file() {
+        return Ok(());
+    }
+    Err(OperationError::Refused {
+        message: format!(
+            "`{}` holds something that no refresh has made",
+            target.display()
+        ),
+        hint: "a refresh replaces the whole folder: move what is in it away, or name another"
+            .to_owned(),
+    })
+}
+
+fn write_manifest(
+    copy: &Path,
+    plan: &RefreshPlan,
+    record: &Snapshot,
+    leaks: &LeakReport,
+) -> Result<(), OperationError> {
+    let manifest = serde_json::json!({
+        "version": 1,
+        "from": plan.from,
+        "snapshot": record.id,
+        "instant": record.instant,
+        "leak_report": leaks,
+    });
+    let text = serde_json::to_vec_pretty(&manifest).expect("it is plain data");
+    std::fs::create_dir_all(copy)
+        .and_then(|()| std::fs::write(copy.join(MANIFEST), text))
+        .map_err(|error| OperationError::io("write the manifest into", copy, error))
+}
+
+/// Keeps the masked copy in the repository, from where it can be restored any number of times.
+async fn store(
+    session: &Session,
+    repository: &Repository,
+    environment: &Environment,
+    (record, leaks): (&Snapshot, &LeakReport),
+    masked: &Masked<MaskedFolder>,
+) -> Result<SnapshotId, OperationError> {
+    let draft = SnapshotDraft {
+        environment: environment.name.clone(),
+        class: environment.class,
+        source: record.source.clone(),
+        source_kind: SourceKind::Files,
+        tier: Tier::OnDemand,
+        kind: BackupKind::Full,
+        host: session.host.clone(),
+        program: session.program.clone(),
+        masked: true,
+    };
+    let mut writer = repository.snapshot_writer(draft).await?;
+    let MaskedFolder(folder) = masked.as_ref();
+    let read = read_folder(folder, &[], &[], &mut writer, &*session.progress);
+    if let Err(error) = read.await {
+        end_without_snapshot(writer).await;
+        return Err(error);
+    }
+    writer.fact("masked.from", serde_json::json!(record.id).to_string());
+    let report = serde_json::to_string(leaks).expect("a report is plain data");
+    writer.fact("masked.report", report);
+    Ok(writer.commit(record.instant).await?.id)
+}

@@ -1,0 +1,291 @@
+//! Folders of CSV and JSON Lines as production: masked by the same command as databases.
+
+use std::io::Read as _;
+use std::path::Path;
+
+use flate2::read::MultiGzDecoder;
+
+use crate::project::Project;
+
+const RULES: &str = r#"
+version = 1
+[policy]
+unlisted = "error"
+key = "env:MASK_KEY"
+scope = "stable:test"
+[domain.customer]
+mask = "permute_int"
+min = 1
+max = 999999
+[domain.mail]
+mask = "email"
+[table.customers]
+keep = ["plan"]
+[table.customers.columns]
+id = { domain = "customer" }
+name = "name"
+mail = { domain = "mail" }
+[table.orders]
+keep = ["number", "status"]
+[table.orders.columns]
+customer = { domain = "customer" }
+[table.events]
+keep = ["kind"]
+[table.events.columns]
+mail = { domain = "mail" }
+"#;
+
+const STAGING: &str = r#"
+class = "staging"
+region = "eu-central"
+residency = ["eu"]
+
+[refresh]
+from = "prod/exports"
+rules = "masking-rules/exports.toml"
+folder = "staging/exports"
+"#;
+
+const CUSTOMERS: &str = "id,name,mail,plan\n\
+    17,Maria Schmidtbauer,maria.schmidtbauer@nordlicht.de,pro\n\
+    18,\"Quandt, Ole\",ole.quandt@nordlicht.de,free\n\
+    19,,,free\n";
+
+/// What must be nowhere in a copy.
+const ORIGINALS: [&str; 5] = [
+    "Schmidtbauer",
+    "schmidtbauer",
+    "Quandt",
+    "quandt",
+    "nordlicht",
+];
+
+/// A project whose production exports three tables as five files, backed up.
+fn exported() -> Project {
+    let project = Project::new();
+    project.write("masking-rules/exports.toml", RULES);
+    project.write("environments/staging.toml", STAGING);
+    let prod = std::fs::read_to_string(project.path("environments/prod.toml")).unwrap();
+    let source = "\n[source.exports]\nkind = \"files\"\npath = \"production/exports\"\n";
+    project.write("environments/prod.toml", &format!("{prod}{source}"));
+    project.write("production/exports/customers.csv", CUSTOMERS);
+    project.write(
+        "production/exports/orders/2026-01.csv",
+        "number,customer,status\n1,17,paid\n2,18,open\n",
+    );
+    project.write(
+        "production/exports/orders/2026-02.csv",
+        "number,customer,status\n3,17,open\n",
+    );
+    project.write("production/exports/notes.txt", "ask Maria Schmidtbauer\n");
+    let events = "{\"mail\":\"ole.quandt@nordlicht.de\",\"kind\":\"login\"}\n";
+    let file = std::fs::File::create(project.path("production/exports/events.jsonl.gz")).unwrap();
+    let mut packed = flate2::write::GzEncoder::new(file, flate2::Compression::default());
+    std::io::Write::write_all(&mut packed, events.as_bytes()).unwrap();
+    packed.finish().unwrap();
+    project.ok(&["backup", "prod", "exports"]);
+    project
+}
+
+/// Reads every file below a folder, unpacked, by its path.
+fn files(folder: &Path) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(at) = folders.pop() {
+        for entry in std::fs::read_dir(at).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let bytes = std::fs::read(&path).unwrap();
+            let mut text = String::new();
+            match path.extension().is_some_and(|ending| ending == "gz") {
+                true => MultiGzDecoder::new(&bytes[..])
+                    .read_to_string(&mut text)
+                    .unwrap(),
+                false => (&bytes[..]).read_to_string(&mut text).unwrap(),
+            };
+            let name = path.strip_prefix(folder).unwrap();
+            found.push((name.display().to_string(), text));
+        }
+    }
+    found.sort();
+    found
+}
+
+fn text_of<'a>(files: &'a [(String, String)], name: &str) -> &'a str {
+    let found = files.iter().find(|(path, _)| path == name);
+    &found.unwrap_or_else(|| panic!("{name} is missing")).1
+}
+
+/// Returns the fields of a column of CSV without quotes.
+fn column(text: &str, at: usize) -> Vec<&str> {
+    let rows = text.lines().skip(1);
+    rows.map(|row| row.split(',').nth(at).unwrap()).collect()
+}
+
+#[test]
+fn a_folder_of_tables_is_masked_by_one_plan_and_published_whole() {
+    let project = exported();
+    // A link is no table, whatever it is called and wherever it leads.
+    let link = project.path("production/exports/link.csv");
+    std::os::unix::fs::symlink("customers.csv", link).unwrap();
+    project.ok(&["backup", "prod", "exports"]);
+    let report = project.json(&["refresh", "staging"]);
+    assert_eq!(report["rows"], 7, "{report:#}");
+    assert_eq!(report["tables"], 3);
+    let left_out = [
+        "link.csv: no file",
+        "file notes.txt: neither CSV nor JSON Lines",
+    ];
+    assert_eq!(report["left_out"], serde_json::json!(left_out));
+    let copy = files(&project.path("staging/exports"));
+    let names: Vec<&str> = copy.iter().map(|(name, _)| name.as_str()).collect();
+    let expected = [
+        "customers.csv",
+        "events.jsonl.gz",
+        "lifeboat-copy.json",
+        "orders/2026-01.csv",
+        "orders/2026-02.csv",
+    ];
+    assert_eq!(names, expected);
+    for (name, text) in &copy {
+        for original in ORIGINALS {
+            assert!(!text.contains(original), "{original} is in {name}");
+        }
+    }
+    // A customer is the same one in every table and file.
+    let ids = column(text_of(&copy, "customers.csv"), 0);
+    let january = column(text_of(&copy, "orders/2026-01.csv"), 1);
+    let february = column(text_of(&copy, "orders/2026-02.csv"), 1);
+    assert_eq!(
+        [january[0], january[1], february[0]],
+        [ids[0], ids[1], ids[0]]
+    );
+    assert_ne!(ids[0], "17");
+    let mail = text_of(&copy, "events.jsonl.gz").split('"').nth(3).unwrap();
+    assert!(text_of(&copy, "customers.csv").contains(mail), "{mail}");
+    let manifest: serde_json::Value =
+        serde_json::from_str(text_of(&copy, "lifeboat-copy.json")).unwrap();
+    assert_eq!(manifest["from"], "prod/exports");
+    assert_eq!(manifest["snapshot"], report["snapshot"]);
+    assert!(
+        manifest["leak_report"]["manifest"]["rules_hash"].is_string(),
+        "{manifest:#}"
+    );
+}
+
+#[test]
+fn earlier_copies_stay_and_the_masked_snapshot_brings_the_same_back() {
+    let project = exported();
+    let first = project.json(&["refresh", "staging"]);
+    let before = files(&project.path("staging/exports"));
+    project.write(
+        "production/exports/customers.csv",
+        &CUSTOMERS.replace("pro\n", "max\n"),
+    );
+    project.ok(&["backup", "prod", "exports"]);
+    let second = project.json(&["refresh", "staging"]);
+    let previous = project.path("staging/exports.previous-1");
+    assert_eq!(second["previous"], serde_json::json!([previous]));
+    assert_eq!(files(&previous), before);
+    let now = files(&project.path("staging/exports"));
+    assert!(text_of(&now, "customers.csv").contains(",max\n"));
+    assert!(!project.path("staging/exports.refreshing").exists());
+    let snapshot = first["masked_snapshot"].as_str().unwrap();
+    let to = project.path("again");
+    let to = to.to_str().unwrap();
+    project.ok(&[
+        "restore", "staging", "exports", "--at", snapshot, "--to", to,
+    ]);
+    assert_eq!(files(&project.path("again")), before);
+}
+
+#[test]
+fn what_no_rule_names_stops_the_refresh_and_the_copy_stays() {
+    let project = exported();
+    project.ok(&["refresh", "staging"]);
+    let before = files(&project.path("staging/exports"));
+    let cases = [
+        // A column, a table, and a part of a table that is not like the others.
+        (
+            "customers.csv",
+            "id,name,mail,plan,phone\n17,M,,pro,+49 30 1234567\n",
+            7,
+            &["customers.phone", "phone ="][..],
+        ),
+        ("invoices.csv", "id,name\n1,M\n", 7, &["invoices"][..]),
+        (
+            "orders/2026-03.csv",
+            "number,customer\n1,17\n",
+            2,
+            &["`orders/2026-01.csv` and `orders/2026-03.csv`"][..],
+        ),
+        (
+            "orders/2026-03.csv",
+            "",
+            2,
+            &["`orders/2026-03.csv` has no header"][..],
+        ),
+    ];
+    for (file, text, code, says) in cases {
+        let path = format!("production/exports/{file}");
+        let original = std::fs::read_to_string(project.path(&path)).ok();
+        project.write(&path, text);
+        project.ok(&["backup", "prod", "exports"]);
+        project.fails(&["refresh", "staging"], code, says);
+        assert_eq!(files(&project.path("staging/exports")), before, "{file}");
+        assert!(!project.path("staging/exports.refreshing").exists());
+        match original {
+            Some(original) => project.write(&path, &original),
+            None => std::fs::remove_file(project.path(&path)).unwrap(),
+        }
+    }
+}
+
+#[test]
+fn a_leak_publishes_nothing() {
+    let project = exported();
+    // Who writes a name into a column that is kept, and into the name of a file.
+    project.write(
+        "production/exports/orders/2026-02.csv",
+        "number,customer,status\n3,17,asked maria.schmidtbauer@nordlicht.de\n",
+    );
+    project.ok(&["backup", "prod", "exports"]);
+    project.fails(&["refresh", "staging"], 7, &["orders.status"]);
+    assert!(!project.path("staging/exports").exists());
+    project.write(
+        "production/exports/orders/2026-02.csv",
+        "number,customer,status\n3,17,open\n",
+    );
+    project.write(
+        "production/exports/orders/maria.schmidtbauer@nordlicht.de.csv",
+        "number,customer,status\n4,17,open\n",
+    );
+    project.ok(&["backup", "prod", "exports"]);
+    project.fails(&["refresh", "staging"], 7, &["file name"]);
+    assert!(!project.path("staging/exports").exists());
+}
+
+#[test]
+fn a_folder_that_no_refresh_has_made_is_not_replaced() {
+    let project = exported();
+    project.write("staging/exports/thesis.txt", "two years of work\n");
+    project.fails(
+        &["refresh", "staging"],
+        7,
+        &[
+            "holds something that no refresh has made",
+            "move what is in it away",
+        ],
+    );
+    let thesis = project.path("staging/exports/thesis.txt");
+    assert_eq!(
+        std::fs::read_to_string(&thesis).unwrap(),
+        "two years of work\n"
+    );
+    std::fs::remove_file(thesis).unwrap();
+    project.ok(&["refresh", "staging"]);
+    assert!(project.path("staging/exports/customers.csv").exists());
+}
