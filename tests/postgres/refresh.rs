@@ -1,139 +1,27 @@
 //! Refreshing a staging database: masked, judged, loaded beside the old one, published by a rename.
 
 use std::fs;
-use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use lifeboat_testkit::PgCluster;
 use serde_json::Value;
 
-use crate::project::{Log, Project};
+use crate::staging::Staging;
 
-/// A shop: people with addresses of all kinds, and what hangs on them.
-const SHOP: &str = include_str!("../data/shop.sql");
 const RULES: &str = include_str!("../data/shop-rules.toml");
-/// 32 bytes; only for tests.
-const MASK_KEY: &str = "test-only-masking-key-0123456789";
 const CUSTOMERS: u32 = 3_000;
 
-/// Production with a shop in it, and a server for staging.
-struct Shop {
-    project: Project,
-    staging: PgCluster,
-}
-
-impl Shop {
-    fn or_skip(test: &str) -> Option<Self> {
-        let project = Project::or_skip(test, Log::InSnapshot)?;
-        let staging = PgCluster::or_skip(test)?;
-        project.cluster.psql("CREATE DATABASE shop");
-        project.cluster.psql_in("shop", SHOP);
-        let fill = format!("SELECT fill_shop({CUSTOMERS})");
-        project.cluster.psql_in("shop", &fill);
-        project.cluster.psql_in("shop", "DROP FUNCTION fill_shop");
-        let url = project.cluster.conninfo();
-        let shop = url.replace("dbname=postgres", "dbname=shop");
-        project.replace("environments/prod.toml", &url, &shop);
-        project.write("t/.keep", "");
-        let shop = Self { project, staging };
-        shop.write_rules(RULES);
-        shop.configure("");
-        Some(shop)
-    }
-
-    fn write_rules(&self, rules: &str) {
-        self.project.write("masking-rules/shop.toml", rules);
-    }
-
-    /// Writes the environment `staging`, with further lines for `[refresh]`.
-    fn configure(&self, lines: &str) {
-        let url = self.staging.conninfo();
-        let url = url.replace("dbname=postgres", "dbname=shop");
-        self.project.write(
-            "environments/staging.toml",
-            &format!(
-                "class = \"staging\"\nregion = \"home\"\nresidency = [\"eu\"]\n\n[refresh]\n\
-                 from = \"prod/main\"\nrules = \"masking-rules/shop.toml\"\n\
-                 database = \"{url}\"\nkeep_previous = 1\n{lines}\n"
-            ),
-        );
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = self.project.command(args);
-        command
-            .env("MASK_KEY", MASK_KEY)
-            .env("TMPDIR", self.project.root.join("t"));
-        command
-    }
-
-    fn run(&self, args: &[&str]) -> Output {
-        self.command(args).output().unwrap()
-    }
-
-    /// Runs the program, which must end with `code`; returns what it printed and said.
-    fn ends_with(&self, code: i32, args: &[&str]) -> (String, String) {
-        let output = self.run(args);
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert_eq!(
-            output.status.code(),
-            Some(code),
-            "{args:?}: {said}{printed}"
-        );
-        (printed, said)
-    }
-
-    /// Refreshes, which must succeed, and returns the report.
-    fn refresh(&self, args: &[&str]) -> Value {
-        let args = [&["refresh", "staging", "--json"], args].concat();
-        serde_json::from_str(&self.ends_with(0, &args).0).unwrap()
-    }
-
-    fn production(&self, sql: &str) -> String {
-        self.project.cluster.psql_in("shop", sql)
-    }
-
-    fn staged(&self, sql: &str) -> String {
-        self.staging.psql_in("shop", sql)
-    }
-
-    /// The databases of the staging server that a refresh made.
-    fn databases(&self) -> Vec<String> {
-        let sql = "SELECT datname FROM pg_database WHERE datname ~ '^(shop|lifeboat_new)' ORDER BY datname";
-        let list = self.staging.psql(sql);
-        list.lines().map(str::to_owned).collect()
-    }
-
-    /// Everything that a database holds, as plain text.
-    fn dump_of_staging(&self) -> String {
-        let bin = &self.staging.installation().bin;
-        let url = self.staging.conninfo();
-        let url = url.replace("dbname=postgres", "dbname=shop");
-        let output = Command::new(bin.join("pg_dump"))
-            .args(["-d", &url])
-            .output();
-        String::from_utf8(output.unwrap().stdout).unwrap()
-    }
-
-    fn assert_nothing_left(&self) {
-        for folder in ["t", ".lifeboat/scratch"] {
-            let folder = self.project.root.join(folder);
-            let entries = fs::read_dir(&folder).unwrap().flatten();
-            let left: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
-            let left: Vec<_> = left
-                .iter()
-                .filter(|path| !path.ends_with(".keep"))
-                .collect();
-            assert!(left.is_empty(), "{left:?}");
-        }
-    }
+/// A shop with customers, and a server for its copies.
+fn shop_or_skip(test: &str) -> Option<Staging> {
+    let shop = Staging::or_skip(test, "shop.sql", RULES)?;
+    shop.production(&format!("SELECT fill_shop({CUSTOMERS})"));
+    shop.production("DROP FUNCTION fill_shop");
+    Some(shop)
 }
 
 #[test]
 fn staging_gets_every_row_masked_and_whole() {
-    let Some(shop) = Shop::or_skip("a refresh of a database") else {
+    let Some(shop) = shop_or_skip("a refresh of a database") else {
         return;
     };
     shop.project.must(&["backup", "prod", "main"]);
@@ -173,7 +61,7 @@ fn staging_gets_every_row_masked_and_whole() {
 
 #[test]
 fn a_masked_copy_is_published_again_without_production() {
-    let Some(shop) = Shop::or_skip("a masked copy published again") else {
+    let Some(shop) = shop_or_skip("a masked copy published again") else {
         return;
     };
     shop.project.must(&["backup", "prod", "main"]);
@@ -215,7 +103,7 @@ fn a_masked_copy_is_published_again_without_production() {
 
 #[test]
 fn a_new_column_stops_the_refresh_with_its_name_and_the_line_to_add() {
-    let Some(shop) = Shop::or_skip("a column that no rule names") else {
+    let Some(shop) = shop_or_skip("a column that no rule names") else {
         return;
     };
     shop.production("ALTER TABLE customers ADD COLUMN passport text");
@@ -229,7 +117,7 @@ fn a_new_column_stops_the_refresh_with_its_name_and_the_line_to_add() {
 
 #[test]
 fn what_leaks_in_a_definition_or_a_kept_column_stops_the_refresh() {
-    let Some(shop) = Shop::or_skip("leaks outside masked columns") else {
+    let Some(shop) = shop_or_skip("leaks outside masked columns") else {
         return;
     };
     shop.project.must(&["backup", "prod", "main"]);
@@ -271,7 +159,7 @@ fn what_leaks_in_a_definition_or_a_kept_column_stops_the_refresh() {
 
 #[test]
 fn checks_and_commands_of_the_user_decide_too() {
-    let Some(shop) = Shop::or_skip("migrations, configuration and checks") else {
+    let Some(shop) = shop_or_skip("migrations, configuration and checks") else {
         return;
     };
     shop.project.must(&["backup", "prod", "main"]);
@@ -305,7 +193,7 @@ fn checks_and_commands_of_the_user_decide_too() {
 
 #[test]
 fn a_killed_refresh_leaves_staging_as_it_was_and_the_next_one_cleans_up() {
-    let Some(shop) = Shop::or_skip("a killed refresh") else {
+    let Some(shop) = shop_or_skip("a killed refresh") else {
         return;
     };
     shop.project.must(&["backup", "prod", "main"]);
@@ -342,7 +230,7 @@ fn a_killed_refresh_leaves_staging_as_it_was_and_the_next_one_cleans_up() {
 
 #[test]
 fn rules_are_proposed_from_a_server_and_held_against_it() {
-    let Some(shop) = Shop::or_skip("rules for a database on a server") else {
+    let Some(shop) = shop_or_skip("rules for a database on a server") else {
         return;
     };
     let (proposed, _) = shop.ends_with(0, &["mask", "discover", "--source", "prod/main"]);
@@ -377,7 +265,7 @@ const CANARY: &str = "Qwyxlbrandt-Ozymora";
 
 #[test]
 fn a_planted_value_arrives_nowhere() {
-    let Some(shop) = Shop::or_skip("planted values") else {
+    let Some(shop) = shop_or_skip("planted values") else {
         return;
     };
     let rules = RULES.replace("[policy]", "[policy]\ncanaries = \"env:CANARIES\"");
@@ -426,7 +314,7 @@ fn a_planted_value_arrives_nowhere() {
 
 #[test]
 fn a_part_of_a_database_is_whole_in_itself() {
-    let Some(shop) = Shop::or_skip("a subset") else {
+    let Some(shop) = shop_or_skip("a subset") else {
         return;
     };
     shop.project.must(&["backup", "prod", "main"]);
@@ -464,7 +352,7 @@ fn a_part_of_a_database_is_whole_in_itself() {
 
 #[test]
 fn what_is_no_copy_is_not_replaced_and_production_never_is() {
-    let Some(shop) = Shop::or_skip("databases that must stay") else {
+    let Some(shop) = shop_or_skip("databases that must stay") else {
         return;
     };
     shop.project.must(&["backup", "prod", "main"]);

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lifeboat_model::{Diagnose, ErrorKind, SystemId, WalFileName};
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::{DbError, SqlState};
 
 /// A cluster could not be reached, read, put back or started.
 #[derive(Debug, thiserror::Error)]
@@ -229,11 +229,17 @@ impl ServerAnswer {
         }
     }
 
-    /// The same where even the message can hold a value: only the class of the error stays.
+    /// The same where even the message can hold a value: only the class of the error stays, and the
+    /// name of the constraint.
     pub fn without_message(error: &tokio_postgres::Error) -> Self {
         let mut answer = Self::new(error);
         if let Some(state) = &answer.state {
             answer.message = format!("the server answered with SQLSTATE {}", state.code());
+        }
+        if let Some(constraint) = error.as_db_error().and_then(DbError::constraint) {
+            answer
+                .message
+                .push_str(&format!(", constraint `{constraint}`"));
         }
         answer
     }
@@ -255,6 +261,11 @@ impl ServerAnswer {
     /// Returns the SQLSTATE, if the server answered at all.
     pub fn state(&self) -> Option<&SqlState> {
         self.state.as_ref()
+    }
+
+    fn breaks_a_constraint(&self) -> bool {
+        let state = self.state.as_ref();
+        state.is_some_and(|state| state.code().starts_with("23"))
     }
 
     fn kind(&self) -> ErrorKind {
@@ -362,6 +373,10 @@ impl Diagnose for PostgresError {
             Self::Relation { op, .. } if *op == LOAD => {
                 "a masked value is none of its column's type, or breaks a constraint: compare the \
                  masks with the columns; nothing was published"
+            }
+            Self::Relation { answer, .. } if answer.breaks_a_constraint() => {
+                "a row does not hold to it: in production itself, or because of its masks; nothing \
+                 was published"
             }
             Self::Io { .. } | Self::Server { .. } | Self::Relation { .. } => {
                 return self.general_hint();

@@ -1,7 +1,7 @@
 //! One PostgreSQL server on its own data directory.
 
 use std::collections::HashMap;
-use std::fs;
+use std::fs::{self, File};
 use std::io::Write as _;
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
@@ -498,6 +498,19 @@ impl PgCluster {
             rows.pop();
         }
         rows
+    }
+
+    /// Makes the database `name` by a file of SQL, which may hold meta-commands of `psql`.
+    ///
+    /// # Panics
+    /// Panics with the server's message if a statement fails.
+    pub fn make_database(&self, name: &str, script: &Path) {
+        self.psql(&format!("CREATE DATABASE {name}"));
+        let mut command = self.client("psql");
+        command.args(["-Xq", "-v", "ON_ERROR_STOP=1", "-d", name]);
+        let script = File::open(script);
+        command.stdin(script.expect("the script is there"));
+        run(&mut command);
     }
 
     /// Runs pgbench against the database `postgres` to its end.

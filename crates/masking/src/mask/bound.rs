@@ -169,6 +169,10 @@ impl Bound {
             Cell::Null => return Ok(Made::Null),
             Cell::Text([]) if !self.makes_null => return Ok(Made::Text),
             Cell::Blob([]) if !self.makes_null => return Ok(Made::Blob),
+            Cell::Text(text) if self.mask.lets_pass(input) => {
+                out.extend_from_slice(text);
+                return Ok(Made::Text);
+            }
             _ => {}
         }
         loop {

@@ -274,7 +274,7 @@ impl Observer {
         let Some(bound) = arm.and_then(|arm| arm.action.as_ref()) else {
             return;
         };
-        if cell.is_blank() {
+        if cell.is_blank() || bound.mask.lets_pass(cell) {
             return;
         }
         let same = alike(cell, after.cell(at));

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use lifeboat_testkit::{PgCluster, PgInstallation};
 
-use crate::support::{Copied, ODDITIES, copy, make_database};
+use crate::support::{Copied, ODDITIES, copy};
 
 /// Lists every relation that holds rows, with how many and their checksum.
 fn fingerprint(cluster: &PgCluster, database: &str) -> Vec<String> {
@@ -56,7 +56,7 @@ fn missing<'a>(of: &'a [String], other: &[String]) -> Vec<&'a str> {
 async fn every_oddity_arrives_as_it_was() {
     for installation in PgInstallation::all_or_skip("every oddity") {
         let cluster = PgCluster::on(installation).without_fsync().start();
-        make_database(&cluster, "source", Path::new(ODDITIES));
+        cluster.make_database("source", Path::new(ODDITIES));
         let copied = copy(&cluster, "source", "copied").await;
 
         assert_eq!(

@@ -1,9 +1,5 @@
 //! What the tests of this folder share.
 
-use std::fs::File;
-use std::path::Path;
-use std::process::Stdio;
-
 use bytes::Bytes;
 use lifeboat_source_postgres::ServerPrograms;
 use lifeboat_source_postgres::conninfo::{Conninfo, Surroundings};
@@ -36,18 +32,6 @@ pub(crate) fn conninfo_as(cluster: &PgCluster, role: &str, database: &str) -> Co
 pub(crate) fn programs(cluster: &PgCluster) -> ServerPrograms {
     let installation = cluster.installation();
     ServerPrograms::find(installation.major, std::slice::from_ref(&installation.bin)).unwrap()
-}
-
-/// Makes a database by a script with meta-commands.
-pub(crate) fn make_database(cluster: &PgCluster, name: &str, script: &Path) {
-    cluster.psql(&format!("CREATE DATABASE {name}"));
-    let mut psql = cluster.installation().command("psql");
-    psql.args(["-Xq", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", name])
-        .arg("-h")
-        .arg(cluster.socket_dir())
-        .stdin(File::open(script).unwrap())
-        .stdout(Stdio::null());
-    assert!(psql.status().unwrap().success(), "{}", script.display());
 }
 
 /// What a copy was made of.

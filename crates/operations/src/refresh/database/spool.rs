@@ -85,6 +85,10 @@ impl Part {
 
     /// Opens the rows.
     pub(super) fn open(&self) -> Result<Box<dyn Read + Send>, OperationError> {
+        if self.bytes == 0 {
+            // Nothing was packed, not even an end.
+            return Ok(Box::new(io::empty()));
+        }
         let failed = |error| OperationError::io("read", &self.path, error);
         let file = File::open(&self.path).map_err(failed)?;
         if self.path.extension().is_some_and(|ending| ending == "zst") {
