@@ -109,7 +109,7 @@ VALUES
      '{"a,b","c\"d","e\\f",NULL,"NULL",""}', '{{1,2},{3,4}}', 'abc', 'x', '[2020-01-01,)', '[1.5,2.5)',
      '{"name": "Ottoline Quillfeather", "a": [1, {"b": "\u0001\t"}]}', '{"z":1,  "a":2, "a":3}', '\x00ff5c0a', 'NaN',
      'Infinity', '0044-03-15 BC', 'infinity', '12:00:00.000001+05:30', '1 mon -2 days 03:04:05.6', '10.1.2.3/8', B'101',
-     '<a b="c">t</a>', to_tsvector('simple', 'one two two'), '00000000-0000-0000-0000-00000000000a', true, NULL),
+     NULL, to_tsvector('simple', 'one two two'), '00000000-0000-0000-0000-00000000000a', true, NULL),
     (E'tab\there@x', 'sad', NULL, '{}', '{}', 'd', '', 'empty', 'empty', 'null', 'null', '\x', 1e30, 'NaN',
      '-infinity', '0001-01-01 00:00:00+00 BC', NULL, '-178000000 years', '::1', B'', NULL, '', NULL, false, 100),
     (E'line\nfeed\r\n@back\\slash\\N', NULL, ROW(NULL, NULL, NULL), NULL, NULL, 'e', NULL, NULL, '(,)', '{}', '[]', NULL,
@@ -121,6 +121,13 @@ INSERT INTO odd.people (email, short, amount, doc)
 SELECT 'p' || i || '@oddities-canary.de', 'p' || i % 1000, i / 7.0, jsonb_build_object('i', i, 'by', 'Quillfeather')
   FROM generate_series(1, 3000) i;
 DELETE FROM odd.people WHERE amount > 100 AND amount < 200;
+-- Not every server was built with XML.
+DO $$
+BEGIN
+    UPDATE odd.people SET page = '<a b="c">t</a>' WHERE id = 100;
+EXCEPTION WHEN feature_not_supported THEN
+    NULL;
+END $$;
 -- One row does not hold to it, and need not.
 ALTER TABLE odd.people ADD CONSTRAINT not_checked CHECK (amount < 1e20) NOT VALID;
 
