@@ -35,9 +35,10 @@ use std::fmt;
 
 pub(crate) use alphabet::Alphabet;
 pub(crate) use bound::{Binder, Bound, Context, Made, RowContext};
-pub(crate) use constant::{null_mask, redact};
+pub(crate) use constant::{REDACTED, null_mask, redact};
 pub(crate) use decimal::{parse_signed, push_decimal, push_padded, push_signed};
 pub(crate) use feistel::Permutation;
+pub(crate) use literal::{each_field, each_item, each_pair};
 pub(crate) use options::Options;
 pub(crate) use token::push_hex;
 
