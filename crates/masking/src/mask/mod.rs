@@ -269,6 +269,15 @@ pub(crate) fn text_of(cell: Cell<'_>) -> Result<&str, Fault> {
     }
 }
 
+/// Returns the bytes of a cell that must be valid UTF-8 text, for masks that look at ASCII only.
+pub(crate) fn utf8_of(cell: Cell<'_>) -> Result<&[u8], Fault> {
+    match cell {
+        // Nearly all that these masks are for, and much sooner seen.
+        Cell::Text(bytes) if bytes.is_ascii() => Ok(bytes),
+        _ => text_of(cell).map(str::as_bytes),
+    }
+}
+
 /// Column types of masks that make text.
 pub(crate) const TEXT: &[ColumnType] = &[ColumnType::Text];
 
