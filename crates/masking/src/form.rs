@@ -319,7 +319,7 @@ fn is_uuid(text: &str) -> bool {
     let mut group = |group: &str| {
         digits += group.len();
         !group.is_empty()
-            && group.len() % 4 == 0
+            && group.len().is_multiple_of(4)
             && group.bytes().all(|byte| byte.is_ascii_hexdigit())
     };
     groups.into_iter().all(&mut group) && digits == 32
