@@ -201,6 +201,11 @@ impl Digest {
         bytes
     }
 
+    /// Returns the digest with both halves made, for draws without end.
+    pub(crate) fn whole(self) -> Self {
+        Self::Words([self.first(), self.second()])
+    }
+
     /// Returns the draws that belong to the value, of which there is no end.
     #[inline]
     pub(crate) fn draws(&self) -> Draws {

@@ -77,7 +77,7 @@ impl Mask for Text {
         let text = text_of(input)?.as_bytes();
         match self {
             Self::Replace => {
-                let mut draws = cx.digest(input).draws();
+                let mut draws = cx.digest(input).whole().draws();
                 words::push_sentences(&mut draws, text.len().min(SYNTHETIC_MAX), out);
             }
             Self::Hits(_, domains) => replace_hits(text, domains, cx, out)?,
