@@ -116,6 +116,84 @@ fn a_new_column_stops_the_refresh_with_its_name_and_the_line_to_add() {
 }
 
 #[test]
+fn masks_that_do_not_fit_a_type_are_refused_before_a_row_is_read_all_at_once() {
+    let Some(shop) = Shop::or_skip("masks that do not fit a type") else {
+        return;
+    };
+    shop.production(
+        "CREATE DOMAIN host AS inet; CREATE DOMAIN peer AS host;
+         CREATE TYPE mood AS ENUM ('calm', 'cross');
+         CREATE TABLE devices (
+             id int PRIMARY KEY, address inet, peer peer, peers host[], made date, seen timestamptz,
+             device uuid, extra json, mood mood, level smallint, card macaddr, note varchar(20), at time);
+         INSERT INTO devices VALUES (1, '84.133.7.19', '84.133.7.0', '{84.133.7.1,84.133.7.2}', '2001-05-31',
+             '2001-05-31 10:00+02', gen_random_uuid(), '{\"a\": 1}', 'calm', 7, '3c:22:fb:01:02:03', 'x', '10:33')",
+    );
+    let with = |columns: &str| {
+        format!(
+            "{RULES}\n[table.\"public.devices\".columns]\n{}",
+            columns.replace("; ", "\n")
+        )
+    };
+    shop.write_rules(&with(
+        "id = 'permute_int'; address = 'email'; peer = 'name'; peers = { mask = 'array', items = 'city' }; \
+         made = 'email'; seen = 'name'; device = 'city'; extra = 'text'; mood = 'name'; \
+         level = { mask = 'permute_int', min = 1, max = 999999 }; card = { mask = 'const', value = 'x' }; \
+         note = 'uuid'; at = 'redact'",
+    ));
+    let check = [
+        "mask",
+        "check",
+        "--rules",
+        "masking-rules/shop.toml",
+        "--source",
+        "prod/main",
+    ];
+    let expected = [
+        "`public.devices.id` has type `integer`, and `permute_int`",
+        "`public.devices.address` has type `inet`, and `email`",
+        "`public.devices.peer` has type `public.peer`, and `name`",
+        "`public.devices.peers` has type `public.host[]`, and `array`",
+        "`public.devices.made` has type `date`, and `email`",
+        "`public.devices.seen` has type `timestamp with time zone`, and `name`",
+        "`public.devices.device` has type `uuid`, and `city`",
+        "`public.devices.extra` has type `json`, and `text`",
+        "`name` of `public.devices.mood` makes values that are no label of its type `public.mood`",
+        "`public.devices.level` has type `smallint`, and `permute_int`",
+        "`public.devices.card` has type `macaddr`, and `const`",
+        "the mask of `public.devices.note` makes up to 36 bytes",
+        "`public.devices.at` has type `time without time zone`, and `redact`",
+        "what fits is `ip`, `dict`, `const`, `null`",
+    ];
+    let (_, said) = shop.ends_with(7, &check);
+    for part in expected {
+        assert!(said.contains(part), "{part}\n--\n{said}");
+    }
+    shop.project.must(&["backup", "prod", "main"]);
+    let (_, said) = shop.ends_with(7, &["refresh", "staging"]);
+    for part in expected {
+        assert!(said.contains(part), "{part}\n--\n{said}");
+    }
+    assert_eq!(shop.databases(), [] as [&str; 0]);
+    shop.assert_nothing_left();
+
+    // What is said to fit is what the server takes.
+    shop.write_rules(&with(
+        "id = { mask = 'permute_int', min = 1, max = 999999999 }; address = 'ip'; peer = 'ip'; \
+         peers = { mask = 'array', items = 'ip' }; made = 'shift_date'; seen = 'shift_date'; device = 'uuid'; \
+         extra = { mask = 'json', unlisted = 'redact', paths = {} }; mood = { mask = 'dict', values = ['cross'] }; \
+         level = { mask = 'permute_int', min = 1, max = 9999 }; card = 'mac'; note = { mask = 'hash', length = 20 }; \
+         at = { mask = 'const', value = '00:00' }",
+    ));
+    shop.ends_with(0, &check);
+    shop.refresh(&[]);
+    assert_eq!(
+        shop.staged("SELECT mood, at, level <> 7 FROM devices"),
+        "cross|00:00:00|t"
+    );
+}
+
+#[test]
 fn what_leaks_in_a_definition_or_a_kept_column_stops_the_refresh() {
     let Some(shop) = shop_or_skip("leaks outside masked columns") else {
         return;

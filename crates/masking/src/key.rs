@@ -5,7 +5,7 @@ use std::fmt;
 use lifeboat_model::{Diagnose, ErrorKind};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use crate::sip::SipKey;
+use crate::sip::{SipKey, WideHash};
 
 /// The secret cannot serve as a masking key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -129,15 +129,13 @@ impl DomainKey {
     /// Returns the keyed hash of a normalised value; another one for each attempt.
     #[inline]
     pub(crate) fn digest(&self, value: &[u8], attempt: u8) -> Digest {
-        let first = self.pseudonym.hash128(value);
+        let first = Digest::Hash(self.pseudonym.wide(value));
         if attempt == 0 {
-            return Digest(first);
+            return first;
         }
-        let mut again = [0; 17];
-        again[..8].copy_from_slice(&first[0].to_le_bytes());
-        again[8..16].copy_from_slice(&first[1].to_le_bytes());
-        again[16] = attempt;
-        Digest(self.pseudonym.hash128(&again))
+        let mut again = [attempt; 17];
+        again[..16].copy_from_slice(&first.bytes());
+        Digest::Hash(self.pseudonym.wide(&again))
     }
 
     /// Returns 256 bits of a digest, for values longer than itself.
@@ -169,22 +167,50 @@ impl fmt::Debug for DomainKey {
 
 /// 128 pseudo-random bits that belong to one value in one domain.
 #[derive(Clone, Copy)]
-pub(crate) struct Digest(pub(crate) [u64; 2]);
+pub(crate) enum Digest {
+    /// Of a value.
+    Hash(WideHash),
+    /// Given as they are.
+    Words([u64; 2]),
+}
 
 impl Digest {
+    /// Returns the first 64 bits.
+    #[inline]
+    pub(crate) fn first(&self) -> u64 {
+        match self {
+            Self::Hash(hash) => hash.low(),
+            Self::Words([first, _]) => *first,
+        }
+    }
+
+    /// Returns the other 64 bits.
+    #[inline]
+    pub(crate) fn second(&self) -> u64 {
+        match self {
+            Self::Hash(hash) => hash.high(),
+            Self::Words([_, second]) => *second,
+        }
+    }
+
     /// Returns the bits as bytes.
     pub(crate) fn bytes(&self) -> [u8; 16] {
         let mut bytes = [0; 16];
-        bytes[..8].copy_from_slice(&self.0[0].to_le_bytes());
-        bytes[8..].copy_from_slice(&self.0[1].to_le_bytes());
+        bytes[..8].copy_from_slice(&self.first().to_le_bytes());
+        bytes[8..].copy_from_slice(&self.second().to_le_bytes());
         bytes
+    }
+
+    /// Returns the digest with both halves made, for draws without end.
+    pub(crate) fn whole(self) -> Self {
+        Self::Words([self.first(), self.second()])
     }
 
     /// Returns the draws that belong to the value, of which there is no end.
     #[inline]
     pub(crate) fn draws(&self) -> Draws {
         Draws {
-            fraction: self.0[0],
+            fraction: self.first(),
             bits: 64,
             refills: 0,
             digest: *self,
@@ -194,7 +220,7 @@ impl Digest {
     /// Returns one number below `size`, for masks that need no more than that.
     #[inline]
     pub(crate) fn below(&self, size: u64) -> u64 {
-        scale(self.0[0], size)
+        scale(self.first(), size)
     }
 }
 
@@ -239,10 +265,12 @@ impl Draws {
 
     fn refill(&mut self) {
         self.bits = 64;
-        let [first, second] = self.digest.0;
+        let second = self.digest.second();
         self.fraction = match self.refills {
             0 => second,
-            n => split_mix((first ^ second.rotate_left(32)).wrapping_add(n.wrapping_mul(GAMMA))),
+            n => split_mix(
+                (self.digest.first() ^ second.rotate_left(32)).wrapping_add(n.wrapping_mul(GAMMA)),
+            ),
         };
         self.refills += 1;
     }
@@ -357,10 +385,10 @@ mod tests {
         let b = MaskKey::new(&SECRET, "stable:dev").unwrap();
         assert_ne!(a.key_id(), b.key_id());
         let digests = [
-            a.domain("x").digest(b"v", 0).0,
-            a.domain("y").digest(b"v", 0).0,
-            b.domain("x").digest(b"v", 0).0,
-            a.domain("x").digest(b"v", 1).0,
+            a.domain("x").digest(b"v", 0).bytes(),
+            a.domain("y").digest(b"v", 0).bytes(),
+            b.domain("x").digest(b"v", 0).bytes(),
+            a.domain("x").digest(b"v", 1).bytes(),
         ];
         for (n, one) in digests.iter().enumerate() {
             assert!(!digests[..n].contains(one));

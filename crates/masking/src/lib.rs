@@ -12,6 +12,7 @@ mod batch;
 mod detect;
 mod discover;
 mod face;
+mod form;
 mod key;
 mod limits;
 mod mask;
@@ -30,6 +31,7 @@ pub use discover::{Clue, DiscoveredColumn, Discovery, Outcome, Sample, discover}
 pub use face::{
     CopyText, Csv, JsonLines, RowTooLong, TextBatch, TextBatches, TextFormat, TextMasker,
 };
+pub use form::ValueForm;
 pub use key::{KeyError, MaskKey};
 pub use plan::{ColumnClass, MaskError, Plan, PlanManifest, TablePlan};
 pub use rules::{RULES_SCHEMA, RulePolicy, RuleScope, RuleSet, Unlisted};

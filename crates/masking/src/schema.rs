@@ -1,5 +1,7 @@
 //! What the caller knows about the tables to mask. Owns plain data; never asks a database.
 
+use crate::form::ValueForm;
+
 /// The tables of one source.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Schema {
@@ -53,6 +55,8 @@ pub struct ColumnSchema {
     pub name: String,
     /// What it may hold.
     pub ty: ColumnType,
+    /// How its values are written, if the source enforces that.
+    pub form: ValueForm,
     /// Whether NULL is refused.
     pub not_null: bool,
     /// Whether a unique index covers this column alone.
@@ -85,6 +89,7 @@ impl ColumnSchema {
         Self {
             name: name.into(),
             ty,
+            form: ValueForm::Free,
             not_null: false,
             unique: false,
             primary_key: false,

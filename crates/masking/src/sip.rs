@@ -30,12 +30,13 @@ impl SipKey {
     }
 
     /// Hashes `bytes` to 128 bits.
-    pub(crate) fn hash128(&self, bytes: &[u8]) -> [u64; 2] {
+    #[inline]
+    pub(crate) fn wide(&self, bytes: &[u8]) -> WideHash {
         let mut state = self.absorbed(bytes, 0xee);
         state[2] ^= 0xee;
         let low = squeeze(&mut state);
         state[1] ^= 0xdd;
-        [low, squeeze(&mut state)]
+        WideHash { low, state }
     }
 
     /// Maps a word to 64 bits, as a round of a permutation needs it.
@@ -67,19 +68,47 @@ impl SipKey {
         for chunk in chunks {
             absorb(&mut state, u64::from_le_bytes(*chunk));
         }
-        absorb(&mut state, last(rest, bytes.len()));
+        absorb(&mut state, last(rest, bytes));
         state
     }
 }
 
-/// Returns the last word: what is left of the input below its length.
+/// 128 bits, of which the high ones are only made if somebody asks for them.
+#[derive(Clone, Copy)]
+pub(crate) struct WideHash {
+    low: u64,
+    state: [u64; 4],
+}
+
+impl WideHash {
+    /// Returns the low 64 bits.
+    #[inline]
+    pub(crate) fn low(&self) -> u64 {
+        self.low
+    }
+
+    /// Returns the high 64 bits.
+    #[inline]
+    pub(crate) fn high(&self) -> u64 {
+        let mut state = self.state;
+        squeeze(&mut state)
+    }
+}
+
+/// Returns the last word: what is left of the input, `rest`, below its length.
 #[inline]
-fn last(rest: &[u8], len: usize) -> u64 {
-    let rest = rest
-        .iter()
-        .rev()
-        .fold(0, |word, byte| word << 8 | u64::from(*byte));
-    rest | (len as u64) << 56
+fn last(rest: &[u8], bytes: &[u8]) -> u64 {
+    let word = match bytes.last_chunk::<8>() {
+        // Those of the eight that were absorbed already are shifted out.
+        Some(eight) => u64::from_le_bytes(*eight)
+            .checked_shr(64 - 8 * rest.len() as u32)
+            .unwrap_or(0),
+        None => rest
+            .iter()
+            .rev()
+            .fold(0, |word, byte| word << 8 | u64::from(*byte)),
+    };
+    word | (bytes.len() as u64) << 56
 }
 
 #[inline]
@@ -127,7 +156,8 @@ mod tests {
         let message: Vec<u8> = (0..15).collect();
         assert_eq!(key.hash(&[]), 0x726f_db47_dd0e_0e31);
         assert_eq!(key.hash(&message), 0xa129_ca61_49be_45e5);
-        let wide = key.hash128(&[]).map(u64::to_le_bytes).concat();
+        let wide = key.wide(&[]);
+        let wide = [wide.low(), wide.high()].map(u64::to_le_bytes).concat();
         assert_eq!(
             wide,
             [

@@ -113,7 +113,11 @@ fn misfits_are_refused_before_a_row_moves() {
             "a = 'uuid'",
             "makes up to 36 bytes, the column takes 10",
         ),
-        (number.clone(), "a = 'email'", "does not fit type integer"),
+        (
+            number.clone(),
+            "a = 'email'",
+            "`t.a` has type `integer`, and `email` makes no values of it",
+        ),
         (number, "a = 'permute_int'", ""),
         (text_column("b"), "a = 'email'", "there is no column `t.a`"),
         (

@@ -52,25 +52,40 @@ pub(super) fn is_test_card(digits: &[u8]) -> bool {
 }
 
 /// Returns the check digits of an IBAN from its country and account part (ISO 7064, MOD 97-10).
-pub(crate) fn iban_check_digits(country: &[u8], account: impl Iterator<Item = u8>) -> [u8; 2] {
-    let tail = country.iter().copied().chain([b'0', b'0']);
-    let check = 98 - mod_97(account.chain(tail));
+pub(crate) fn iban_check_digits(country: &[u8], account: &[u8]) -> [u8; 2] {
+    let rest = appended(appended(appended(0, account), country), b"00");
+    let check = 98 - rest % 97;
     [b'0' + (check / 10) as u8, b'0' + (check % 10) as u8]
 }
 
-fn mod_97(characters: impl Iterator<Item = u8>) -> u32 {
-    let mut rest = 0_u64;
-    for byte in characters {
-        rest = match byte {
-            b'0'..=b'9' => rest * 10 + u64::from(byte - b'0'),
-            _ => rest * 100 + u64::from(byte.to_ascii_uppercase() - b'A') + 10,
-        };
-        // Dividing is slow, so it waits until the next character might not fit.
-        if rest > u64::MAX / 1000 {
-            rest %= 97;
+/// Writes characters behind a number, which is kept small modulo 97.
+///
+/// Four digits at a time: each step waits for the one before it.
+fn appended(number: u64, characters: &[u8]) -> u64 {
+    let (fours, rest) = characters.as_chunks::<4>();
+    let number = fours.iter().fold(number, |number, four| {
+        if !four.iter().all(u8::is_ascii_digit) {
+            return four.iter().fold(number, append);
         }
+        let [a, b, c, d] = four.map(|digit| u64::from(digit - b'0'));
+        small(number) * 10_000 + (a * 10 + b) * 100 + (c * 10 + d)
+    });
+    rest.iter().fold(number, append)
+}
+
+fn append(number: u64, character: &u8) -> u64 {
+    match character {
+        b'0'..=b'9' => small(number) * 10 + u64::from(character - b'0'),
+        _ => small(number) * 100 + u64::from(character.to_ascii_uppercase() - b'A') + 10,
     }
-    (rest % 97) as u32
+}
+
+/// Dividing is slow, so it waits until four more digits might not fit.
+fn small(number: u64) -> u64 {
+    if number > u64::MAX / 20_000 {
+        return number % 97;
+    }
+    number
 }
 
 /// How long the IBANs of some countries are; others may have 15 to 34 characters.
@@ -127,8 +142,8 @@ pub(super) fn iban_at(text: &[u8], start: usize) -> Option<Hit> {
     }
     let valid = |len: usize| {
         let range = start..ends[len - 1];
-        let shifted = compact[4..len].iter().chain(&compact[..4]).copied();
-        (stands_alone(text, &range) && mod_97(shifted) == 1).then_some(range)
+        let rest = || appended(appended(0, &compact[4..len]), &compact[..4]) % 97;
+        (stands_alone(text, &range) && rest() == 1).then_some(range)
     };
     let range = match iban_length(&compact[..2]) {
         Some(fixed) if len >= fixed => valid(fixed)?,
@@ -167,10 +182,28 @@ mod tests {
     fn check_digits_match_published_examples() {
         assert_eq!(luhn_check_digit(b"411111111111111".iter().copied()), b'1');
         assert_eq!(luhn_check_digit(b"37828224631000".iter().copied()), b'5');
-        let account = b"370400440532013000".iter().copied();
-        assert_eq!(&iban_check_digits(b"DE", account), b"89");
-        let account = b"NWBK60161331926819".iter().copied();
-        assert_eq!(&iban_check_digits(b"GB", account), b"29");
+        assert_eq!(&iban_check_digits(b"DE", b"370400440532013000"), b"89");
+        assert_eq!(&iban_check_digits(b"GB", b"NWBK60161331926819"), b"29");
+    }
+
+    #[test]
+    fn a_number_is_kept_small_however_long_it_is() {
+        for text in [
+            "0",
+            "98765",
+            "370400440532013000131400",
+            "NWBK60161331926819GB29",
+            "99999999999999999999ZZZZ9999ZZ",
+        ] {
+            let digits: String = text
+                .chars()
+                .map(|c| c.to_digit(36).unwrap().to_string())
+                .collect();
+            let rest = digits
+                .bytes()
+                .fold(0, |rest, digit| (rest * 10 + u64::from(digit - b'0')) % 97);
+            assert_eq!(appended(0, text.as_bytes()) % 97, rest, "{text}");
+        }
     }
 
     #[test]

@@ -49,11 +49,7 @@ impl CopyText {
     /// Appends `value` as the server would write it.
     pub fn encode(value: &[u8], out: &mut Vec<u8>) {
         let mut rest = value;
-        // Looking at all bytes goes through many at once; stopping at the first does not.
-        if !value
-            .iter()
-            .fold(false, |any, byte| any | needs_escape(*byte))
-        {
+        if !has_escapes(value) {
             return out.extend_from_slice(value);
         }
         while let Some(at) = rest.iter().position(|byte| needs_escape(*byte)) {
@@ -100,6 +96,25 @@ fn is_octal(byte: u8) -> bool {
 
 fn hex_value(byte: u8) -> Option<u8> {
     char::from(byte).to_digit(16).map(|digit| digit as u8)
+}
+
+/// Reports whether a byte of `value` needs an escape, eight bytes at a time.
+#[inline]
+fn has_escapes(value: &[u8]) -> bool {
+    let Some(last) = value.last_chunk::<8>() else {
+        return value.iter().any(|byte| needs_escape(*byte));
+    };
+    // The last eight may have been looked at in part.
+    let (words, _) = value.as_chunks::<8>();
+    let mut words = words.iter().chain([last]);
+    words.any(|word| {
+        let word = u64::from_le_bytes(*word);
+        // Bytes up to 0x7f carry into their top bit from 0x08 on, and from 0x0e on.
+        let low = word & LOW_BITS;
+        let control = (low + 0x7878_7878_7878_7878) & !(low + 0x7272_7272_7272_7272);
+        let backslash = zero_bytes(word ^ 0x5c5c_5c5c_5c5c_5c5c);
+        control & !word & !LOW_BITS | backslash != 0
+    })
 }
 
 #[inline]
@@ -335,6 +350,23 @@ mod tests {
             (b"end\\", b"end"),
         ] {
             assert_eq!(decoded(raw), value, "{}", raw.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn what_needs_an_escape_is_seen_at_every_place() {
+        for len in 1..=20 {
+            for at in 0..len {
+                for byte in 0..=u8::MAX {
+                    let mut value = vec![b'a'; len];
+                    value[at] = byte;
+                    assert_eq!(
+                        has_escapes(&value),
+                        needs_escape(byte),
+                        "{byte} at {at} of {len}"
+                    );
+                }
+            }
         }
     }
 

@@ -13,8 +13,10 @@ pub(super) struct Splicer<'p, F> {
     table: &'p TablePlan,
     face: &'p F,
     readings: Vec<Reading>,
-    /// The original row, as far as rules look at it.
-    before: RowBatch,
+    /// Whether what a column's mask makes is a document, in a format that nests documents.
+    documents: Vec<bool>,
+    /// Whether some column that a rule looks at holds bytes, which are decoded in any case.
+    decodes: bool,
     after: RowBatch,
     /// Whether the column's field is replaced in this row.
     replaced: Vec<bool>,
@@ -48,14 +50,16 @@ impl<'p, F: Face> Splicer<'p, F> {
     pub(super) fn new(table: &'p TablePlan, face: &'p F) -> Self {
         let columns = table.columns.len();
         let mut after = RowBatch::new(columns, 0);
-        let mut before = RowBatch::new(columns, 0);
-        before.slots.resize(columns, Slot::Null);
         after.slots.resize(columns, Slot::Null);
+        let readings: Vec<Reading> = table.columns.iter().map(Reading::of).collect();
+        let is_document = |column: &ColumnPlan| column.actions().any(|bound| bound.mask.is_json());
+        let mut looked_at = readings.iter().zip(&table.looked_at);
         Self {
             table,
             face,
-            readings: table.columns.iter().map(Reading::of).collect(),
-            before,
+            decodes: looked_at.any(|(reading, looked_at)| *looked_at && *reading == Reading::Bytes),
+            readings,
+            documents: table.columns.iter().map(is_document).collect(),
             after,
             replaced: vec![false; columns],
         }
@@ -70,6 +74,8 @@ impl<'p, F: Face> Splicer<'p, F> {
         let bytes = &batch.bytes;
         let mut out = Vec::with_capacity(bytes.len() + bytes.len() / 4);
         let mut row = Fields::default();
+        let mut slots = vec![Slot::Null; self.table.columns.len()];
+        let mut decoded = Vec::new();
         let (mut start, mut rows) = (0, 0);
         while start < bytes.len() {
             let number = batch.first_row + rows;
@@ -77,10 +83,21 @@ impl<'p, F: Face> Splicer<'p, F> {
             if row.empty {
                 out.extend_from_slice(&bytes[start..row.end]);
             } else {
-                self.read(bytes, &row, number)?;
-                self.mask_row(number)?;
+                slots.fill(Slot::Null);
+                let arena = if row.plain && !self.decodes {
+                    let line = &bytes[start..row.end];
+                    self.read_in_place(line, start, &row, &mut slots);
+                    line
+                } else {
+                    decoded.clear();
+                    self.read(bytes, &row, number, &mut slots, &mut decoded)?;
+                    &decoded
+                };
+                let slots = &slots;
+                let before = Row { slots, arena };
+                self.mask_row(before, number)?;
                 if let Some(observer) = observer.as_deref_mut() {
-                    observer.row(self.table, only_row(&self.before), only_row(&self.after));
+                    observer.row(self.table, before, only_row(&self.after));
                 }
                 self.write(bytes, start, &row, &mut out);
                 rows += 1;
@@ -168,19 +185,34 @@ impl<'p, F: Face> Splicer<'p, F> {
         split.map_err(|reason| self.table.error("*", number, reason.into_owned()))
     }
 
-    /// Decodes the fields that a rule looks at.
+    /// Reads the fields that a rule looks at where they stand, in `line`, which starts at `line_start`.
     #[inline]
-    fn read(&mut self, bytes: &[u8], row: &Fields, number: u64) -> Result<(), MaskError> {
-        self.before.slots.fill(Slot::Null);
-        let mut arena = std::mem::take(&mut self.before.arena);
-        arena.clear();
-        for field in &row.fields {
-            if self.table.looked_at[field.column] {
-                self.before.slots[field.column] =
-                    self.slot(bytes, *field, row.plain, number, &mut arena)?;
+    fn read_in_place(&self, line: &[u8], line_start: usize, row: &Fields, slots: &mut [Slot]) {
+        for Field { column, start, end } in &row.fields {
+            if self.table.looked_at[*column] {
+                let (start, len) = (start - line_start, end - start);
+                let text = &line[start..start + len];
+                let number = number_in(self.readings[*column], text);
+                slots[*column] = number.unwrap_or(Slot::Text { start, len });
             }
         }
-        self.before.arena = arena;
+    }
+
+    /// Decodes the fields that a rule looks at.
+    #[inline]
+    fn read(
+        &self,
+        bytes: &[u8],
+        row: &Fields,
+        number: u64,
+        slots: &mut [Slot],
+        decoded: &mut Vec<u8>,
+    ) -> Result<(), MaskError> {
+        for field in &row.fields {
+            if self.table.looked_at[field.column] {
+                slots[field.column] = self.slot(bytes, *field, row.plain, number, decoded)?;
+            }
+        }
         Ok(())
     }
 
@@ -212,10 +244,9 @@ impl<'p, F: Face> Splicer<'p, F> {
         })
     }
 
-    fn mask_row(&mut self, number: u64) -> Result<(), MaskError> {
-        self.after.slots.fill(Slot::Null);
+    fn mask_row(&mut self, before: Row<'_>, number: u64) -> Result<(), MaskError> {
+        // The slots of masked columns are all written, and nobody reads those of others.
         self.after.arena.clear();
-        let before = only_row(&self.before);
         for &at in &self.table.masked {
             self.replaced[at] = self
                 .table
@@ -245,7 +276,7 @@ impl<'p, F: Face> Splicer<'p, F> {
             }
             out.extend_from_slice(&bytes[from..field.start]);
             let raw = &bytes[field.start..field.end];
-            let as_is = self.is_document(field.column);
+            let as_is = self.documents[field.column];
             let face = self.face;
             face.encode(after.cell(field.column), raw, as_is, out);
             from = field.end;
@@ -256,12 +287,6 @@ impl<'p, F: Face> Splicer<'p, F> {
             from = *end;
         }
         out.extend_from_slice(&bytes[from..row.end]);
-    }
-
-    /// Reports whether what a column's mask makes is a document, in a format that nests documents.
-    fn is_document(&self, column: usize) -> bool {
-        let mut actions = self.table.columns[column].actions();
-        actions.any(|bound| bound.mask.is_json())
     }
 }
 

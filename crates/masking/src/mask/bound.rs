@@ -115,6 +115,8 @@ fn unicode(normalize: Normalize, bytes: &[u8]) -> Vec<u8> {
 /// a mask written in place, such as `customers.street`.
 #[derive(Debug, Clone)]
 pub(crate) struct Bound {
+    /// What rules call the mask.
+    name: &'static str,
     pub(crate) mask: Arc<dyn Mask>,
     key: DomainKey,
     normalize: Normalize,
@@ -128,6 +130,7 @@ impl Bound {
     pub(crate) fn constant(rule: &MaskRule, key: &MaskKey, label: &str) -> Self {
         let key = key.domain(label);
         Self {
+            name: rule.name,
             traits: rule.mask.traits(),
             hit_kind: rule.mask.hit_kind(),
             makes_null: rule.mask.makes_null(),
@@ -135,6 +138,11 @@ impl Bound {
             normalize: rule.normalize,
             key,
         }
+    }
+
+    /// Returns what rules call the mask.
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
     }
 
     /// Returns what is true of every output.
@@ -264,11 +272,10 @@ impl Binder<'_> {
     fn labelled(&self, rule: &MaskRule, label: &str) -> Result<Bound, String> {
         let bound = rule.mask.bind(self)?;
         let mask = bound.unwrap_or_else(|| rule.mask.clone());
-        let normalize = rule.normalize;
-        Ok(Bound::constant(
-            &MaskRule { mask, normalize },
-            self.key,
-            label,
-        ))
+        let rule = MaskRule {
+            mask,
+            ..rule.clone()
+        };
+        Ok(Bound::constant(&rule, self.key, label))
     }
 }

@@ -16,7 +16,7 @@ const ALL: &[ColumnType] = &[
 ];
 
 /// What `redact` writes.
-const REDACTED: &[u8] = b"[redacted]";
+pub(crate) const REDACTED: &str = "[redacted]";
 
 #[derive(Debug)]
 struct Null;
@@ -78,7 +78,7 @@ pub(super) fn constant(options: &Options<'_>) -> Option<Arc<dyn Mask>> {
 
 /// Returns what stands in for a value that policy redacts.
 pub(crate) fn redact() -> Arc<dyn Mask> {
-    Arc::new(Const::Text(REDACTED.to_vec()))
+    Arc::new(Const::Text(REDACTED.into()))
 }
 
 pub(super) fn redacted(_: &Options<'_>) -> Option<Arc<dyn Mask>> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Context, Distinct, Fault, Made, Mask, Options, Reuse, Traits, text_of};
+use super::{Context, Distinct, Fault, Made, Mask, Options, Reuse, Traits, text_of, utf8_of};
 use crate::batch::Cell;
 use crate::detect::{HitKind, country_code_len};
 use crate::key::{Digest, Draws};
@@ -44,7 +44,7 @@ impl Mask for Email {
     }
 
     fn apply(&self, input: Cell<'_>, cx: &Context<'_>, out: &mut Vec<u8>) -> Result<Made, Fault> {
-        text_of(input)?;
+        utf8_of(input)?;
         push_email(&cx.digest(input), self.suffix_len(), Locale::En, out);
         Ok(Made::Text)
     }
@@ -66,7 +66,7 @@ pub(super) fn push_email(digest: &Digest, suffix_len: usize, locale: Locale, out
     out.push(b'.');
     name.push_surname(out);
     out[start..].make_ascii_lowercase();
-    let bits = digest.0[1];
+    let bits = digest.second();
     let suffix: [u8; UNIQUE_SUFFIX] =
         std::array::from_fn(|n| BASE32[(bits >> (5 * n) & 31) as usize]);
     out.extend_from_slice(&suffix[..suffix_len]);
@@ -94,33 +94,37 @@ impl Mask for Phone {
     }
 
     fn apply(&self, input: Cell<'_>, cx: &Context<'_>, out: &mut Vec<u8>) -> Result<Made, Fault> {
-        let text = text_of(input)?;
+        let bytes = utf8_of(input)?;
+        let is_ascii = bytes.is_ascii();
         let mut digits = [0_u8; 32];
         let mut count = 0;
-        for byte in text.bytes().filter(u8::is_ascii_digit).take(digits.len()) {
-            digits[count] = byte;
+        let found = bytes.iter().filter(|byte| byte.is_ascii_digit());
+        for byte in found.take(digits.len()) {
+            digits[count] = *byte;
             count += 1;
         }
         let digits = &mut digits[..count];
-        let plus = text.trim_start().starts_with('+');
+        let plus = match bytes.first() {
+            Some(first) if first.is_ascii_graphic() => *first == b'+',
+            _ => text_of(input)?.trim_start().starts_with('+'),
+        };
         self.replace(plus, digits, &mut cx.digest(input).draws());
         let mut next = digits.iter();
-        if text.is_ascii() {
-            out.extend(text.bytes().map(|byte| match byte {
+        if is_ascii {
+            out.extend(bytes.iter().map(|byte| match byte {
                 b'0'..=b'9' => next.next().copied().unwrap_or(b'0'),
                 byte if byte.is_ascii_alphabetic() => b'x',
-                other => other,
+                other => *other,
             }));
-        }
-        for c in text.chars().filter(|_| !text.is_ascii()) {
-            out.push(match c {
+        } else {
+            out.extend(text_of(input)?.chars().map(|c| match c {
                 // Digits beyond any phone number are not kept.
-                c if c.is_ascii_digit() => next.next().copied().unwrap_or(b'0'),
+                '0'..='9' => next.next().copied().unwrap_or(b'0'),
                 c if c.is_alphabetic() || !c.is_ascii() => b'x',
                 other => other as u8,
-            });
+            }));
         }
-        if count == 0 && !text.chars().any(char::is_alphabetic) {
+        if count == 0 && !text_of(input)?.chars().any(char::is_alphabetic) {
             // Signs alone would come out unchanged.
             out.push(b'0');
         }

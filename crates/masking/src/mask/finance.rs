@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{
     Context, Distinct, Fault, Made, Mask, Options, Traits, push_decimal, push_padded, text_of,
+    utf8_of,
 };
 use crate::batch::Cell;
 use crate::detect::{HitKind, TEST_BINS, iban_check_digits, luhn_check_digit, synthetic_bank};
@@ -82,7 +83,7 @@ pub(super) fn iban(_: &Options<'_>) -> Option<Arc<dyn Mask>> {
 }
 
 /// What stands in for the form of a value that is no IBAN.
-const GERMAN: &str = "DE00000000000000000000";
+const GERMAN: &[u8] = b"DE00000000000000000000";
 
 impl Mask for Iban {
     fn traits(&self) -> Traits {
@@ -90,30 +91,28 @@ impl Mask for Iban {
     }
 
     fn apply(&self, input: Cell<'_>, cx: &Context<'_>, out: &mut Vec<u8>) -> Result<Made, Fault> {
-        let text = text_of(input)?;
+        let text = utf8_of(input)?;
         let (form, count) = match iban_len(text) {
             Some(count) => (text, count),
             None => (GERMAN, GERMAN.len()),
         };
-        let mut draws = cx.digest(input).draws();
         let mut compact = [0; 34];
-        // Before that stand country, check digits and bank.
-        draws.fill(&mut compact[8..count]);
-        let mut len = 0;
-        for byte in form.bytes().filter(u8::is_ascii_alphanumeric) {
-            compact[len] = masked_character(len, byte, compact[len], &mut draws);
-            len += 1;
+        let compact = &mut compact[..count];
+        if count == form.len() {
+            compact.copy_from_slice(form);
+        } else {
+            let characters = form.iter().filter(|byte| **byte != b' ');
+            let places = compact.iter_mut().zip(characters);
+            places.for_each(|(place, byte)| *place = *byte);
         }
-        let account = compact[4..len].iter().copied();
-        let check = iban_check_digits(&compact[..2], account);
-        compact[2..4].copy_from_slice(&check);
-        if len == form.len() {
-            out.extend_from_slice(&compact[..len]);
+        replace_account(compact, &mut cx.digest(input).draws());
+        if count == form.len() {
+            out.extend_from_slice(compact);
             return Ok(Made::Text);
         }
-        let mut next = compact[..len].iter();
-        out.extend(form.bytes().map(|byte| {
-            if byte == b' ' {
+        let mut next = compact.iter();
+        out.extend(form.iter().map(|byte| {
+            if *byte == b' ' {
                 return b' ';
             }
             *next
@@ -128,30 +127,49 @@ impl Mask for Iban {
     }
 }
 
-/// Returns what stands at a place, where `digit` is drawn for it already.
-fn masked_character(place: usize, original: u8, digit: u8, draws: &mut Draws) -> u8 {
-    match place {
-        0 | 1 => original.to_ascii_uppercase(),
-        2 | 3 => b'0',
-        4..8 => synthetic_bank(place - 4, original),
-        _ if original.is_ascii_digit() => digit,
-        _ => draws.letter(),
+/// Replaces bank and account of an IBAN without blanks, and its check digits.
+fn replace_account(compact: &mut [u8], draws: &mut Draws) {
+    compact[..2].make_ascii_uppercase();
+    for (n, byte) in compact[4..8].iter_mut().enumerate() {
+        *byte = synthetic_bank(n, *byte);
     }
+    let mut digits = [0; 34 - 8];
+    let digits = &mut digits[..compact.len() - 8];
+    draws.fill(digits);
+    for (byte, digit) in compact[8..].iter_mut().zip(digits) {
+        *byte = if byte.is_ascii_digit() {
+            *digit
+        } else {
+            draws.letter()
+        };
+    }
+    let check = iban_check_digits(&compact[..2], &compact[4..]);
+    compact[2..4].copy_from_slice(&check);
 }
 
 /// Returns how many characters that are no blanks an IBAN has, if the text looks like one.
-fn iban_len(text: &str) -> Option<usize> {
+fn iban_len(text: &[u8]) -> Option<usize> {
+    if let [a, b, c, d, account @ ..] = text
+        && (11..=30).contains(&account.len())
+        && a.is_ascii_alphabetic()
+        && b.is_ascii_alphabetic()
+        && c.is_ascii_digit()
+        && d.is_ascii_digit()
+        && account.iter().all(u8::is_ascii_alphanumeric)
+    {
+        return Some(text.len());
+    }
     let mut len = 0;
-    for byte in text.bytes() {
+    for byte in text {
         let fits = match len {
             0 | 1 => byte.is_ascii_alphabetic(),
-            2 | 3 => byte.is_ascii_digit() || byte == b' ',
-            _ => byte.is_ascii_alphanumeric() || byte == b' ',
+            2 | 3 => byte.is_ascii_digit() || *byte == b' ',
+            _ => byte.is_ascii_alphanumeric() || *byte == b' ',
         };
         if !fits {
             return None;
         }
-        len += usize::from(byte != b' ');
+        len += usize::from(*byte != b' ');
     }
     ((15..=34).contains(&len) && text.len() <= 64).then_some(len)
 }

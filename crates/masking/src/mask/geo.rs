@@ -68,7 +68,8 @@ impl Mask for Geo {
 
     fn apply(&self, input: Cell<'_>, cx: &Context<'_>, out: &mut Vec<u8>) -> Result<Made, Fault> {
         let subject = self.by_index.map_or(input, |at| cx.row.original.cell(at));
-        let units = cx.digest(subject).0;
+        let digest = cx.digest(subject);
+        let units = [digest.first(), digest.second()];
         match input {
             Cell::Real(degrees) if degrees.abs() <= 180.0 => {
                 return Ok(Made::Real(self.moved(degrees, units[0])));

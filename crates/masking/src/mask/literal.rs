@@ -191,14 +191,18 @@ const NOT_A_ROW: Fault =
 const DEPTH_MAX: usize = 6;
 
 /// Takes an item, `None` for NULL, and where what replaces it goes.
-type VisitItem<'v> = dyn FnMut(Option<&[u8]>, &mut Vec<u8>) -> Result<(), Fault> + 'v;
+pub(crate) type VisitItem<'v> = dyn FnMut(Option<&[u8]>, &mut Vec<u8>) -> Result<(), Fault> + 'v;
 /// Takes a key and its value, `None` for NULL.
-type VisitPair<'v> = dyn FnMut(&[u8], Option<&[u8]>) -> Result<(), Fault> + 'v;
+pub(crate) type VisitPair<'v> = dyn FnMut(&[u8], Option<&[u8]>) -> Result<(), Fault> + 'v;
 /// Takes the place of a field and its text, `None` for NULL.
-type VisitField<'v> = dyn FnMut(usize, Option<&[u8]>) -> Result<(), Fault> + 'v;
+pub(crate) type VisitField<'v> = dyn FnMut(usize, Option<&[u8]>) -> Result<(), Fault> + 'v;
 
 /// Calls `visit` with each item of an array, `None` for NULL, and copies what lies between.
-fn each_item(literal: &[u8], out: &mut Vec<u8>, visit: &mut VisitItem<'_>) -> Result<(), Fault> {
+pub(crate) fn each_item(
+    literal: &[u8],
+    out: &mut Vec<u8>,
+    visit: &mut VisitItem<'_>,
+) -> Result<(), Fault> {
     let mut cursor = Cursor { rest: literal };
     if literal.starts_with(b"[") {
         // Bounds, as in `[0:1]={a,b}`.
@@ -314,7 +318,7 @@ impl Parts for Array {
 }
 
 /// Calls `visit` with each key and its value, `None` for NULL.
-fn each_pair(literal: &[u8], visit: &mut VisitPair<'_>) -> Result<(), Fault> {
+pub(crate) fn each_pair(literal: &[u8], visit: &mut VisitPair<'_>) -> Result<(), Fault> {
     let mut cursor = Cursor { rest: literal };
     let (mut key, mut value) = (Vec::new(), Vec::new());
     cursor.blanks();
@@ -430,7 +434,7 @@ impl Parts for Hstore {
 
 /// Calls `visit` with the place of each field and its text, `None` for NULL, and returns how many
 /// there are.
-fn each_field(literal: &[u8], visit: &mut VisitField<'_>) -> Result<usize, Fault> {
+pub(crate) fn each_field(literal: &[u8], visit: &mut VisitField<'_>) -> Result<usize, Fault> {
     let mut cursor = Cursor { rest: literal };
     cursor.blanks();
     if !cursor.take(b"(") {

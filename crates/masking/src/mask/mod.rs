@@ -35,9 +35,10 @@ use std::fmt;
 
 pub(crate) use alphabet::Alphabet;
 pub(crate) use bound::{Binder, Bound, Context, Made, RowContext};
-pub(crate) use constant::{null_mask, redact};
+pub(crate) use constant::{REDACTED, null_mask, redact};
 pub(crate) use decimal::{parse_signed, push_decimal, push_padded, push_signed};
 pub(crate) use feistel::Permutation;
+pub(crate) use literal::{each_field, each_item, each_pair};
 pub(crate) use options::Options;
 pub(crate) use token::push_hex;
 
@@ -272,6 +273,15 @@ pub(crate) fn text_of(cell: Cell<'_>) -> Result<&str, Fault> {
             std::str::from_utf8(bytes).map_err(|_| Fault::new("the text is not valid UTF-8"))
         }
         _ => Err(Fault::new("the value is not text, which this mask needs")),
+    }
+}
+
+/// Returns the bytes of a cell that must be valid UTF-8 text, for masks that look at ASCII only.
+pub(crate) fn utf8_of(cell: Cell<'_>) -> Result<&[u8], Fault> {
+    match cell {
+        // Nearly all that these masks are for, and much sooner seen.
+        Cell::Text(bytes) if bytes.is_ascii() => Ok(bytes),
+        _ => text_of(cell).map(str::as_bytes),
     }
 }
 

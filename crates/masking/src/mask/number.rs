@@ -42,7 +42,7 @@ impl Mask for Noise {
 
     fn apply(&self, input: Cell<'_>, cx: &Context<'_>, _: &mut Vec<u8>) -> Result<Made, Fault> {
         // 53 bits give every double between -1 and 1 its chance.
-        let unit = (cx.digest(input).0[0] >> 11) as f64 / (1_u64 << 53) as f64;
+        let unit = (cx.digest(input).first() >> 11) as f64 / (1_u64 << 53) as f64;
         let factor = 1.0 + (unit * 2.0 - 1.0) * self.ratio;
         match input {
             Cell::Integer(number) => Ok(Made::Integer((number as f64 * factor).round() as i64)),

@@ -77,7 +77,7 @@ impl Mask for Text {
         let text = text_of(input)?.as_bytes();
         match self {
             Self::Replace => {
-                let mut draws = cx.digest(input).draws();
+                let mut draws = cx.digest(input).whole().draws();
                 words::push_sentences(&mut draws, text.len().min(SYNTHETIC_MAX), out);
             }
             Self::Hits(_, domains) => replace_hits(text, domains, cx, out)?,
@@ -117,17 +117,18 @@ impl Mask for Text {
 
 /// Returns how finds are masked for which the rules have no domain.
 fn fallbacks() -> [(HitKind, MaskRule); 6] {
-    let rule = |mask| MaskRule {
+    let rule = |name, mask| MaskRule {
+        name,
         mask,
         normalize: Normalize::default(),
     };
     [
-        (HitKind::Email, rule(super::contact::any_email())),
-        (HitKind::Phone, rule(super::contact::any_phone())),
-        (HitKind::Card, rule(super::finance::any_card())),
-        (HitKind::Iban, rule(super::finance::any_iban())),
-        (HitKind::Ssn, rule(super::finance::any_ssn())),
-        (HitKind::Ip, rule(super::network::any_ip())),
+        (HitKind::Email, rule("email", super::contact::any_email())),
+        (HitKind::Phone, rule("phone", super::contact::any_phone())),
+        (HitKind::Card, rule("card", super::finance::any_card())),
+        (HitKind::Iban, rule("iban", super::finance::any_iban())),
+        (HitKind::Ssn, rule("ssn", super::finance::any_ssn())),
+        (HitKind::Ip, rule("ip", super::network::any_ip())),
     ]
 }
 

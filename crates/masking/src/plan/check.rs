@@ -1,9 +1,11 @@
 //! Whether a column's rule fits the column.
 
 use super::compile::{Compiler, Decision};
+use super::form::{self, Fit};
 use super::{ColumnClass, ColumnPlan, dangling, names};
 use crate::discover::speaks_of_people;
-use crate::mask::{Distinct, Traits};
+use crate::limits::Limits;
+use crate::mask::{Bound, Distinct, REDACTED};
 use crate::rules::{Choice, Keep, written};
 use crate::schema::{ColumnSchema, ColumnType, TableSchema};
 
@@ -22,9 +24,9 @@ pub(super) fn column(
 ) {
     let place = format!("{}.{}", table.name, column.name);
     let origin = &decision.rule.origin;
-    let report = |message: String, hint: &str| compiler.error(origin, message, hint);
+    let report = |message: String, hint: String| compiler.error(origin, message, hint);
     for arm in plan.arms.iter().filter_map(|arm| arm.action.as_ref()) {
-        for (message, hint) in misfits(&place, column, table.rows, &arm.mask.traits()) {
+        for (message, hint) in misfits(&place, table, column, table.rows, arm) {
             report(message, hint);
         }
     }
@@ -33,14 +35,17 @@ pub(super) fn column(
         if masked > 1 || masked < plan.arms.len() {
             let message =
                 format!("`{place}` is unique, and its arms may make the same value twice");
-            report(message, "give a unique column one rule for all rows");
+            report(
+                message,
+                "give a unique column one rule for all rows".to_owned(),
+            );
         }
     }
     if decision.inherited && plan.arms.len() > 1 {
         let message = format!("`{place}` follows a column whose rule has conditions");
         report(
             message,
-            "conditions read their own row; give both columns one domain",
+            "conditions read their own row; give both columns one domain".to_owned(),
         );
     }
     for arm in &decision.rule.arms {
@@ -88,24 +93,30 @@ fn check_keep(
 /// Lists what is wrong with a mask on a column.
 pub(super) fn misfits(
     place: &str,
+    table: &TableSchema,
     column: &ColumnSchema,
     rows: Option<u64>,
-    traits: &Traits,
-) -> Vec<(String, &'static str)> {
+    bound: &Bound,
+) -> Vec<(String, String)> {
     let mut found = Vec::new();
+    let (traits, name) = (bound.traits(), bound.name());
+    let ty = form::type_name(column);
     if column.ty != ColumnType::Any && !traits.types.contains(&column.ty) {
-        let message = format!(
-            "the mask of `{place}` does not fit type {}",
-            column.ty.name()
-        );
-        found.push((
-            message,
-            "choose a mask that makes values of the column's type",
-        ));
+        let message = format!("`{place}` has type `{ty}`, and `{name}` makes no values of it");
+        found.push((message, form::suited(column)));
+    } else {
+        let wrong = match Fit::of(bound, column, table.columns.len()) {
+            Fit::Fits => None,
+            Fit::TakesNone => Some("takes no values of it"),
+            Fit::Breaks => Some("makes values that are none of it"),
+        };
+        let message = wrong.map(|wrong| format!("`{place}` has type `{ty}`, and `{name}` {wrong}"));
+        found.extend(message.map(|message| (message, form::suited(column))));
     }
     if traits.distinct == Distinct::Null && (column.not_null || column.primary_key) {
         let message = format!("`{place}` is NOT NULL, and its mask makes NULL");
-        found.push((message, "use `redact`, `const` or a realistic mask"));
+        let hint = "use `redact`, `const` or a realistic mask";
+        found.push((message, hint.to_owned()));
     }
     if column.unique || column.primary_key {
         let rows = rows.unwrap_or(ROWS_ASSUMED);
@@ -114,7 +125,7 @@ pub(super) fn misfits(
                 format!("`{place}` is unique, and its mask may make the same value twice");
             let hint = "use `permute_int`, `permute_id`, `uuid`, `hash`, or `email` with \
                         `unique = true`";
-            found.push((message, hint));
+            found.push((message, hint.to_owned()));
         }
     }
     // Masks make ASCII of a length known beforehand: a byte is a character.
@@ -124,10 +135,8 @@ pub(super) fn misfits(
     {
         let message =
             format!("the mask of `{place}` makes up to {made} bytes, the column takes {taken}");
-        found.push((
-            message,
-            "choose a shorter mask, such as `hash` with `length`",
-        ));
+        let hint = "choose a shorter mask, such as `hash` with `length`";
+        found.push((message, hint.to_owned()));
     }
     found
 }
@@ -176,7 +185,9 @@ fn check_foreign_key(
     }
 }
 
-/// Reports whether a column takes text.
-pub(super) fn takes_text(ty: ColumnType) -> bool {
-    matches!(ty, ColumnType::Text | ColumnType::Any)
+/// Reports whether a column takes what `redact` writes.
+pub(super) fn takes_redacted(column: &ColumnSchema) -> bool {
+    matches!(column.ty, ColumnType::Text | ColumnType::Any)
+        && column.form.takes(REDACTED)
+        && Limits::of(column).takes_text(REDACTED)
 }

@@ -7,6 +7,7 @@ use lifeboat_document::Origin;
 use lifeboat_model::Severity;
 
 use super::compile::Compiler;
+use super::form::{self, Fit};
 use super::{ArmPlan, TablePlan};
 use crate::batch::{Cell, RowBatch};
 use crate::limits::{Limits, Literal};
@@ -25,7 +26,8 @@ pub(super) fn check(compiler: &Compiler<'_>, table: &TableSchema, plan: &TablePl
         }
         if let Some(decision) = compiler.decision(table, column) {
             let place = format!("{}.{}", table.name, column.name);
-            check_column(compiler, &decision.rule.origin, &place, plan, at, column);
+            let origin = &decision.rule.origin;
+            check_column(compiler, origin, &place, table, plan, at, column);
         }
     }
 }
@@ -48,24 +50,40 @@ fn check_column(
     compiler: &Compiler<'_>,
     origin: &Origin,
     place: &str,
+    table: &TableSchema,
     plan: &TablePlan,
     at: usize,
     column: &ColumnSchema,
 ) {
     let limits = Limits::of(column);
+    let masks: Vec<String> = plan.columns[at]
+        .actions()
+        .map(|bound| format!("`{}`", bound.name()))
+        .collect();
+    let masks = masks.join(" or ");
+    if Fit::of_rows(plan, table, at) == Fit::Breaks {
+        let ty = form::type_name(column);
+        let message =
+            format!("`{place}` has type `{ty}`, and {masks} makes values that are none of it");
+        compiler.error(origin, message, form::suited(column));
+    }
     let (probes, complete) = probes(column, &limits);
     let outcomes: Vec<Outcome> = probes
         .iter()
         .map(|probe| outcome(plan, at, probe, &limits))
         .collect();
     if outcomes.contains(&Outcome::Breaks) {
-        let message =
-            format!("the mask of `{place}` makes values that a constraint of the column refuses");
+        let refuses = if column.labels.is_empty() {
+            "a constraint of the column refuses".to_owned()
+        } else {
+            format!("are no label of its type `{}`", form::type_name(column))
+        };
+        let message = format!("{masks} of `{place}` makes values that {refuses}");
         let hint = "use `dict` or `const` with values that the constraint allows, or keep it with a \
                     reason";
         compiler.error(origin, message, hint);
     } else if complete && outcomes.contains(&Outcome::Refused) {
-        let message = format!("the mask of `{place}` cannot take every value the column may hold");
+        let message = format!("{masks} of `{place}` cannot take every value the column may hold");
         let hint = "keep it with a reason, or use `const`, `dict` or `null`";
         compiler.error(origin, message, hint);
     }

@@ -118,6 +118,7 @@ impl TablePlan {
 
 impl ColumnPlan {
     /// Returns the masked value of a row's cell, or `None` if the rule keeps it.
+    #[inline]
     fn masked(
         &self,
         at: usize,
@@ -156,6 +157,7 @@ impl ColumnPlan {
     }
 
     /// Returns the arm for an original row.
+    #[inline]
     pub(crate) fn arm(&self, row: Row<'_>) -> Option<&ArmPlan> {
         self.arms
             .iter()

@@ -38,13 +38,13 @@ impl<'c, 'a> Missing<'c, 'a> {
             return None;
         }
         let keyed = column.unique || column.primary_key;
-        let (mask, fits) = match compiler.rules.policy.unlisted {
+        let (name, mask, fits) = match compiler.rules.policy.unlisted {
             Unlisted::Error => {
                 self.note(column, format!("no rule names `{place}`"));
                 return None;
             }
-            Unlisted::Null => (null_mask(), !column.not_null && !column.primary_key),
-            Unlisted::Redact => (redact(), check::takes_text(column.ty) && !keyed),
+            Unlisted::Null => ("null", null_mask(), !column.not_null && !column.primary_key),
+            Unlisted::Redact => ("redact", redact(), check::takes_redacted(column) && !keyed),
         };
         if !fits {
             let message =
@@ -53,7 +53,12 @@ impl<'c, 'a> Missing<'c, 'a> {
             return None;
         }
         let normalize = Normalize::default();
-        let action = Bound::constant(&MaskRule { mask, normalize }, compiler.key, &place);
+        let rule = MaskRule {
+            name,
+            mask,
+            normalize,
+        };
+        let action = Bound::constant(&rule, compiler.key, &place);
         Some(ArmPlan {
             when: None,
             action: Some(action),

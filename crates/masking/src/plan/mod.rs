@@ -6,6 +6,7 @@ mod compile;
 mod constraint;
 mod dangling;
 mod engine;
+mod form;
 mod missing;
 mod names;
 mod propose;

@@ -10,8 +10,9 @@ use lifeboat_model::Problems;
 use super::compile::Compiler;
 use super::{check, dangling, names};
 use crate::detect::HitKind;
-use crate::mask::Mask;
-use crate::rules::{Choice, Nested, written};
+use crate::key::MaskKey;
+use crate::mask::Bound;
+use crate::rules::{Choice, MaskRule, Nested, UNDECIDED, written};
 use crate::schema::{ColumnSchema, ColumnType, TableSchema};
 
 /// A line for the rule file.
@@ -46,7 +47,7 @@ pub(super) fn line(compiler: &Compiler<'_>, table: &TableSchema, column: &Column
     let mut guesses = guesses(compiler, table, column).into_iter();
     let guess = guesses.find(|guess| fits(compiler, table, column, guess));
     let guessed = guess.is_some();
-    let rule = guess.unwrap_or_else(|| careful(column));
+    let rule = guess.unwrap_or_else(|| careful(table, column));
     Line {
         rule: format!("{} = {rule}", written::key(&column.name)),
         guessed,
@@ -172,31 +173,33 @@ fn fits(compiler: &Compiler<'_>, table: &TableSchema, column: &ColumnSchema, rul
         .iter()
         .map(|domain| domain.name.clone())
         .collect();
-    let mask = match read(rule, &domains) {
-        Some(Choice::Mask(rule)) => rule.mask,
+    let rule = match read(rule, &domains) {
+        Some(Choice::Mask(rule)) => rule,
         Some(Choice::Domain(name)) => match compiler.rules.domain(&name) {
-            Some(domain) => domain.rule.mask.clone(),
+            Some(domain) => domain.rule.clone(),
             None => return false,
         },
         // Names a column that has a rule.
         Some(Choice::References(..)) => return true,
         Some(Choice::Keep(_)) | None => return false,
     };
-    mask_fits(table, column, &*mask)
+    mask_fits(table, column, &rule)
 }
 
 /// Reports whether a mask, written as in a rule file, may stand for a column.
 pub(crate) fn rule_fits(table: &TableSchema, column: &ColumnSchema, rule: &str) -> bool {
     match read(rule, &[]) {
-        Some(Choice::Mask(rule)) => mask_fits(table, column, &*rule.mask),
+        Some(Choice::Mask(rule)) => mask_fits(table, column, &rule),
         _ => false,
     }
 }
 
-fn mask_fits(table: &TableSchema, column: &ColumnSchema, mask: &dyn Mask) -> bool {
+fn mask_fits(table: &TableSchema, column: &ColumnSchema, rule: &MaskRule) -> bool {
     // A table that is small today may grow: the rule should last.
     let rows = table.rows.unwrap_or(0).max(check::ROWS_ASSUMED);
-    check::misfits("", column, Some(rows), &mask.traits()).is_empty()
+    let key = MaskKey::new(&[0; 32], "stable:proposal").expect("the key is long enough");
+    let bound = Bound::constant(rule, &key, "");
+    check::misfits("", table, column, Some(rows), &bound).is_empty()
 }
 
 /// Reads a rule that stands alone.
@@ -213,15 +216,27 @@ fn read(rule: &str, domains: &[String]) -> Option<Choice> {
     choice.filter(|_| !problems.borrow().has_errors())
 }
 
-/// Returns the most careful rule that fits a column.
-fn careful(column: &ColumnSchema) -> String {
-    let text = check::takes_text(column.ty);
-    let mask = match (column.primary_key || column.unique, column.not_null) {
-        (true, _) if text => "hash",
-        (true, _) => "permute_int",
-        (false, false) => "null",
-        (false, true) if text => "redact",
-        (false, true) => return "{ mask = \"const\", value = 0 }".to_owned(),
-    };
-    format!("{{ mask = \"{mask}\" }}")
+/// Rules for columns whose name says nothing, the most careful first.
+const CAREFUL: &[&str] = &[
+    "{ mask = \"null\" }",
+    "{ mask = \"redact\" }",
+    "{ mask = \"hash\" }",
+    "{ mask = \"permute_int\" }",
+    "{ mask = \"const\", value = 0 }",
+    "{ mask = \"uuid\" }",
+    "{ mask = \"ip\" }",
+    "{ mask = \"mac\" }",
+    "{ mask = \"shift_date\", max_days = 180 }",
+    "{ mask = \"const\", value = \"f\" }",
+    "{ mask = \"const\", value = \"{}\" }",
+];
+
+/// Returns the most careful rule that fits a column; if none is known, a person has to decide.
+fn careful(table: &TableSchema, column: &ColumnSchema) -> String {
+    let keyed = column.primary_key || column.unique;
+    let mut rules = CAREFUL.iter();
+    // A key of NULLs identifies nothing.
+    let fits = |rule: &&&str| !(keyed && rule.contains("null")) && rule_fits(table, column, rule);
+    let rule = rules.find(fits).map(|rule| (*rule).to_owned());
+    rule.unwrap_or_else(|| written::string(UNDECIDED))
 }

@@ -35,6 +35,8 @@ pub(crate) struct Keep {
 /// A mask with what applies to every kind of mask.
 #[derive(Debug, Clone)]
 pub(crate) struct MaskRule {
+    /// What rules call it.
+    pub(crate) name: &'static str,
     pub(crate) mask: Arc<dyn Mask>,
     pub(crate) normalize: Normalize,
 }
@@ -65,9 +67,9 @@ impl Nested<'_> {
                     origin: node.origin.clone(),
                 };
                 let reader = Reader::new(&empty, what, self.problems);
-                let mask = self.mask(word, &node.origin, &reader)?;
                 let normalize = Normalize::default();
-                Some(Choice::Mask(MaskRule { mask, normalize }))
+                let rule = self.mask(word, &node.origin, &reader, normalize)?;
+                Some(Choice::Mask(rule))
             }
             Value::Table(table) => {
                 let reader = Reader::new(table, what, self.problems);
@@ -126,11 +128,16 @@ impl Nested<'_> {
         reader: &Reader<'_>,
     ) -> Option<MaskRule> {
         let normalize = self.normalize(reader);
-        let mask = self.mask(word, origin, reader)?;
-        Some(MaskRule { mask, normalize })
+        self.mask(word, origin, reader, normalize)
     }
 
-    fn mask(&self, word: &str, origin: &Origin, reader: &Reader<'_>) -> Option<Arc<dyn Mask>> {
+    fn mask(
+        &self,
+        word: &str,
+        origin: &Origin,
+        reader: &Reader<'_>,
+        normalize: Normalize,
+    ) -> Option<MaskRule> {
         let Some(kind) = mask::kind(word) else {
             let names = mask::names();
             let hint = match suggest(word, names.clone()) {
@@ -143,9 +150,14 @@ impl Nested<'_> {
             self.push(origin.error(format!("unknown mask `{word}`"), Some(hint)));
             return None;
         };
-        (kind.parse)(&mask::Options {
+        let mask = (kind.parse)(&mask::Options {
             reader,
             nested: self,
+        })?;
+        Some(MaskRule {
+            name: kind.name,
+            mask,
+            normalize,
         })
     }
 

@@ -91,7 +91,7 @@ fn share_of_hits(form: &[u8], alphabet: Alphabet, kind: HitKind) -> f64 {
     let (mut value, mut hits) = (form.to_vec(), Vec::new());
     let mut found = 0;
     for sample in 0..u64::from(SAMPLES) {
-        let mut draws = Digest([sample.wrapping_mul(0x9e37_79b9_7f4a_7c15), sample]).draws();
+        let mut draws = Digest::Words([sample.wrapping_mul(0x9e37_79b9_7f4a_7c15), sample]).draws();
         redraw(form, alphabet, &mut draws, &mut value);
         found += count_hits(&value, kind, &mut hits);
     }

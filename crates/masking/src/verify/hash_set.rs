@@ -107,6 +107,8 @@ impl HashSet {
         let sample = self.sample;
         let shards = self.shards.par_iter_mut().enumerate();
         shards.with_min_len(16).for_each(|(n, shard)| {
+            let added: usize = batches.iter().map(|batch| batch.shard(n).len()).sum();
+            shard.reserve(added);
             for entry in batches.iter().flat_map(|batch| batch.shard(n)) {
                 if entry & sample == 0 {
                     shard.insert(*entry);
@@ -177,6 +179,14 @@ impl Shard {
             places: vec![0; places],
             filter: vec![0; places.div_ceil(8)],
             len: 0,
+        }
+    }
+
+    /// Makes room for the first entries at once. Later ones are few beside those that are there, and may
+    /// be the same.
+    fn reserve(&mut self, added: usize) {
+        if self.len == 0 && added > 0 {
+            *self = Self::with_room_for(added);
         }
     }
 

@@ -313,12 +313,12 @@ impl Observer {
                     let mut hits = std::mem::take(&mut self.hits);
                     detect_into(text, &Signs::of(text), &mut hits);
                     for hit in &hits {
-                        self.remember_text(&text[hit.range.clone()], source);
+                        self.remember_text(&text[hit.range.clone()], source, None);
                     }
                     self.hits = hits;
                 }
-                if !bound.mask.detects() && !self.belongs_to_nobody(bound, text) {
-                    self.remember_text(text, source);
+                if !bound.mask.detects() {
+                    self.remember_text(text, source, bound.hit_kind());
                 }
             }
             Cell::Integer(number) if number.unsigned_abs() >= NUMBER_MIN => {
@@ -329,8 +329,12 @@ impl Observer {
         }
     }
 
-    fn remember_text(&mut self, text: &[u8], source: u16) {
+    /// Remembers a text, which a mask took for one of a kind.
+    fn remember_text(&mut self, text: &[u8], source: u16, kind: Option<HitKind>) {
         let signs = self.words.read(text, &self.key);
+        if self.belongs_to_nobody(kind, text, &signs) {
+            return;
+        }
         let count = self.words.len();
         if let Some((hash, bytes)) = self.words.whole(&self.key)
             && bytes >= BYTES_MIN
@@ -352,12 +356,11 @@ impl Observer {
     /// Reports whether a phone or card number is one that nobody can have.
     ///
     /// Such a number in production is a test account's, and our masks draw from the same small ranges.
-    fn belongs_to_nobody(&mut self, bound: &Bound, text: &[u8]) -> bool {
-        let kind = bound.hit_kind();
+    fn belongs_to_nobody(&mut self, kind: Option<HitKind>, text: &[u8], signs: &Signs) -> bool {
         if !matches!(kind, Some(HitKind::Phone | HitKind::Card)) {
             return false;
         }
-        detect_into(text, &Signs::of(text), &mut self.hits);
+        detect_into(text, signs, &mut self.hits);
         matches!(&self.hits[..], [hit] if hit.synthetic && Some(hit.kind) == kind)
     }
 }

@@ -154,7 +154,7 @@ pub(crate) fn push_sentences(draws: &mut Draws, len: usize, out: &mut Vec<u8>) {
 /// Appends harmless words by 64 random bits, at most `len` bytes of them and never none.
 pub(crate) fn push_words(word: u64, len: usize, out: &mut Vec<u8>) {
     let start = out.len();
-    let mut draws = Digest([word, word.wrapping_mul(0x9e37_79b9_7f4a_7c15)]).draws();
+    let mut draws = Digest::Words([word, word.wrapping_mul(0x9e37_79b9_7f4a_7c15)]).draws();
     loop {
         let next = pick(v1::TEXT_WORDS, &mut draws);
         let first = out.len() == start;

@@ -143,12 +143,19 @@ const COLUMNS: &str = "
                   WHERE e.enumtypid = t.oid ORDER BY e.enumsortorder),
            ARRAY(SELECT pg_catalog.pg_get_expr(k.conbin, 0) FROM pg_catalog.pg_constraint k
                   WHERE k.contypid <> 0 AND k.contype = 'c' AND k.contypid IN (
-                        SELECT a.atttypid UNION ALL SELECT o.base FROM bases o WHERE o.domain = a.atttypid))
+                        SELECT a.atttypid UNION ALL SELECT o.base FROM bases o WHERE o.domain = a.atttypid)),
+           CASE WHEN t.typcategory = 'A' THEN COALESCE(i.typname, '') || '[]'
+                WHEN t.typnamespace = 'pg_catalog'::pg_catalog.regnamespace OR t.typname = 'hstore'
+                THEN t.typname::text ELSE '' END
       FROM pg_catalog.pg_attribute a
       JOIN pg_catalog.pg_type declared ON declared.oid = a.atttypid
       LEFT JOIN bases b ON b.domain = a.atttypid
             AND NOT EXISTS (SELECT FROM bases o WHERE o.domain = b.base)
       JOIN pg_catalog.pg_type t ON t.oid = COALESCE(b.base, a.atttypid)
+      LEFT JOIN bases ib ON ib.domain = t.typelem
+            AND NOT EXISTS (SELECT FROM bases o WHERE o.domain = ib.base)
+      LEFT JOIN pg_catalog.pg_type i ON i.oid = COALESCE(ib.base, t.typelem) AND t.typcategory = 'A'
+            AND i.typnamespace = 'pg_catalog'::pg_catalog.regnamespace
      WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped
      ORDER BY a.attnum";
 
@@ -276,6 +283,7 @@ fn column(row: &Row) -> Result<CopyColumn, PostgresError> {
     Ok(CopyColumn {
         declared: get(row, 2)?,
         base: base_type(&type_name, &kind, &category),
+        value_type: get(row, 12)?,
         not_null: get(row, 6)?,
         generated: get(row, 7)?,
         identity: get(row, 8)?,

@@ -74,6 +74,10 @@ pub struct CopyColumn {
     pub declared: String,
     /// What kind of values that is.
     pub base: BaseType,
+    /// The built-in type of its values as the catalog calls it, domains looked through: `int4`, or
+    /// `inet[]` for an array. Empty if the type is somebody's own.
+    #[serde(default)]
+    pub value_type: String,
     /// Whether NULL is refused.
     pub not_null: bool,
     /// Whether the server computes it: it is not copied.

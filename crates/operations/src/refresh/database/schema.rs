@@ -1,6 +1,6 @@
 //! What the masking engine must know of a PostgreSQL database.
 
-use lifeboat_masking::{ColumnSchema, ColumnType, Schema, TableSchema};
+use lifeboat_masking::{ColumnSchema, ColumnType, Schema, TableSchema, ValueForm};
 use lifeboat_source_postgres::logical::{BaseType, Catalog, CopyColumn, CopyTable};
 
 /// Describes the tables that hold rows.
@@ -18,6 +18,7 @@ pub(crate) fn describe(catalog: &Catalog) -> Schema {
 fn column(column: &CopyColumn) -> ColumnSchema {
     let references = column.references.as_ref();
     ColumnSchema {
+        form: form(column),
         not_null: column.not_null,
         unique: column.unique,
         primary_key: column.primary_key,
@@ -33,8 +34,42 @@ fn column(column: &CopyColumn) -> ColumnSchema {
     }
 }
 
-/// Returns what masks must make for a type. A server takes most types as text, and says so if the
-/// text is none of the type's.
+/// Returns how a column's values are written, so that what masks make is known to fit.
+fn form(column: &CopyColumn) -> ValueForm {
+    match column.base {
+        BaseType::Composite => ValueForm::Composite,
+        BaseType::Range => ValueForm::Range,
+        BaseType::Array => {
+            let items = column.value_type.strip_suffix("[]").unwrap_or_default();
+            ValueForm::Array(Box::new(form_of_type(items)))
+        }
+        _ => form_of_type(&column.value_type),
+    }
+}
+
+/// Types that are not here take any text, or are left to the server.
+fn form_of_type(name: &str) -> ValueForm {
+    match name {
+        "int2" => ValueForm::Integer(16),
+        "int4" => ValueForm::Integer(32),
+        "int8" => ValueForm::Integer(64),
+        "float4" | "float8" | "numeric" => ValueForm::Decimal,
+        "bool" => ValueForm::Boolean,
+        "date" => ValueForm::Date,
+        "time" | "timetz" => ValueForm::Time,
+        "timestamp" | "timestamptz" => ValueForm::Timestamp,
+        "interval" => ValueForm::Interval,
+        "uuid" => ValueForm::Uuid,
+        "inet" | "cidr" => ValueForm::Address,
+        "macaddr" | "macaddr8" => ValueForm::Mac,
+        "json" | "jsonb" => ValueForm::Json,
+        "point" => ValueForm::Point,
+        "hstore" => ValueForm::Hstore,
+        _ => ValueForm::Free,
+    }
+}
+
+/// Returns what kind of cell masks must make for a type. A server takes most types as text.
 fn column_type(base: BaseType) -> ColumnType {
     match base {
         BaseType::Integer => ColumnType::Integer,
