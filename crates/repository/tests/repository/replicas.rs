@@ -1,11 +1,18 @@
 //! Several stores with the same objects: what is vouched for, and what one does for another.
 
+use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use lifeboat_model::{BackupKind, Diagnose as _, ErrorKind};
-use lifeboat_repository::{CopyLimits, ObjectClass, Replication, Role, RunKind, Snapshot};
-use lifeboat_storage::{FailoverStore, MemoryStore, ObjectKey, ObjectStore};
+use lifeboat_repository::{
+    CopyLimits, ObjectClass, Replication, Role, RunKind, Snapshot, copy_checked,
+};
+use lifeboat_storage::{
+    FailoverStore, MemoryStore, ObjectKey, ObjectMeta, ObjectStore, Put, StoreError,
+};
 
 use crate::support::{Bench, Tree};
 
@@ -222,5 +229,75 @@ async fn a_backup_refers_to_no_pack_that_is_missing_or_cut() {
             let second = bench.backup(&tree(), kind).await.unwrap();
             assert_eq!(bench.restore(&second).await.unwrap(), tree());
         }
+    }
+}
+
+/// A store that counts how many of its reads are under way together.
+struct Counting {
+    store: MemoryStore,
+    now: AtomicUsize,
+    most: AtomicUsize,
+}
+
+#[async_trait]
+impl ObjectStore for Counting {
+    fn describe(&self) -> String {
+        self.store.describe()
+    }
+
+    async fn put(&self, key: &ObjectKey, body: Bytes) -> Result<Put, StoreError> {
+        self.store.put(key, body).await
+    }
+
+    async fn get(&self, key: &ObjectKey) -> Result<Bytes, StoreError> {
+        let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(now, Ordering::SeqCst);
+        tokio::task::yield_now().await;
+        self.now.fetch_sub(1, Ordering::SeqCst);
+        self.store.get(key).await
+    }
+
+    async fn get_range(&self, key: &ObjectKey, range: Range<u64>) -> Result<Bytes, StoreError> {
+        self.store.get_range(key, range).await
+    }
+
+    async fn head(&self, key: &ObjectKey) -> Result<Option<ObjectMeta>, StoreError> {
+        self.store.head(key).await
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<ObjectMeta>, StoreError> {
+        self.store.list(prefix).await
+    }
+
+    async fn delete(&self, key: &ObjectKey) -> Result<(), StoreError> {
+        self.store.delete(key).await
+    }
+}
+
+#[tokio::test]
+async fn more_small_objects_than_large_ones_are_on_their_way_together() {
+    for (len, expected) in [(100, 12), (100_000, 3)] {
+        let from = Counting {
+            store: MemoryStore::new("home"),
+            now: AtomicUsize::new(0),
+            most: AtomicUsize::new(0),
+        };
+        for seed in 0..40 {
+            let body = Bytes::from(crate::support::noise(seed, len));
+            let name = blake3::hash(&body).to_hex();
+            let key = ObjectKey::new(format!("packs/{}/{name}", &name[..2])).unwrap();
+            from.store.put(&key, body).await.unwrap();
+        }
+        let to = MemoryStore::new("away");
+        let objects = from.list("").await.unwrap();
+        let limits = CopyLimits {
+            at_once: 3,
+            small_at_once: 12,
+            ..CopyLimits::default()
+        };
+        let copy = copy_checked(&from, &to, &objects, &limits, &|_| {});
+        copy.await.unwrap();
+        assert_eq!(to.list("").await.unwrap(), objects);
+        assert_eq!(from.most.load(Ordering::SeqCst), expected, "of {len} bytes");
     }
 }
