@@ -19,7 +19,7 @@ pub enum OperationError {
         /// The first file that needs it; others may, too.
         path: lifeboat_model::EntryPath,
         /// Why.
-        source: lifeboat_repository::RepositoryError,
+        source: Box<lifeboat_repository::RepositoryError>,
     },
 
     /// A folder could not be read or written.
@@ -285,7 +285,8 @@ impl From<lifeboat_storage::StoreError> for OperationError {
 impl Diagnose for OperationError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Repository(error) | Self::Unreadable { source: error, .. } => error.kind(),
+            Self::Repository(error) => error.kind(),
+            Self::Unreadable { source, .. } => source.kind(),
             Self::Files(error) => error.kind(),
             Self::File(error) => error.kind(),
             Self::Sqlite(error) => error.kind(),
@@ -319,7 +320,8 @@ impl Diagnose for OperationError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Repository(error) | Self::Unreadable { source: error, .. } => error.hint(),
+            Self::Repository(error) => error.hint(),
+            Self::Unreadable { source, .. } => source.hint(),
             Self::Files(error) => error.hint(),
             Self::File(error) => error.hint(),
             Self::Sqlite(error) => error.hint(),

@@ -70,7 +70,7 @@ impl Tree {
         match self.files().get(&file) {
             Some(file) => OperationError::Unreadable {
                 path: file.entry.path.clone(),
-                source,
+                source: Box::new(source),
             },
             None => source.into(),
         }
