@@ -130,6 +130,57 @@ fn damaged_packs_at_home_are_read_from_the_replica_and_told_of() {
 }
 
 #[test]
+fn packs_that_are_missing_or_cut_at_home_are_read_from_the_replica_and_told_of() {
+    let cut = |server: &S3Server, key: &str| {
+        let bytes = server.objects()[key].clone();
+        server.tamper(key, bytes.slice(..40));
+    };
+    for lose in [S3Server::remove, cut] {
+        let buckets = Buckets::new();
+        buckets.back_up_noise(1, 3_000_000);
+        let project = &buckets.project;
+        project.ok(&["replicate", "prod"]);
+        let packs = |server: &S3Server| {
+            let objects = server.objects().into_keys();
+            let packs: Vec<_> = objects.filter(|key| key.contains("packs/")).collect();
+            packs
+        };
+        let lost = packs(buckets.home());
+        lost.iter().for_each(|pack| lose(buckets.home(), pack));
+        let out = project.path("told");
+        let restore = ["restore", "prod", "config", "--to", out.to_str().unwrap()];
+        let told = project.json(&restore);
+        let copies = told["damaged_copies"].as_array().unwrap();
+        assert!(copies.iter().all(|copy| copy["region"] == HOME), "{told}");
+        assert_eq!(copies.len(), lost.len(), "{told}");
+        std::fs::remove_dir_all(&out).unwrap();
+        buckets.assert_restores(&[]);
+        project.fails(&["verify", "prod"], 4, &["DAMAGED"]);
+        // Nothing else has the content: what cannot be restored is named, and what to do.
+        let pack = lost
+            .iter()
+            .max_by_key(|pack| buckets.away().objects()[*pack].len());
+        let pack = pack.unwrap();
+        lose(buckets.away(), pack);
+        let key = pack.strip_prefix("shop/").unwrap();
+        let says = [
+            key,
+            "failed to restore file `",
+            HOME,
+            AWAY,
+            "lifeboat repair",
+        ];
+        project.fails(&restore, 4, &says);
+        // What was lost is stored again rather than referred to.
+        project.ok(&["backup", "prod", "config"]);
+        lost.iter()
+            .filter(|one| *one != pack)
+            .for_each(|one| lose(buckets.away(), one));
+        buckets.assert_restores(&[]);
+    }
+}
+
+#[test]
 fn a_home_whose_every_answer_breaks_off_is_stood_in_for() {
     let buckets = Buckets::new();
     buckets.back_up_noise(1, 3_000_000);

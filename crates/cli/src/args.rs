@@ -290,7 +290,7 @@ pub(crate) enum Command {
         /// Bytes a second at most, such as `20MiB`.
         #[arg(long, value_name = "RATE", value_parser = byte_count)]
         bandwidth: Option<u64>,
-        /// Objects on their way at the same time.
+        /// Objects on their way at the same time; those up to 64 KiB go beside them.
         #[arg(long, value_name = "COUNT", default_value_t = 32,
               value_parser = clap::value_parser!(u16).range(1..=256))]
         transfers: u16,

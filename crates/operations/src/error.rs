@@ -13,6 +13,15 @@ pub enum OperationError {
     #[error(transparent)]
     Repository(#[from] lifeboat_repository::RepositoryError),
 
+    /// What a file is made of is missing or damaged, and no region that was read has it.
+    #[error("failed to restore file `{path}`")]
+    Unreadable {
+        /// The first file that needs it; others may, too.
+        path: lifeboat_model::EntryPath,
+        /// Why.
+        source: Box<lifeboat_repository::RepositoryError>,
+    },
+
     /// A folder could not be read or written.
     #[error(transparent)]
     Files(#[from] lifeboat_source_files::FilesError),
@@ -277,6 +286,7 @@ impl Diagnose for OperationError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Repository(error) => error.kind(),
+            Self::Unreadable { source, .. } => source.kind(),
             Self::Files(error) => error.kind(),
             Self::File(error) => error.kind(),
             Self::Sqlite(error) => error.kind(),
@@ -311,6 +321,7 @@ impl Diagnose for OperationError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Repository(error) => error.hint(),
+            Self::Unreadable { source, .. } => source.hint(),
             Self::Files(error) => error.hint(),
             Self::File(error) => error.hint(),
             Self::Sqlite(error) => error.hint(),

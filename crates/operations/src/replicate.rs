@@ -189,6 +189,7 @@ impl Session {
         let copying = planned.count();
         let limits = CopyLimits {
             memory_bytes: limits.memory_bytes / copying.max(1) as u64,
+            small_at_once: limits.small_at_once / copying.max(1),
             ..limits
         };
         let session = match copying {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use lifeboat_model::{Entry, EntryKind};
-use lifeboat_repository::{Differing, FileWindow, Pieces, SnapshotReader, StoredEntry};
+use lifeboat_repository::{Differing, FetchError, FileWindow, Pieces, SnapshotReader, StoredEntry};
 use lifeboat_runtime::Progress;
 use lifeboat_source_files::{FileProblem, FileSlot, TreeReport, TreeWriter};
 use tokio::sync::{Semaphore, mpsc};
@@ -63,6 +63,17 @@ impl Tree {
 
     fn files(&self) -> std::sync::MutexGuard<'_, HashMap<usize, Arc<File>>> {
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Names the file whose content could not be fetched.
+    fn unreadable(&self, FetchError { file, source }: FetchError) -> OperationError {
+        match self.files().get(&file) {
+            Some(file) => OperationError::Unreadable {
+                path: file.entry.path.clone(),
+                source: Box::new(source),
+            },
+            None => source.into(),
+        }
     }
 
     /// Writes what one frame gave, file by file. Blocks.
@@ -240,7 +251,9 @@ async fn write_windows(
         }
         tokio::select! {
             pieces = stream.next(), if !ended && waiting.len() < FRAMES_AHEAD => match pieces {
-                Some(pieces) => waiting.push_back(pieces?),
+                Some(pieces) => {
+                    waiting.push_back(pieces.map_err(|error| tree.unreadable(error))?);
+                }
                 None => ended = true,
             },
             Some(written) = jobs.next(), if !jobs.is_empty() => {

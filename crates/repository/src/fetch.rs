@@ -57,6 +57,16 @@ pub struct Pieces {
     pub pieces: Vec<Piece>,
 }
 
+/// Content that could not be fetched.
+#[derive(Debug, thiserror::Error)]
+#[error("the content of file {file} could not be fetched")]
+pub struct FetchError {
+    /// The caller's number for a file that needs it, the first of perhaps many.
+    pub file: usize,
+    /// Why.
+    pub source: RepositoryError,
+}
+
 /// Chunks to fetch with all places each goes to.
 #[derive(Debug, Default)]
 pub(crate) struct Wanted {
@@ -124,6 +134,19 @@ struct WantedFrame {
     chunks: Vec<WantedChunk>,
 }
 
+impl WantedFrame {
+    /// Returns the caller's number for a file that the frame is read for.
+    fn first_file(&self) -> usize {
+        let wanted = self
+            .chunks
+            .first()
+            .and_then(|chunk| chunk.destinations.first());
+        wanted
+            .expect("a frame is read for a chunk, a chunk for a file")
+            .file
+    }
+}
+
 /// Frames of one pack that one request reads.
 #[derive(Debug)]
 struct Read {
@@ -134,13 +157,14 @@ struct Read {
 }
 
 /// Groups the wanted chunks by frame, and frames by request, in the order they lie in the packs.
-fn plan(index: &ChunkIndex, wanted: Wanted, store: &str) -> Result<Vec<Read>, RepositoryError> {
+fn plan(index: &ChunkIndex, wanted: Wanted, store: &str) -> Result<Vec<Read>, FetchError> {
     let mut frames: HashMap<u32, WantedFrame> = HashMap::new();
     for (id, destinations) in wanted.chunks {
         let Some(location) = index.find(&id) else {
-            return Err(RepositoryError::MissingChunk {
-                chunk: id,
-                store: store.to_owned(),
+            let store = store.to_owned();
+            return Err(FetchError {
+                file: destinations[0].file,
+                source: RepositoryError::MissingChunk { chunk: id, store },
             });
         };
         let row = index.frame(location.frame);
@@ -221,14 +245,14 @@ impl Repository {
         &'a self,
         index: &'a ChunkIndex,
         windows: impl Stream<Item = Wanted> + 'a,
-    ) -> impl Stream<Item = Result<Pieces, RepositoryError>> + 'a {
+    ) -> impl Stream<Item = Result<Pieces, FetchError>> + 'a {
         let mut openers = Openers::new();
         let store = self.store.describe();
         let reads = move |wanted| match plan(index, wanted, &store) {
             Ok(reads) => stream::iter(reads.into_iter().map(Ok).collect::<Vec<_>>()),
             Err(error) => stream::iter(vec![Err(error)]),
         };
-        let read_one = move |read: Result<Read, RepositoryError>| {
+        let read_one = move |read: Result<Read, FetchError>| {
             let step = read.map(|read| {
                 let needed = openers_of(&mut openers, &read);
                 (read, needed)
@@ -252,10 +276,11 @@ impl Repository {
         index: &ChunkIndex,
         read: Read,
         openers: Openers,
-    ) -> Vec<Result<Pieces, RepositoryError>> {
+    ) -> Vec<Result<Pieces, FetchError>> {
+        let file = read.frames[0].first_file();
         match self.try_read_frames(index, read, openers).await {
             Ok(frames) => frames,
-            Err(error) => vec![Err(error)],
+            Err(source) => vec![Err(FetchError { file, source })],
         }
     }
 
@@ -264,7 +289,7 @@ impl Repository {
         index: &ChunkIndex,
         read: Read,
         openers: Openers,
-    ) -> Result<Vec<Result<Pieces, RepositoryError>>, RepositoryError> {
+    ) -> Result<Vec<Result<Pieces, FetchError>>, RepositoryError> {
         let pack = index.pack(read.pack);
         let key = layout::pack(pack.id);
         let range = u64::from(read.range.start)..u64::from(read.range.end);
@@ -297,7 +322,8 @@ impl Repository {
                     self.open_elsewhere(&key, job.range(), flaw, open).await
                 }
             };
-            opened.push(result);
+            let file = job.frame.first_file();
+            opened.push(result.map_err(|source| FetchError { file, source }));
         }
         Ok(opened)
     }

@@ -24,19 +24,32 @@ pub(crate) struct IndexObject {
 }
 
 impl Repository {
-    /// Loads the index, and lists the index objects it came from. Needs any key.
+    /// Loads the index of what is there. Needs any key.
     ///
-    /// Packs that the store has lost or cut are left out: a restore finds the chunks where they are
-    /// whole. What is about to be deleted is used only where there is nothing else.
+    /// Packs that the store has lost or cut are left out. What is about to be deleted is used only where
+    /// there is nothing else.
     ///
     /// Commit records that a caller relies on must be listed before: an index never names less than
     /// the records that existed when it was read.
-    pub(crate) async fn load_index(&self) -> Result<(ChunkIndex, Vec<IndexId>), RepositoryError> {
+    pub(crate) async fn load_index(&self) -> Result<ChunkIndex, RepositoryError> {
         let doomed = Tombstones::read(&*self.store).await?.packs();
         let objects = self.index_objects().await?;
         let sizes = self.packs_there().await?;
-        let ids = objects.iter().map(|object| object.id).collect();
-        Ok((self.index_of(&objects, &sizes, &doomed), ids))
+        Ok(self.index_of(&objects, &sizes, &doomed))
+    }
+
+    /// Loads the index for reading content, and for nothing that refers to it: it names packs that the
+    /// store has lost or cut as well, where no whole one has a chunk. Another region may have them, and
+    /// if none has, a read fails with the pack's name.
+    pub(crate) async fn load_index_to_read(&self) -> Result<ChunkIndex, RepositoryError> {
+        let doomed = Tombstones::read(&*self.store).await?.packs();
+        let objects = self.index_objects().await?;
+        let sizes = self.packs_there().await?;
+        let mut index = self.index_of(&objects, &sizes, &doomed);
+        // What is known already stays as it is.
+        let all = objects.iter().flat_map(|object| &object.packs);
+        all.for_each(|pack| index.add(pack));
+        Ok(index)
     }
 
     /// Loads the index for a session that honours these tombstones: it holds nothing of what they

@@ -49,7 +49,7 @@ pub use browse::{
     Pair, RecordPlace, RecordReader, SourceUsage, Usage, Waste,
 };
 pub use error::RepositoryError;
-pub use fetch::{Destination, Piece, Pieces};
+pub use fetch::{Destination, FetchError, Piece, Pieces};
 pub use index_catalog::IndexCatalog;
 pub use key_object::{KEY_NAME_CHARS_MAX, KeyInfo, ListedKey, NewKey, is_key_name};
 pub use keys::{KeyRing, KeySecret, RootSecret};

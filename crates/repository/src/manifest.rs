@@ -11,7 +11,7 @@ use lifeboat_model::{ChunkId, Entry, EntryKind};
 use crate::chunk_index::ChunkIndex;
 use crate::content::{Content, ExtentSource};
 use crate::error::RepositoryError;
-use crate::fetch::{Pieces, Wanted};
+use crate::fetch::{FetchError, Pieces, Wanted};
 use crate::format::commit::ManifestChunkV1;
 use crate::format::manifest::read_record;
 use crate::format::pack::{FrameOpener, PackKind};
@@ -190,7 +190,7 @@ impl Repository {
     /// # Errors
     /// Fails if an object is missing or damaged.
     pub async fn manifest(&self, snapshot: &Snapshot) -> Result<Manifest, RepositoryError> {
-        let index = Arc::new(self.load_index().await?.0);
+        let index = Arc::new(self.load_index_to_read().await?);
         let mut reader = ManifestReader::new(self.clone(), index.clone(), snapshot);
         let mut entries = Vec::new();
         while let Some(entry) = reader.next().await? {
@@ -224,7 +224,7 @@ impl Manifest {
     pub fn fetch<'a>(
         &'a self,
         files: impl IntoIterator<Item = (usize, usize)>,
-    ) -> Result<impl Stream<Item = Result<Pieces, RepositoryError>> + 'a, RepositoryError> {
+    ) -> Result<impl Stream<Item = Result<Pieces, FetchError>> + 'a, RepositoryError> {
         // Asked first, so that the wrong key is told before anything is written anywhere.
         self.repository.keys.content_private()?;
         let mut wanted = Wanted::default();

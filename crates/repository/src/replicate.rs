@@ -8,10 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use futures::try_join;
 use jiff::Timestamp;
 use lifeboat_model::{RegionName, SnapshotId};
 use lifeboat_runtime::{MemoryBudget, Throttle};
 use lifeboat_storage::{ObjectKey, ObjectMeta, ObjectStore, Put};
+use tokio::sync::Semaphore;
 
 use crate::closure::Closure;
 use crate::error::RepositoryError;
@@ -27,11 +29,18 @@ use crate::wal::{WalCatalog, WalPlace, wal_needed_by};
 /// Commit records that are committed together.
 const RECORDS_AT_ONCE: usize = 64;
 
+/// Objects up to this length, bytes, count as small: nearly all of their time is waiting for the
+/// other end.
+const SMALL_BYTES_MAX: u64 = 64 << 10;
+
 /// How much a copy may take at a time.
 #[derive(Debug)]
 pub struct CopyLimits {
-    /// Objects on their way at the same time.
+    /// Objects on their way at the same time, small ones not counted.
     pub at_once: usize,
+    /// Objects on their way at the same time with small ones counted, unless that is less. Each may
+    /// hold two connections, and a process has 1024 descriptors as a rule.
+    pub small_at_once: usize,
     /// Memory that they may take together, bytes.
     pub memory_bytes: u64,
     /// The rate at which they may go, if there is a limit.
@@ -43,6 +52,7 @@ impl Default for CopyLimits {
     fn default() -> Self {
         Self {
             at_once: 32,
+            small_at_once: 128,
             memory_bytes: 96 << 20,
             throttle: None,
         }
@@ -83,8 +93,8 @@ impl Replication {
                 .map(|meta| (meta.key, meta.size))
                 .collect()
         };
-        let there = sizes(to.list("").await?);
-        let here = sizes(from.list("").await?);
+        let (there, here) = try_join!(to.list(""), from.list(""))?;
+        let (there, here) = (sizes(there), sizes(here));
         let named: BTreeSet<ObjectKey> = index.packs().into_iter().map(layout::pack).collect();
         let lost = |key: &&ObjectKey| !here.contains_key(key) && !there.contains_key(key);
         if let Some(lost) = named.iter().find(lost) {
@@ -356,7 +366,13 @@ pub async fn copy_checked(
     advance: &impl Fn(u64),
 ) -> Result<(), RepositoryError> {
     let budget = MemoryBudget::new(limits.memory_bytes);
+    let at_once = limits.at_once.max(1);
+    let places = Semaphore::new(at_once);
     let copies = objects.iter().map(|meta| async {
+        let _place = match meta.size > SMALL_BYTES_MAX {
+            true => Some(places.acquire().await.expect("nobody closes it")),
+            false => None,
+        };
         let permit = budget.take(meta.size).await;
         if let Some(throttle) = &limits.throttle {
             throttle.take(meta.size).await;
@@ -366,7 +382,8 @@ pub async fn copy_checked(
         advance(meta.size);
         Ok::<_, RepositoryError>(())
     });
-    let copies = stream::iter(copies).buffer_unordered(limits.at_once.max(1));
+    let under_way = limits.small_at_once.max(at_once);
+    let copies = stream::iter(copies).buffer_unordered(under_way);
     copies.try_collect::<()>().await
 }
 

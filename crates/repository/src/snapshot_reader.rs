@@ -10,7 +10,7 @@ use crate::chunk_index::ChunkIndex;
 use crate::content::ExtentSource;
 use crate::crypto::SymmetricKey;
 use crate::error::RepositoryError;
-use crate::fetch::{Pieces, Wanted};
+use crate::fetch::{FetchError, Pieces, Wanted};
 use crate::format::pack::PackKind;
 use crate::manifest::{ManifestReader, MetadataReader, StoredEntry};
 use crate::repository::Repository;
@@ -76,7 +76,7 @@ impl Repository {
     ) -> Result<SnapshotReader, RepositoryError> {
         Ok(SnapshotReader {
             repository: self.clone(),
-            index: Arc::new(self.load_index().await?.0),
+            index: Arc::new(self.load_index_to_read().await?),
             snapshot: snapshot.clone(),
         })
     }
@@ -105,7 +105,7 @@ impl SnapshotReader {
     pub fn fetch<'a>(
         &'a self,
         windows: impl Stream<Item = FileWindow> + 'a,
-    ) -> impl Stream<Item = Result<Pieces, RepositoryError>> + 'a {
+    ) -> impl Stream<Item = Result<Pieces, FetchError>> + 'a {
         let wanted = windows.map(|window| window.wanted);
         self.repository.fetch(&self.index, wanted)
     }

@@ -1,7 +1,8 @@
 //! Reading parts of objects, which prove to be right only once they are opened.
 //!
 //! Where several regions are read as one, bytes that cannot be opened are asked of each of them: the
-//! first region with sound ones serves, and those before it are noted as damaged.
+//! first region with sound ones serves, and those before it are noted as damaged. An object that is
+//! missing or too short in one region is read from the next one by the store itself, which notes that.
 
 use std::ops::Range;
 
@@ -13,7 +14,7 @@ use crate::error::{Flaw, RepositoryError};
 use crate::repository::Repository;
 
 impl Repository {
-    /// Reads part of an object that must be there: if it is not, that is damage.
+    /// Reads part of an object that must be there: if it is not, or too short, that is damage.
     pub(crate) async fn read_stored(
         &self,
         key: &ObjectKey,
@@ -23,7 +24,11 @@ impl Repository {
             .get_range(key, range)
             .await
             .map_err(|error| match error.kind {
-                ErrorKind::NotFound => RepositoryError::corrupt(key, "it is missing"),
+                ErrorKind::NotFound => self.unreadable(key, Flaw::damaged("it is missing")),
+                ErrorKind::Corrupt => {
+                    let why = error.source.map_or_else(String::new, |why| why.to_string());
+                    self.unreadable(key, Flaw::damaged(why))
+                }
                 _ => error.into(),
             })
     }
@@ -63,7 +68,7 @@ impl Repository {
         F: Future<Output = Result<T, Flaw>>,
     {
         let Some(regions) = self.store.as_failover() else {
-            return Err(flaw.of(key));
+            return Err(self.unreadable(key, flaw));
         };
         let mut damaged = Vec::new();
         for region in regions.members() {
@@ -81,6 +86,22 @@ impl Repository {
                 Err(flaw) => damaged.push((region, flaw)),
             }
         }
-        Err(flaw.of(key))
+        Err(self.unreadable(key, flaw))
+    }
+
+    /// Makes the error for an object that is sound in none of the regions that were read.
+    fn unreadable(&self, key: &ObjectKey, flaw: Flaw) -> RepositoryError {
+        let Flaw::Damaged(what) = flaw else {
+            return flaw.of(key);
+        };
+        let what = match self.store.as_failover() {
+            None => format!("{what}, in `{}`", self.store.describe()),
+            Some(regions) => {
+                let names = regions.members().iter();
+                let names: Vec<_> = names.map(|one| format!("`{}`", one.name())).collect();
+                format!("{what}; none of {} has a sound one", names.join(", "))
+            }
+        };
+        RepositoryError::corrupt(key, what)
     }
 }

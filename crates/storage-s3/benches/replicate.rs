@@ -2,8 +2,11 @@
 //! with `rclone sync`, turn by turn.
 //!
 //! The servers are processes of their own, in memory. Each copy is a process of its own too, whose
-//! largest resident memory is read from the kernel. Run it with
-//! `cargo bench -p lifeboat-storage-s3 --bench replicate`; rclone is taken from `PATH`.
+//! largest resident memory is read from the kernel, as is the CPU time of all three: where they share
+//! the cores, what the servers take is not the copy's to save. Run it with
+//! `cargo bench -p lifeboat-storage-s3 --bench replicate`; rclone is taken from `PATH`. With ` -- far`
+//! after that, each request waits before it is answered, as between regions; with `before=PROGRAM`, an
+//! earlier build of this benchmark copies, too.
 #![expect(
     clippy::print_stdout,
     clippy::disallowed_methods,
@@ -26,22 +29,28 @@ use lifeboat_testkit::s3::{S3Options, S3Server};
 const SMALL: (usize, usize) = (20_000, 10 << 10);
 const LARGE: (usize, usize) = (2_000, 1 << 20);
 const ROUNDS: usize = 3;
+/// How long a far server lets every request wait: the way to another region and back.
+const FAR: Duration = Duration::from_millis(20);
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     match words.as_slice() {
-        ["serve"] => serve(),
+        ["serve", millis] => serve(Duration::from_millis(millis.parse().expect("a number"))),
         ["copy", from, to] => copy(from, to),
         // `cargo test` runs benchmarks too, and only wants to know that they start.
         _ if !words.contains(&"--bench") => {}
-        _ => compare(),
+        _ => compare(&words),
     }
 }
 
 /// Serves until standard input ends, and tells where.
-fn serve() {
-    let server = S3Server::start(S3Options::default()).expect("a port is free");
+fn serve(delay: Duration) {
+    let options = S3Options {
+        delay,
+        ..S3Options::default()
+    };
+    let server = S3Server::start(options).expect("a port is free");
     let key = server.admin();
     println!("{} {} {}", server.endpoint(), key.id, key.secret);
     std::io::stdin()
@@ -57,10 +66,10 @@ struct Served {
 }
 
 impl Served {
-    fn start() -> Self {
+    fn start(delay: Duration) -> Self {
         let mut command = Command::new(std::env::current_exe().expect("it is running"));
         command
-            .arg("serve")
+            .args(["serve", &delay.as_millis().to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
         let mut child = command.spawn().expect("it starts");
@@ -112,8 +121,8 @@ fn copy(from: &str, to: &str) {
     let runtime = tokio::runtime::Runtime::new().expect("threads are granted");
     runtime.block_on(async {
         let (from, to) = (store(from), store(to));
-        let here = from.list("").await.expect("it lists");
-        let there = to.list("").await.expect("it lists");
+        let (here, there) = futures::join!(from.list(""), to.list(""));
+        let (here, there) = (here.expect("it lists"), there.expect("it lists"));
         let missing: Vec<ObjectMeta> = here
             .into_iter()
             .filter(|meta| !there.contains(meta))
@@ -124,16 +133,24 @@ fn copy(from: &str, to: &str) {
     });
 }
 
-fn compare() {
-    let source = Served::start();
+fn compare(words: &[&str]) {
+    let delay = match words.contains(&"far") {
+        true => FAR,
+        false => Duration::ZERO,
+    };
+    let before = words.iter().find_map(|word| word.strip_prefix("before="));
+    let mut tools = vec!["lifeboat", "rclone 16", "rclone 64"];
+    tools.extend(before.map(|_| "before"));
+    let source = Served::start(delay);
     let runtime = tokio::runtime::Runtime::new().expect("threads are granted");
     runtime.block_on(fill(&source.store()));
     let count = SMALL.0 + LARGE.0;
     for round in 1..=ROUNDS {
-        for tool in ["lifeboat", "rclone 16", "rclone 64"] {
-            let target = Served::start();
+        for &tool in &tools {
+            let target = Served::start(delay);
             let command = match tool {
-                "lifeboat" => own(&source.place, &target.place),
+                "lifeboat" => own(None, &source.place, &target.place),
+                "before" => own(before, &source.place, &target.place),
                 "rclone 16" => rclone(&source.place, &target.place, &["--transfers=16"]),
                 _ => rclone(
                     &source.place,
@@ -146,11 +163,19 @@ fn compare() {
                     ],
                 ),
             };
+            let served = || [&source, &target].map(|server| cpu_secs(server.child.id()));
+            let before = served();
             let used = measured(command);
+            let after = served();
+            let [sending, taking] = [0, 1].map(|at| {
+                let both = after[at].zip(before[at]);
+                both.map_or(f64::NAN, |(after, before)| after - before)
+            });
             let arrived = runtime.block_on(target.store().list("")).expect("it lists");
             assert_eq!(arrived.len(), count, "{tool} did not copy everything");
             println!(
-                "round {round}: {tool}: {:.1} s, {:.0} objects/s, {:.1} CPU-s, {} MB at most",
+                "round {round}: {tool}: {:.1} s, {:.0} objects/s, {:.1} CPU-s, {} MB at most; \
+                 the servers: {sending:.1} CPU-s from, {taking:.1} to",
                 used.time.as_secs_f64(),
                 count as f64 / used.time.as_secs_f64(),
                 used.cpu_secs,
@@ -181,8 +206,10 @@ async fn fill(store: &S3Store) {
         .expect("it takes them");
 }
 
-fn own(from: &str, to: &str) -> Command {
-    let mut command = Command::new(std::env::current_exe().expect("it is running"));
+/// Copies with this program, or with an earlier build of it.
+fn own(before: Option<&str>, from: &str, to: &str) -> Command {
+    let this = || std::env::current_exe().expect("it is running");
+    let mut command = Command::new(before.map_or_else(this, Into::into));
     command.args(["copy", from, to]);
     command
 }

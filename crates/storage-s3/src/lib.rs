@@ -11,6 +11,7 @@ mod read;
 mod retry;
 mod settings;
 mod store;
+mod task;
 mod versions;
 mod write;
 

@@ -10,6 +10,7 @@ use lifeboat_storage::ObjectKey;
 use crate::failure::{Action, Failure};
 use crate::retry::retried;
 use crate::store::S3Store;
+use crate::task::as_task;
 
 /// What one request reads at most, bytes.
 const PART: u64 = 8 << 20;
@@ -156,14 +157,17 @@ impl S3Store {
             .key(&wanted.key)
             .range(format!("bytes={start}-{}", end - 1));
         let request = request.set_version_id(wanted.version.clone());
-        let sent = request.set_if_match(wanted.etag.clone()).send().await;
-        let output = sent.map_err(|error| Failure::of(&error, Action("s3:GetObject")))?;
-        let told = output.content_range().and_then(total_of);
-        let etag = output.e_tag().map(str::to_owned);
-        let body = output.body.collect().await;
-        let bytes = body
-            .map_err(|error| Failure::broken_body(&error))?
-            .into_bytes();
+        let request = request.set_if_match(wanted.etag.clone());
+        let (bytes, told, etag) = as_task(async move {
+            let sent = request.send().await;
+            let output = sent.map_err(|error| Failure::of(&error, Action("s3:GetObject")))?;
+            let told = output.content_range().and_then(total_of);
+            let etag = output.e_tag().map(str::to_owned);
+            let body = output.body.collect().await;
+            let body = body.map_err(|error| Failure::broken_body(&error))?;
+            Ok((body.into_bytes(), told, etag))
+        })
+        .await?;
         // A store that ignores ranges sends everything.
         let total = told.unwrap_or(bytes.len() as u64);
         let expected = total.min(end).saturating_sub(start);

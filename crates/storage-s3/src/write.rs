@@ -17,6 +17,7 @@ use crate::probe::ConditionalPut;
 use crate::retry::retried;
 use crate::settings::Encryption;
 use crate::store::S3Store;
+use crate::task::as_task;
 
 /// Objects longer than this go in parts, bytes.
 const PARTS_ABOVE: usize = 16 << 20;
@@ -113,9 +114,13 @@ impl S3Store {
         let request = self.client().await.put_object().bucket(self.bucket());
         let request = request.key(self.full(key.as_str())).metadata(MARK, mark);
         let request = condition.on_put(self.dressed(request, key));
-        let sent = request.body(ByteStream::from(body.clone())).send().await;
-        sent.map_err(|error| Failure::of(&error, PUT))?;
-        Ok(())
+        let request = request.body(ByteStream::from(body.clone()));
+        as_task(async move {
+            let sent = request.send().await;
+            sent.map_err(|error| Failure::of(&error, PUT))?;
+            Ok(())
+        })
+        .await
     }
 
     /// Adds what the region asks for: class, encryption, lock.
@@ -193,7 +198,8 @@ impl S3Store {
                         let request = self.client().await.upload_part().bucket(self.bucket());
                         let request = request.key(self.full(key.as_str())).upload_id(upload);
                         let request = request.part_number(number);
-                        let sent = request.body(ByteStream::from(part.clone())).send().await;
+                        let request = request.body(ByteStream::from(part.clone()));
+                        let sent = as_task(request.send()).await;
                         let sent = sent.map_err(|error| Failure::of(&error, PUT))?;
                         let part = CompletedPart::builder().part_number(number);
                         let part =

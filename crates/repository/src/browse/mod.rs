@@ -42,7 +42,7 @@ impl Repository {
     pub async fn browse(&self) -> Result<Browser, RepositoryError> {
         Ok(Browser {
             repository: self.clone(),
-            index: Arc::new(self.load_index().await?.0),
+            index: Arc::new(self.load_index().await?),
         })
     }
 }

@@ -1,11 +1,18 @@
 //! Several stores with the same objects: what is vouched for, and what one does for another.
 
+use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use lifeboat_model::{BackupKind, Diagnose as _, ErrorKind};
-use lifeboat_repository::{CopyLimits, ObjectClass, Replication, Role, RunKind, Snapshot};
-use lifeboat_storage::{FailoverStore, MemoryStore, ObjectKey, ObjectStore};
+use lifeboat_repository::{
+    CopyLimits, ObjectClass, Replication, Role, RunKind, Snapshot, copy_checked,
+};
+use lifeboat_storage::{
+    FailoverStore, MemoryStore, ObjectKey, ObjectMeta, ObjectStore, Put, StoreError,
+};
 
 use crate::support::{Bench, Tree};
 
@@ -46,6 +53,17 @@ async fn copied(bench: &Bench, target: &MemoryStore) -> Replication {
 async fn replace(store: &dyn ObjectStore, key: &ObjectKey, bytes: Bytes) {
     store.delete(key).await.unwrap();
     store.put(key, bytes).await.unwrap();
+}
+
+/// Reads the bench's store, and `away` where it fails.
+fn joined(bench: &Bench, away: Arc<dyn ObjectStore>) -> Arc<FailoverStore> {
+    let sound =
+        |key: &ObjectKey, bytes: &[u8]| ObjectClass::name_matches(key, bytes) != Some(false);
+    let stores: Vec<(String, Arc<dyn ObjectStore>)> = vec![
+        ("home".to_owned(), bench.store.clone()),
+        ("away".to_owned(), away),
+    ];
+    Arc::new(FailoverStore::new(stores, sound))
 }
 
 #[tokio::test]
@@ -109,13 +127,7 @@ async fn a_flipped_byte_anywhere_in_a_pack_is_read_from_another_store_and_told()
     }
     let alone = bench.restore(&snapshot).await.unwrap_err();
     assert_eq!(alone.kind(), ErrorKind::Corrupt);
-    let sound =
-        |key: &ObjectKey, bytes: &[u8]| ObjectClass::name_matches(key, bytes) != Some(false);
-    let stores: Vec<(String, Arc<dyn ObjectStore>)> = vec![
-        ("home".to_owned(), bench.store.clone()),
-        ("away".to_owned(), Arc::new(away)),
-    ];
-    let both = Arc::new(FailoverStore::new(stores, sound));
+    let both = joined(&bench, Arc::new(away));
     let reader = Bench::with_store(&bench, both.clone());
     reader.open(Role::Reader).await.unwrap();
     assert_eq!(reader.restore(&snapshot).await.unwrap(), tree());
@@ -126,4 +138,166 @@ async fn a_flipped_byte_anywhere_in_a_pack_is_read_from_another_store_and_told()
     );
     let told: Vec<_> = damaged.into_iter().map(|one| one.key).collect();
     assert_eq!(told, packs(&*bench.store).await);
+}
+
+/// Deletes a pack, or leaves so many bytes of it.
+async fn lose(store: &dyn ObjectStore, pack: &ObjectKey, left: Option<usize>) {
+    let bytes = store.get(pack).await.unwrap();
+    store.delete(pack).await.unwrap();
+    if let Some(left) = left {
+        store.put(pack, bytes.slice(..left)).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn packs_that_are_missing_or_cut_are_read_from_another_store_and_told() {
+    for left in [None, Some(0), Some(60)] {
+        let (bench, snapshot) = backed_up().await;
+        let away = Arc::new(MemoryStore::new("away"));
+        copied(&bench, &away).await;
+        let lost = packs(&*bench.store).await;
+        for pack in &lost {
+            lose(&*bench.store, pack, left).await;
+        }
+        let both = joined(&bench, away.clone());
+        let reader = Bench::with_store(&bench, both.clone());
+        assert_eq!(reader.restore(&snapshot).await.unwrap(), tree(), "{left:?}");
+        let told = both.damaged();
+        assert!(told.iter().all(|one| one.member == "home"), "{told:?}");
+        let told: Vec<_> = told.into_iter().map(|one| one.key).collect();
+        assert_eq!(told, lost, "{left:?}");
+        // Alone, or with the other one lost as well, it ends with the pack's name and the region's.
+        let alone = bench.restore(&snapshot).await.unwrap_err();
+        assert_eq!(alone.kind(), ErrorKind::Corrupt);
+        let text = alone.to_string();
+        assert!(text.contains("packs/") && text.contains("home"), "{text}");
+        for pack in &lost {
+            lose(&*away, pack, left).await;
+        }
+        let neither = reader.restore(&snapshot).await.unwrap_err();
+        assert_eq!(neither.kind(), ErrorKind::Corrupt);
+        let text = neither.to_string();
+        assert!(
+            lost.iter().any(|pack| text.contains(pack.as_str())),
+            "{text}"
+        );
+        assert!(text.contains("`home`, `away`"), "{text}");
+        assert!(neither.hint().unwrap().contains("repair"), "{neither}");
+    }
+}
+
+#[tokio::test]
+async fn a_pack_that_one_store_lost_and_another_damaged_is_read_from_the_third() {
+    let (bench, snapshot) = backed_up().await;
+    let [damaged, whole] = ["damaged", "whole"].map(|name| Arc::new(MemoryStore::new(name)));
+    copied(&bench, &damaged).await;
+    copied(&bench, &whole).await;
+    let all = packs(&*bench.store).await;
+    for pack in &all {
+        let mut bytes = damaged.get(pack).await.unwrap().to_vec();
+        for at in (0..bytes.len()).step_by(64) {
+            bytes[at] ^= 1;
+        }
+        replace(&*damaged, pack, bytes.into()).await;
+        lose(&*bench.store, pack, None).await;
+    }
+    let sound =
+        |key: &ObjectKey, bytes: &[u8]| ObjectClass::name_matches(key, bytes) != Some(false);
+    let stores: Vec<(String, Arc<dyn ObjectStore>)> = vec![
+        ("home".to_owned(), bench.store.clone()),
+        ("damaged".to_owned(), damaged),
+        ("whole".to_owned(), whole),
+    ];
+    let three = Arc::new(FailoverStore::new(stores, sound));
+    let reader = Bench::with_store(&bench, three.clone());
+    assert_eq!(reader.restore(&snapshot).await.unwrap(), tree());
+    let told = three.damaged();
+    for member in ["home", "damaged"] {
+        let of_member = told.iter().filter(|one| one.member == member);
+        assert_eq!(of_member.count(), all.len(), "{member}: {told:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_backup_refers_to_no_pack_that_is_missing_or_cut() {
+    for left in [None, Some(60)] {
+        for kind in [BackupKind::Full, BackupKind::Incremental] {
+            let (bench, _) = backed_up().await;
+            for pack in packs(&*bench.store).await {
+                lose(&*bench.store, &pack, left).await;
+            }
+            let second = bench.backup(&tree(), kind).await.unwrap();
+            assert_eq!(bench.restore(&second).await.unwrap(), tree());
+        }
+    }
+}
+
+/// A store that counts how many of its reads are under way together.
+struct Counting {
+    store: MemoryStore,
+    now: AtomicUsize,
+    most: AtomicUsize,
+}
+
+#[async_trait]
+impl ObjectStore for Counting {
+    fn describe(&self) -> String {
+        self.store.describe()
+    }
+
+    async fn put(&self, key: &ObjectKey, body: Bytes) -> Result<Put, StoreError> {
+        self.store.put(key, body).await
+    }
+
+    async fn get(&self, key: &ObjectKey) -> Result<Bytes, StoreError> {
+        let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(now, Ordering::SeqCst);
+        tokio::task::yield_now().await;
+        self.now.fetch_sub(1, Ordering::SeqCst);
+        self.store.get(key).await
+    }
+
+    async fn get_range(&self, key: &ObjectKey, range: Range<u64>) -> Result<Bytes, StoreError> {
+        self.store.get_range(key, range).await
+    }
+
+    async fn head(&self, key: &ObjectKey) -> Result<Option<ObjectMeta>, StoreError> {
+        self.store.head(key).await
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<ObjectMeta>, StoreError> {
+        self.store.list(prefix).await
+    }
+
+    async fn delete(&self, key: &ObjectKey) -> Result<(), StoreError> {
+        self.store.delete(key).await
+    }
+}
+
+#[tokio::test]
+async fn more_small_objects_than_large_ones_are_on_their_way_together() {
+    for (len, expected) in [(100, 12), (100_000, 3)] {
+        let from = Counting {
+            store: MemoryStore::new("home"),
+            now: AtomicUsize::new(0),
+            most: AtomicUsize::new(0),
+        };
+        for seed in 0..40 {
+            let body = Bytes::from(crate::support::noise(seed, len));
+            let name = blake3::hash(&body).to_hex();
+            let key = ObjectKey::new(format!("packs/{}/{name}", &name[..2])).unwrap();
+            from.store.put(&key, body).await.unwrap();
+        }
+        let to = MemoryStore::new("away");
+        let objects = from.list("").await.unwrap();
+        let limits = CopyLimits {
+            at_once: 3,
+            small_at_once: 12,
+            ..CopyLimits::default()
+        };
+        let copy = copy_checked(&from, &to, &objects, &limits, &|_| {});
+        copy.await.unwrap();
+        assert_eq!(to.list("").await.unwrap(), objects);
+        assert_eq!(from.most.load(Ordering::SeqCst), expected, "of {len} bytes");
+    }
 }

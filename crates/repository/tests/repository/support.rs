@@ -160,7 +160,7 @@ pub(crate) async fn restore(
         )?,
     );
     while let Some(pieces) = stream.next().await {
-        let pieces = pieces?;
+        let pieces = pieces.map_err(|error| error.source)?;
         for piece in pieces.pieces {
             let start = piece.destination.offset as usize;
             let bytes = &pieces.bytes[piece.range];

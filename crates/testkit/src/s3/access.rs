@@ -91,6 +91,10 @@ impl S3Auth for Gate {
 #[async_trait::async_trait]
 impl S3Access for Gate {
     async fn check(&self, cx: &mut S3AccessContext<'_>) -> S3Result<()> {
+        let delay = self.0.options.delay;
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
         let mut access = self.0.access();
         let operation = operation_of(cx);
         *access.requests.entry(operation.clone()).or_default() += 1;

@@ -7,6 +7,9 @@ use s3s::crypto::{Checksum as _, Crc32, Crc32c, Crc64Nvme, Md5, Sha1, Sha256};
 use s3s::dto::{Checksum, StreamingBlob};
 use s3s::{S3Result, TrailingHeaders, s3_error};
 
+/// Room that is made for a body because its client says how long it is, bytes.
+const BODY_EXPECTED_MAX: usize = 64 << 20;
+
 /// The checksums of one request, by algorithm.
 #[derive(Debug, Default)]
 pub(super) struct Claimed {
@@ -51,10 +54,12 @@ impl Claimed {
         }
     }
 
-    /// Compares a body with every checksum the client sent.
-    pub(super) fn check(&self, body: &[u8]) -> S3Result<Checksum> {
+    /// Compares a body with every checksum the client sent. Returns its entity tag, too.
+    pub(super) fn check(&self, body: &[u8]) -> S3Result<(Checksum, String)> {
+        // The dearest of all, so it is computed once.
+        let md5 = Md5::checksum(body);
         if let Some(claimed) = &self.md5
-            && *claimed != base64(&Md5::checksum(body))
+            && *claimed != base64(&md5)
         {
             return Err(s3_error!(BadDigest, "the Content-MD5 is another"));
         }
@@ -73,7 +78,7 @@ impl Claimed {
             && found.checksum_sha1 == self.sha1
             && found.checksum_sha256 == self.sha256;
         if same {
-            Ok(found)
+            Ok((found, hex(&md5)))
         } else {
             Err(s3_error!(BadDigest, "the checksum is another"))
         }
@@ -81,11 +86,12 @@ impl Claimed {
 }
 
 /// Reads a body to its end.
-pub(super) async fn read_body(body: Option<StreamingBlob>) -> S3Result<Bytes> {
+pub(super) async fn read_body(body: Option<StreamingBlob>, len: Option<i64>) -> S3Result<Bytes> {
     let Some(mut body) = body else {
         return Ok(Bytes::new());
     };
-    let mut all = BytesMut::new();
+    let len = len.and_then(|len| usize::try_from(len).ok());
+    let mut all = BytesMut::with_capacity(len.unwrap_or_default().min(BODY_EXPECTED_MAX));
     while let Some(part) = body.next().await {
         let part = part.map_err(|source| {
             let mut error = s3_error!(IncompleteBody, "the body broke off");

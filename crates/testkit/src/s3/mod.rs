@@ -37,6 +37,8 @@ pub struct S3Options {
     pub object_lock: bool,
     /// Whether `If-None-Match` and `If-Match` are ignored without a word, as some stores do.
     pub ignores_conditions: bool,
+    /// How long every request waits before it is looked at, as if the server were far away.
+    pub delay: Duration,
 }
 
 impl Default for S3Options {
@@ -46,6 +48,7 @@ impl Default for S3Options {
             bucket: "backups".to_owned(),
             object_lock: false,
             ignores_conditions: false,
+            delay: Duration::ZERO,
         }
     }
 }
@@ -199,6 +202,16 @@ impl S3Server {
     /// Puts an object over whatever is there, as anyone with the right to write can.
     pub fn overwrite(&self, key: &str, body: Bytes) {
         self.world.bucket().overwrite(key, body);
+    }
+
+    /// Deletes an object, as anyone with the right to delete can.
+    ///
+    /// # Panics
+    /// Panics if there is none of that key.
+    pub fn remove(&self, key: &str) {
+        let mut bucket = self.world.bucket();
+        bucket.get(key, None).expect("there is such an object");
+        bucket.remove(key);
     }
 
     /// Deletes every object that a listing shows, as anyone with the right to delete can.

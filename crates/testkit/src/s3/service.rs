@@ -10,6 +10,7 @@ use s3s::{Body, S3, S3Request, S3Response, S3Result, s3_error};
 use super::World;
 use super::bucket::{Bucket, Bypass, Condition, Content, Lock, Mode, Retention, Version};
 use super::checksum::{self, Claimed};
+use super::multipart;
 
 /// Keys that one page of a listing holds at most, as in S3.
 const PAGE_MAX: usize = 1000;
@@ -135,7 +136,8 @@ impl S3 for Service {
         &self,
         mut request: S3Request<PutObjectInput>,
     ) -> S3Result<S3Response<PutObjectOutput>> {
-        let body = checksum::read_body(request.input.body.take()).await?;
+        let len = request.input.content_length;
+        let body = checksum::read_body(request.input.body.take(), len).await?;
         let input = &request.input;
         let mut claimed = Claimed {
             md5: input.content_md5.clone(),
@@ -146,7 +148,7 @@ impl S3 for Service {
             sha256: input.checksum_sha256.clone(),
         };
         claimed.add_trailer(request.trailing_headers.as_ref());
-        let sums = claimed.check(&body)?;
+        let (sums, etag_of_body) = claimed.check(&body)?;
         let lock = lock_of(
             input.object_lock_mode.as_ref().map(ObjectLockMode::as_str),
             input.object_lock_retain_until_date.as_ref(),
@@ -160,7 +162,7 @@ impl S3 for Service {
             ));
         }
         let content = Content {
-            etag: checksum::etag(&body),
+            etag: etag_of_body,
             body,
             metadata: input.metadata.clone().unwrap_or_default(),
             storage_class: input
@@ -458,7 +460,8 @@ impl S3 for Service {
         &self,
         mut request: S3Request<UploadPartInput>,
     ) -> S3Result<S3Response<UploadPartOutput>> {
-        let body = checksum::read_body(request.input.body.take()).await?;
+        let len = request.input.content_length;
+        let body = checksum::read_body(request.input.body.take(), len).await?;
         let input = &request.input;
         let mut claimed = Claimed {
             md5: input.content_md5.clone(),
@@ -469,10 +472,12 @@ impl S3 for Service {
             sha256: input.checksum_sha256.clone(),
         };
         claimed.add_trailer(request.trailing_headers.as_ref());
-        let sums = claimed.check(&body)?;
+        let (sums, tag) = claimed.check(&body)?;
         let mut bucket = self.bucket(&input.bucket)?;
-        let part = (&input.upload_id, &input.key, input.part_number);
-        let tag = bucket.uploads.add_part(part.0, part.1, part.2, body)?;
+        let etag = tag.clone();
+        let part = multipart::Part { body, etag };
+        let uploads = &mut bucket.uploads;
+        uploads.add_part(&input.upload_id, &input.key, input.part_number, part)?;
         Ok(S3Response::new(UploadPartOutput {
             e_tag: Some(ETag::Strong(tag)),
             checksum_crc32: sums.checksum_crc32,
