@@ -117,7 +117,7 @@ fn a_new_column_stops_the_refresh_with_its_name_and_the_line_to_add() {
 
 #[test]
 fn masks_that_do_not_fit_a_type_are_refused_before_a_row_is_read_all_at_once() {
-    let Some(shop) = Shop::or_skip("masks that do not fit a type") else {
+    let Some(shop) = shop_or_skip("masks that do not fit a type") else {
         return;
     };
     shop.production(
