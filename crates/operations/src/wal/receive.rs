@@ -21,6 +21,7 @@ use super::archive::{Archive, Replica, refuse_foreign};
 use super::incoming::Incoming;
 use super::resume::{
     history_draft, keep_history, may_be_resumed, next_segment, receiver_options, resume_at,
+    warn_unprotected,
 };
 use crate::cluster::{connect, conninfo};
 use crate::error::OperationError;
@@ -109,6 +110,8 @@ struct Reception<'a> {
     wait: Duration,
     /// When the oldest byte came that is not kept yet, on the clock.
     oldest: Option<Duration>,
+    /// Whether it was told that the server keeps nothing for the receiver.
+    told_unprotected: bool,
     /// Replicas that failed, in their order.
     resting: Vec<Option<Rest>>,
 }
@@ -152,6 +155,7 @@ impl<'a> Reception<'a> {
             receiver: WalReceiver::new(conninfo.clone(), from),
             wait: options.within - options.within / SHARE_OF_WAIT,
             oldest: None,
+            told_unprotected: false,
             resting: archive.replicas.iter().map(|_| None).collect(),
             archive,
             conninfo,
@@ -224,8 +228,15 @@ impl<'a> Reception<'a> {
                     tracing::warn!("{}; tried again in {retry_in:?}", error_chain(&error));
                     self.keep().await?;
                 }
-                WalEvent::Connected { host, .. } => {
+                WalEvent::Connected {
+                    host, unprotected, ..
+                } => {
                     tracing::info!("receives from {host}, from {} on", self.receiver.position());
+                    // Once, however often the connection is lost.
+                    if let (Some(why), false) = (&unprotected, self.told_unprotected) {
+                        warn_unprotected(why);
+                    }
+                    self.told_unprotected = unprotected.is_some();
                 }
                 WalEvent::Idle => {}
             }

@@ -9,9 +9,11 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::ReceiverOptions;
+use super::hold::{self, Hold};
 use crate::conninfo::Conninfo;
 use crate::replication::client::{SystemIdentity, WalSender};
 use crate::replication::error::ReplicationError;
+use crate::replication::slot::{ReceiverSlot, Unprotected};
 use crate::replication::stream::{AskForReply, Started, Streamed, TimelineSwitch, WalStream};
 use crate::wal::TimelineHistory;
 
@@ -35,6 +37,7 @@ pub(super) enum Delivery {
     Connected {
         host: String,
         segment_size: SegmentSize,
+        unprotected: Option<Unprotected>,
     },
     Wal {
         start: Lsn,
@@ -50,6 +53,8 @@ pub(super) enum Delivery {
         history: Bytes,
         segment_size: SegmentSize,
     },
+    /// The task's last word: it ended in peace, so that the next connection has the slot that it should.
+    Again,
     /// The task's last word.
     Failed(ReplicationError),
 }
@@ -130,49 +135,75 @@ async fn run(
     let host = sender.host().to_owned();
     let limit = conninfo.connect_timeout;
     let prepared = tokio::time::timeout(limit, prepare(sender, route)).await;
-    let (sender, segment_size) = prepared.unwrap_or_else(|_| {
+    let (sender, segment_size, mut hold) = prepared.unwrap_or_else(|_| {
         Err(ReplicationError::Silent {
             host,
             secs: limit.as_secs(),
         })
     })?;
+    let is_behind = matches!(hold.unprotected, Some(Unprotected::Behind { .. }));
     let connected = Delivery::Connected {
         host: sender.host().to_owned(),
         segment_size,
+        unprotected: hold.unprotected.take(),
     };
     deliveries.send(connected).await.ok();
-    let slot = route.options.slot.as_ref();
+    let slot = hold.slot.as_ref();
     let started = sender.start_replication(slot, route.timeline, route.position);
-    let (sender, switch) = match started.await? {
-        Started::TimelineEnded(sender, switch) => (sender, switch),
+    let ended = match started.await? {
+        Started::TimelineEnded(sender, switch) => Ended::Timeline(sender, switch),
         Started::Streaming(stream) => {
             let pump = Pump {
                 stream,
+                conninfo,
                 route,
                 deliveries,
                 orders,
                 heard: Instant::now(),
                 segment_size,
+                has_slot: slot.is_some(),
+                is_behind,
             };
-            match pump.run().await? {
-                Some(ended) => ended,
-                None => return Ok(()),
-            }
+            pump.run().await?
         }
     };
-    end_timeline(sender, switch, segment_size, deliveries).await
+    match ended {
+        Ended::Timeline(sender, switch) => {
+            end_timeline(sender, switch, segment_size, deliveries).await
+        }
+        Ended::Overstepped(sender, kept, allowed) => {
+            give_up_slot(sender, route, (kept, allowed), deliveries).await
+        }
+        Ended::CaughtUp(sender) => {
+            sender.close().await;
+            deliveries.send(Delivery::Again).await.ok();
+            Ok(())
+        }
+        Ended::Stopped => Ok(()),
+    }
+}
+
+/// How streaming ended.
+enum Ended {
+    Timeline(WalSender, TimelineSwitch),
+    /// The slot keeps more bytes than it may.
+    Overstepped(WalSender, u64, u64),
+    /// So little is left to be received that a temporary slot may be had again.
+    CaughtUp(WalSender),
+    /// The receiver wants no more.
+    Stopped,
 }
 
 /// Checks that the server's log is the one that is wanted, and that it can be had.
 async fn prepare(
     mut sender: WalSender,
     route: &Route,
-) -> Result<(WalSender, SegmentSize), ReplicationError> {
+) -> Result<(WalSender, SegmentSize, Hold), ReplicationError> {
     let identity = sender.identify_system().await?;
     check_history(&mut sender, route, identity).await?;
-    check_slot(&mut sender, route, identity).await?;
     let segment_size = sender.segment_size().await?;
-    Ok((sender, segment_size))
+    let hold = hold::take(&mut sender, route, identity).await?;
+    Ok((sender, segment_size, hold))
 }
 
 /// Refuses a server whose log is not the one that was received so far.
@@ -213,34 +244,25 @@ async fn check_history(
     }
 }
 
-/// Refuses a slot that keeps more than it may, before anything is received.
-async fn check_slot(
-    sender: &mut WalSender,
+/// Gives up the slot, so that the server may forget what it kept. Without a temporary one, receiving
+/// goes on.
+async fn give_up_slot(
+    mut sender: WalSender,
     route: &Route,
-    server: SystemIdentity,
+    (kept, allowed): (u64, u64),
+    deliveries: &mpsc::Sender<Delivery>,
 ) -> Result<(), ReplicationError> {
-    let Some(slot) = &route.options.slot else {
-        return Ok(());
+    let told = match &route.options.slot {
+        ReceiverSlot::Lasting { name, guard } => {
+            Err(hold::give_up_lasting(&mut sender, (name, *guard), kept, allowed).await?)
+        }
+        ReceiverSlot::Temporary { .. } | ReceiverSlot::None => Ok(()),
     };
-    let position = sender.read_slot(slot).await?;
-    let position = position.ok_or_else(|| ReplicationError::NoSlot { slot: slot.clone() })?;
-    let kept = position
-        .restart
-        .map(|restart| server.end.bytes_since(restart));
-    let kept = kept.unwrap_or(0);
-    let guard = route.options.guard;
-    let Some(allowed) = guard.overstepped(kept) else {
-        return Ok(());
-    };
-    if guard.drops() {
-        sender.drop_slot(slot).await?;
-    }
-    Err(ReplicationError::SlotBehind {
-        slot: slot.clone(),
-        kept,
-        allowed,
-        dropped: guard.drops(),
-    })
+    // A temporary slot ends with its connection.
+    sender.close().await;
+    told?;
+    deliveries.send(Delivery::Again).await.ok();
+    Ok(())
 }
 
 async fn end_timeline(
@@ -264,11 +286,22 @@ async fn end_timeline(
 /// The streaming part.
 struct Pump<'a> {
     stream: WalStream,
+    conninfo: &'a Conninfo,
     route: &'a Route,
     deliveries: &'a mpsc::Sender<Delivery>,
     orders: watch::Receiver<Orders>,
     heard: Instant,
     segment_size: SegmentSize,
+    has_slot: bool,
+    /// Whether it has no temporary slot because too much was left to be received.
+    is_behind: bool,
+}
+
+/// What is to be done about the slot.
+#[derive(Debug, Clone, Copy)]
+enum SlotChange {
+    GiveUp { kept: u64, allowed: u64 },
+    Take,
 }
 
 /// What woke the pump.
@@ -281,13 +314,13 @@ enum Woken {
 }
 
 impl Pump<'_> {
-    /// Streams until the timeline ends, which it returns, or until told to stop.
-    async fn run(mut self) -> Result<Option<(WalSender, TimelineSwitch)>, ReplicationError> {
+    /// Streams until the timeline ends, the slot is to be given up or taken, or until told to stop.
+    async fn run(mut self) -> Result<Ended, ReplicationError> {
         let mut ticks = interval(self.route.options.status_every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let woken = self.wait(&mut ticks).await?;
-            match woken {
+            let server_end = match woken {
                 Woken::Streamed(Streamed::TimelineEnded) => return self.finish().await,
                 Woken::Streamed(Streamed::ServerEnded) => {
                     return Err(ReplicationError::Ended {
@@ -298,11 +331,46 @@ impl Pump<'_> {
                 Woken::Ordered if self.orders.borrow_and_update().stop => {
                     return self.say_goodbye().await;
                 }
-                Woken::Ordered => self.tell(AskForReply::No).await?,
+                Woken::Ordered => {
+                    self.tell(AskForReply::No).await?;
+                    None
+                }
                 Woken::Ticked => self.tick().await?,
-                Woken::Abandoned => return Ok(None),
+                Woken::Abandoned => return Ok(Ended::Stopped),
+            };
+            if let Some(change) = server_end.and_then(|end| self.slot_change(end)) {
+                return self.change_slot(change).await;
             }
         }
+    }
+
+    /// Says what follows for the slot from how far the server's log goes.
+    fn slot_change(&self, server_end: Lsn) -> Option<SlotChange> {
+        let kept = server_end.bytes_since(self.orders.borrow().durable);
+        match &self.route.options.slot {
+            slot if self.has_slot => {
+                let allowed = slot.overstepped(kept)?;
+                Some(SlotChange::GiveUp { kept, allowed })
+            }
+            // Half, so that it is not given up again at once.
+            ReceiverSlot::Temporary { kept_max } if self.is_behind => {
+                (kept <= kept_max / 2).then_some(SlotChange::Take)
+            }
+            _ => None,
+        }
+    }
+
+    async fn change_slot(self, change: SlotChange) -> Result<Ended, ReplicationError> {
+        let host = self.stream.host().to_owned();
+        let finished = tokio::time::timeout(GOODBYE, self.stream.finish()).await;
+        let (sender, _) = finished.unwrap_or(Err(ReplicationError::Silent {
+            host,
+            secs: GOODBYE.as_secs(),
+        }))?;
+        Ok(match change {
+            SlotChange::GiveUp { kept, allowed } => Ended::Overstepped(sender, kept, allowed),
+            SlotChange::Take => Ended::CaughtUp(sender),
+        })
     }
 
     /// Waits for something to do. The log is read only while there is room to hand it over; the rest
@@ -338,37 +406,41 @@ impl Pump<'_> {
                     source,
                 }
             }
-            ReplicationError::Server { op, source } => match &self.route.options.slot {
-                Some(slot) => ReplicationError::Server { op, source }.about_slot(slot),
-                None => ReplicationError::Server { op, source },
+            other => match &self.route.options.slot {
+                ReceiverSlot::Lasting { name, .. } => other.about_slot(name),
+                ReceiverSlot::Temporary { .. } | ReceiverSlot::None => other,
             },
-            other => other,
         }
     }
 
-    async fn deliver(&mut self, streamed: Streamed) -> Result<(), ReplicationError> {
+    /// Hands over what came; returns how far the server's log goes, if that says it.
+    async fn deliver(&mut self, streamed: Streamed) -> Result<Option<Lsn>, ReplicationError> {
         self.heard = Instant::now();
+        let mut log_end = None;
         let delivery = match streamed {
             Streamed::Wal {
                 start,
                 server_end,
                 bytes,
-            } => Delivery::Wal {
-                start,
-                server_end,
-                bytes,
-            },
+            } => {
+                log_end = Some(server_end);
+                Delivery::Wal {
+                    start,
+                    server_end,
+                    bytes,
+                }
+            }
             Streamed::KeepAlive { server_end, reply } => {
                 if reply {
                     self.tell(AskForReply::No).await?;
                 }
                 Delivery::Alive { server_end }
             }
-            Streamed::TimelineEnded | Streamed::ServerEnded => return Ok(()),
+            Streamed::TimelineEnded | Streamed::ServerEnded => return Ok(None),
         };
         // Nobody listens if the receiver was dropped; the next wait notices.
         self.deliveries.send(delivery).await.ok();
-        Ok(())
+        Ok(log_end)
     }
 
     async fn tell(&mut self, ask: AskForReply) -> Result<(), ReplicationError> {
@@ -376,7 +448,9 @@ impl Pump<'_> {
         self.stream.send_status(durable, ask).await
     }
 
-    async fn tick(&mut self) -> Result<(), ReplicationError> {
+    /// Tells the server that we live. Returns how far its log goes if that cannot be read in the stream
+    /// because nobody takes what came.
+    async fn tick(&mut self) -> Result<Option<Lsn>, ReplicationError> {
         let silent = self.heard.elapsed();
         let silence_max = self.route.options.silence_max;
         // While the queue is full nothing is read, so silence says nothing about the server.
@@ -392,23 +466,25 @@ impl Pump<'_> {
         } else {
             AskForReply::No
         };
-        self.tell(ask).await
+        self.tell(ask).await?;
+        match self.has_slot && !reading {
+            true => Ok(hold::ask_server_end(self.conninfo).await),
+            false => Ok(None),
+        }
     }
 
-    async fn finish(self) -> Result<Option<(WalSender, TimelineSwitch)>, ReplicationError> {
+    async fn finish(self) -> Result<Ended, ReplicationError> {
         let (sender, switch) = self.stream.finish().await?;
         let switch = switch.ok_or_else(|| {
             ReplicationError::protocol("stream the log", "does not name the next timeline")
         })?;
-        Ok(Some((sender, switch)))
+        Ok(Ended::Timeline(sender, switch))
     }
 
-    async fn say_goodbye(
-        mut self,
-    ) -> Result<Option<(WalSender, TimelineSwitch)>, ReplicationError> {
+    async fn say_goodbye(mut self) -> Result<Ended, ReplicationError> {
         self.tell(AskForReply::No).await?;
         let (sender, _) = self.stream.finish().await?;
         sender.close().await;
-        Ok(None)
+        Ok(Ended::Stopped)
     }
 }
