@@ -183,3 +183,32 @@ fn a_server_without_a_free_slot_is_received_from_with_one_warning() {
     assert!(said.contains("replication slots are in use"), "{said}");
     project.must(&["wal", "status", "prod", "--region", "home"]);
 }
+
+#[test]
+fn pieces_are_begun_no_oftener_than_a_region_needs_them() {
+    let Some(project) = Project::or_skip("the pace of pieces", Log::Unpushed) else {
+        return;
+    };
+    let cluster = &project.cluster;
+    history::prepare(cluster, 1);
+    let mut receiver = project.start(&["wal", "receive", "prod", "main"]);
+    project.wait_until_received("home");
+    let now = || -> f64 {
+        let now = cluster.psql("SELECT extract(epoch FROM clock_timestamp())");
+        now.parse().unwrap()
+    };
+    let kept = |region: &str| project.objects(region, "/00000001").len() as f64;
+    let (start, home, away) = (now(), kept("home"), kept("away"));
+    cluster.pgbench(&["-n", "-c", "2", "-R", "100", "-T", "5"]);
+    let (home, away) = (kept("home") - home, kept("away") - away);
+    let secs = now() - start;
+    assert!(receiver.is_alive());
+    // A full segment is one object more, and so is what was under way at the start.
+    assert!(
+        home <= secs / 0.4 + 3.0,
+        "{home} objects at home in {secs} s"
+    );
+    assert!(away <= secs + 3.0, "{away} objects away in {secs} s");
+    assert!(home > away, "{home} objects at home, {away} away");
+    assert!(away >= 2.0, "{away} objects away in {secs} s");
+}
