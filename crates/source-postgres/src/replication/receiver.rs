@@ -6,6 +6,7 @@
 
 mod hold;
 mod link;
+mod pump;
 
 use std::time::Duration;
 
