@@ -44,9 +44,7 @@ impl Project {
             Log::Pushed => options
                 .conf("archive_mode = on")
                 .conf("archive_command = '/bin/false'"),
-            // Without a slot, a checkpoint may recycle a segment before the receiver has its end.
-            Log::Unpushed => options.conf("wal_keep_size = 48MB"),
-            Log::InSnapshot => options,
+            Log::Unpushed | Log::InSnapshot => options,
         };
         let cluster = with(options).start();
         let root = cluster.make_folder("project");
@@ -291,6 +289,21 @@ impl Background {
     pub(crate) fn kill(mut self) {
         self.0.kill().unwrap();
         self.0.wait().unwrap();
+    }
+
+    /// Stops the process where it is, until it is resumed.
+    pub(crate) fn pause(&self) {
+        self.signal("-STOP");
+    }
+
+    pub(crate) fn resume(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let process = self.0.id().to_string();
+        let sent = Command::new("kill").args([signal, &process]).status();
+        assert!(sent.unwrap().success());
     }
 
     /// Reports whether it still runs.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lifeboat_testkit::PgCluster;
+use lifeboat_testkit::{PgCluster, PgInstallation};
 
 use crate::history::{self, ALL};
 use crate::project::{Log, Project};
@@ -112,4 +112,103 @@ fn a_slot_makes_the_server_keep_what_a_receiver_that_is_away_will_need() {
         cluster.psql("SELECT count(*) FROM pg_replication_slots"),
         "1"
     );
+}
+
+const TEMPORARY_SLOTS: &str = "SELECT count(*) FROM pg_replication_slots WHERE temporary";
+
+#[test]
+fn checkpoints_take_nothing_from_a_receiver_that_stands_still() {
+    let Some(project) = Project::or_skip("a receiver that stands still", Log::Unpushed) else {
+        return;
+    };
+    let cluster = &project.cluster;
+    cluster.append_conf("wal_keep_size = 0\nmin_wal_size = 32MB\nmax_wal_size = 32MB");
+    cluster.psql("SELECT pg_reload_conf()");
+    history::prepare(cluster, 1);
+    let receive = ["wal", "receive", "prod", "main"];
+    let mut receiver = project.start(&receive);
+    project.must(&["backup", "prod", "main"]);
+    project.wait_until_received("home");
+    receiver.pause();
+    for _ in 0..6 {
+        history::commit(cluster, 3);
+        cluster.psql("SELECT pg_switch_wal()");
+    }
+    cluster.psql("CHECKPOINT");
+    cluster.psql("CHECKPOINT");
+    receiver.resume();
+    project.wait_until_received("home");
+    project.must(&["wal", "status", "prod", "--region", "home"]);
+    assert!(receiver.is_alive(), "{}", project.said(&receive));
+    assert_eq!(cluster.psql(TEMPORARY_SLOTS), "1");
+    let expected = cluster.psql(ALL);
+    project.restore("restored", &[]);
+    assert_eq!(crate::restored::ask(&project, "restored", ALL), expected);
+    // What is left of a receiver must not fill the server's disk.
+    receiver.kill();
+    history::wait_until("the slot went with the receiver", || {
+        cluster.psql(TEMPORARY_SLOTS) == "0"
+    });
+}
+
+#[test]
+fn a_server_without_a_free_slot_is_received_from_with_one_warning() {
+    let Some(installation) = PgInstallation::newest_or_skip("no free slot") else {
+        return;
+    };
+    let project = Project::on(installation, Log::Unpushed, |options| {
+        options
+            .conf("max_replication_slots = 1")
+            .conf("wal_keep_size = 256MB")
+    });
+    let cluster = &project.cluster;
+    cluster.psql("SELECT pg_create_physical_replication_slot('taken')");
+    history::prepare(cluster, 1);
+    let receive = ["wal", "receive", "prod", "main"];
+    let mut receiver = project.start(&receive);
+    project.must(&["backup", "prod", "main"]);
+    history::commit(cluster, 3);
+    project.wait_until_received("home");
+    // The connection after a lost one says nothing new.
+    cluster.psql("SELECT pg_terminate_backend(pid) FROM pg_stat_replication");
+    history::commit(cluster, 3);
+    project.wait_until_received("home");
+    assert!(receiver.is_alive());
+    let said = project.said(&receive);
+    assert_eq!(
+        said.matches("without a replication slot").count(),
+        1,
+        "{said}"
+    );
+    assert!(said.contains("replication slots are in use"), "{said}");
+    project.must(&["wal", "status", "prod", "--region", "home"]);
+}
+
+#[test]
+fn pieces_are_begun_no_oftener_than_a_region_needs_them() {
+    let Some(project) = Project::or_skip("the pace of pieces", Log::Unpushed) else {
+        return;
+    };
+    let cluster = &project.cluster;
+    history::prepare(cluster, 1);
+    let mut receiver = project.start(&["wal", "receive", "prod", "main"]);
+    project.wait_until_received("home");
+    let now = || -> f64 {
+        let now = cluster.psql("SELECT extract(epoch FROM clock_timestamp())");
+        now.parse().unwrap()
+    };
+    let kept = |region: &str| project.objects(region, "/00000001").len() as f64;
+    let (start, home, away) = (now(), kept("home"), kept("away"));
+    cluster.pgbench(&["-n", "-c", "2", "-R", "100", "-T", "5"]);
+    let (home, away) = (kept("home") - home, kept("away") - away);
+    let secs = now() - start;
+    assert!(receiver.is_alive());
+    // A full segment is one object more, and so is what was under way at the start.
+    assert!(
+        home <= secs / 0.4 + 3.0,
+        "{home} objects at home in {secs} s"
+    );
+    assert!(away <= secs + 3.0, "{away} objects away in {secs} s");
+    assert!(home > away, "{home} objects at home, {away} away");
+    assert!(away >= 2.0, "{away} objects away in {secs} s");
 }

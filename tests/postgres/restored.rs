@@ -46,6 +46,7 @@ pub(crate) struct LeftRunning {
     installation: PgInstallation,
     folder: PathBuf,
     socket: PathBuf,
+    port: &'static str,
 }
 
 impl LeftRunning {
@@ -65,13 +66,19 @@ impl LeftRunning {
             installation: project.cluster.installation().clone(),
             folder: folder.to_owned(),
             socket: socket.to_owned(),
+            port: "5432",
         }
+    }
+
+    pub(crate) fn on_port(mut self, port: &'static str) -> Self {
+        self.port = port;
+        self
     }
 
     /// Asks the server.
     pub(crate) fn ask(&self, sql: &str) -> String {
         let socket = self.socket.to_str().unwrap();
-        let words = ["-XqAt", "-h", socket, "-p", "5432", "-U", "postgres"];
+        let words = ["-XqAt", "-h", socket, "-p", self.port, "-U", "postgres"];
         let words = [words.as_slice(), &["-d", "postgres", "-c", sql]].concat();
         self.installation.run("psql", &words).trim_end().to_owned()
     }

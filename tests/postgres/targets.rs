@@ -204,3 +204,43 @@ fn root_starts_what_it_restored_as_the_owner_of_the_cluster() {
     assert!(said.contains("reader.key"), "{said}");
     drop(server);
 }
+
+#[test]
+fn a_server_is_not_started_on_the_port_of_the_original() {
+    let Some(project) = Project::or_skip("a port that is taken", Log::Pushed) else {
+        return;
+    };
+    let cluster = &project.cluster;
+    // What is restored would listen where the original does.
+    let socket = cluster.socket_dir();
+    let line = format!("unix_socket_directories = '{}'", socket.display());
+    cluster.append_conf(&line);
+    cluster.append_conf("listen_addresses = ''");
+    history::prepare(cluster, 1);
+    project.must(&["backup", "prod", "main"]);
+    history::commit(cluster, 3);
+    cluster.psql("SELECT pg_switch_wal()");
+    project.wait_for_archive();
+    let to = project.place("beside");
+    let restore = [
+        "restore",
+        "prod",
+        "main",
+        "--start",
+        "--to",
+        to.to_str().unwrap(),
+    ];
+    let said = project.must_fail(&restore, 2);
+    assert!(said.contains("port 5432 is taken"), "{said}");
+    assert!(said.contains("--port"), "{said}");
+    assert!(!to.exists(), "something was written");
+    project.must(&[restore.as_slice(), &["--port", "5433"]].concat());
+    let server = LeftRunning::of(&project, &to, &socket).on_port("5433");
+    assert_eq!(server.ask(ALL), cluster.psql(ALL));
+    // It stays so when somebody starts it again.
+    let port = project
+        .cluster
+        .installation()
+        .run("postgres", &["-D", to.to_str().unwrap(), "-C", "port"]);
+    assert_eq!(port.trim_end(), "5433");
+}

@@ -352,6 +352,9 @@ pub(crate) struct ClusterArgs {
     /// Start the server, wait until it has recovered, and leave it running.
     #[arg(long)]
     pub(crate) start: bool,
+    /// Let its server listen on this port instead of the original's, which may run on the same host.
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) port: Option<u16>,
 }
 
 /// Restoring over what is there.

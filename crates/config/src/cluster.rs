@@ -77,16 +77,26 @@ fn keeping(reader: &Reader<'_>) -> WalKeeping {
 }
 
 fn slot(reader: &Reader<'_>) -> Option<ReplicationSlot> {
-    let keep = reader.integer("slot_keep_gib");
-    let keep_bytes_max = match keep.map(u64::try_from) {
+    let keep = reader.integer("slot_keep_gib").map(u64::try_from);
+    let name = slot_name(reader);
+    let keep_bytes_max = match keep {
         None => KEEP_BYTES_MAX,
         Some(Ok(gib @ 1..=1_048_576)) => gib << 30,
+        Some(Ok(0)) if name.is_none() => return None,
         Some(_) => {
             let message = "`slot_keep_gib` must be 1 to 1048576";
-            reader.reject("slot_keep_gib", message, None);
+            let hint = "0, which means no slot at all, goes without `slot`".to_owned();
+            reader.reject("slot_keep_gib", message, Some(hint));
             KEEP_BYTES_MAX
         }
     };
+    Some(ReplicationSlot {
+        name,
+        keep_bytes_max,
+    })
+}
+
+fn slot_name(reader: &Reader<'_>) -> Option<String> {
     let name = reader.string("slot")?;
     let is_sound = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
     if name.is_empty() || name.len() > 63 || !name.bytes().all(is_sound) {
@@ -95,10 +105,7 @@ fn slot(reader: &Reader<'_>) -> Option<ReplicationSlot> {
         reader.reject("slot", message, Some(hint));
         return None;
     }
-    Some(ReplicationSlot {
-        name,
-        keep_bytes_max,
-    })
+    Some(name)
 }
 
 #[cfg(test)]

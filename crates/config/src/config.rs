@@ -158,7 +158,7 @@ pub struct Cluster {
     pub point_in_time: Duration,
     /// Whether a row is written now and then, so that a drill can prove how little was lost.
     pub heartbeat: bool,
-    /// The replication slot of the receiver.
+    /// The replication slot of the receiver; `None` if it is to have none.
     pub slot: Option<ReplicationSlot>,
     /// SQL that must yield true in a restored cluster.
     pub checks: Vec<String>,
@@ -176,8 +176,8 @@ pub enum WalKeeping {
 /// A physical replication slot, which makes the server keep what the receiver has not got yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReplicationSlot {
-    /// Its name.
-    pub name: String,
+    /// The name of one that stays; without a name, each connection has one that ends with it.
+    pub name: Option<String>,
     /// When the server keeps more than this for it, bytes, the slot is given up: better a gap than a
     /// full disk.
     pub keep_bytes_max: u64,

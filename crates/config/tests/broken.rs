@@ -420,3 +420,18 @@ fn a_value_of_the_wrong_type_is_told_once() {
         "[region.eu-central] needs `location`",
     );
 }
+
+#[test]
+fn a_slot_that_may_keep_nothing_is_told() {
+    let project = Project::sound();
+    let text = format!(
+        "{PROD}\n[source.main]\nkind = \"postgres\"\nurl = \"host=/run/postgresql\"\n\
+         slot = \"mine\"\nslot_keep_gib = 0\n"
+    );
+    project.write("environments/prod.toml", &text);
+    let errors = format!("{:?}", project.errors());
+    assert!(
+        errors.contains("`slot_keep_gib` must be 1 to 1048576"),
+        "{errors}"
+    );
+}

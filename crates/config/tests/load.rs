@@ -279,3 +279,23 @@ fn the_commented_refresh_of_the_starter_project_works_once_uncommented() {
             .is_some()
     );
 }
+
+#[test]
+fn a_receiver_has_a_slot_unless_it_is_to_have_none() {
+    let slot = |lines: &str| {
+        let project = Project::sound();
+        let text = format!(
+            "{PROD}\n[source.main]\nkind = \"postgres\"\nurl = \"host=/run/postgresql\"\n{lines}\n"
+        );
+        project.write("environments/prod.toml", &text);
+        let config = project.load().unwrap().config;
+        let source = config.environment("prod").unwrap().source("main").unwrap();
+        source.cluster().unwrap().slot.clone()
+    };
+    let temporary = slot("").unwrap();
+    assert_eq!((temporary.name, temporary.keep_bytes_max), (None, 16 << 30));
+    let named = slot("slot = \"mine\"\nslot_keep_gib = 2").unwrap();
+    assert_eq!(named.name.as_deref(), Some("mine"));
+    assert_eq!(named.keep_bytes_max, 2 << 30);
+    assert_eq!(slot("slot_keep_gib = 0"), None);
+}

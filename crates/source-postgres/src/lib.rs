@@ -17,6 +17,7 @@ pub mod fuzzing;
 pub mod heartbeat;
 mod installation;
 mod label;
+mod listening;
 mod log_end;
 pub mod logical;
 mod outlet;
@@ -42,6 +43,7 @@ pub use data_directory::{DataDirectory, RunningServer, Tablespace};
 pub use error::{PostgresError, ServerAnswer};
 pub use installation::ServerPrograms;
 pub use label::{BackupLabel, parse_tablespace_map};
+pub use listening::Listening;
 pub use log_end::{log_end, log_timeline};
 pub use reader::{
     ClusterItem, ClusterReader, PageChecks, PageProblem, ReadEnd, ReadStats, RecoveryFiles,

@@ -119,6 +119,8 @@ pub struct RecoverySettings {
     pub standby: Option<StandbySource>,
     /// Whether it archives.
     pub archiving: Archiving,
+    /// The port that it listens on instead of the original's.
+    pub port: Option<u16>,
 }
 
 impl Default for RecoverySettings {
@@ -133,6 +135,7 @@ impl Default for RecoverySettings {
             recovery_end_command: None,
             standby: None,
             archiving: Archiving::AsBefore,
+            port: None,
         }
     }
 }
@@ -180,6 +183,9 @@ impl RecoverySettings {
         settings.push(nothing("archive_cleanup_command"));
         if self.archiving == Archiving::Off {
             settings.push(("archive_mode", "off".to_owned()));
+        }
+        if let Some(port) = self.port {
+            settings.push(("port", port.to_string()));
         }
         let end = self.recovery_end_command.clone().unwrap_or_default();
         settings.push(("recovery_end_command", end));

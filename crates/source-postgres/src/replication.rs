@@ -19,5 +19,5 @@ pub use base_backup::{BackupEvent, BackupStream, StreamEnd, StreamOptions, Strea
 pub use client::{CreatedSlot, HistoryFile, SystemIdentity, WalSender};
 pub use error::ReplicationError;
 pub use receiver::{Backoff, ReceiverOptions, WalEvent, WalReceiver};
-pub use slot::{SlotGuard, SlotKind, SlotName, SlotPosition};
+pub use slot::{ReceiverSlot, SlotGuard, SlotKind, SlotName, SlotPosition, Unprotected};
 pub use stream::{AskForReply, Started, Streamed, TimelineSwitch, WalStream};

@@ -149,6 +149,8 @@ impl ClusterArgs {
                 false => ThenDo::Promote,
             },
             archives: self.archive,
+            port: self.port,
+            starts: self.start,
             log: match self.with_log {
                 true => LogAccess::Brought,
                 false => LogAccess::Fetched(fetch),

@@ -28,6 +28,10 @@ pub struct ClusterRestore {
     /// Whether it takes the original's place and archives as that did. One that lives beside it must
     /// not: its timeline would become the newest in the archive.
     pub archives: bool,
+    /// The port that its server listens on instead of the original's.
+    pub port: Option<u16>,
+    /// Whether its server is started on this host at once, so that nobody else may have its port.
+    pub starts: bool,
     /// How the server gets at its log.
     pub log: LogAccess,
 }
@@ -76,6 +80,11 @@ pub struct Recovery {
     pub then: ThenDo,
     /// Whether it archives as the original did.
     pub archives: bool,
+    /// The port of its server, if it is not the original's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    #[serde(skip)]
+    pub(crate) starts: bool,
     #[serde(skip)]
     pub(crate) tablespaces: Vec<(PathBuf, PathBuf)>,
 }
@@ -129,6 +138,8 @@ pub(crate) async fn choose_recovery(
         exclusive: wanted.exclusive,
         then: wanted.then,
         archives: wanted.archives,
+        port: wanted.port,
+        starts: wanted.starts,
         tablespaces: wanted.tablespaces.clone(),
     };
     Ok((snapshot, recovery))

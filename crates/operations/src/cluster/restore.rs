@@ -9,8 +9,8 @@ use lifeboat_model::{
 use lifeboat_repository::{Repository, Snapshot, SnapshotReader};
 use lifeboat_source_files::{PathFilter, TreeReport, TreeWriter};
 use lifeboat_source_postgres::{
-    Archiving, RecoveryParts, RecoverySettings, Tablespace, TargetAction, TargetEdge, TargetMode,
-    TimelineChoice, check_target, finish_restore, map_tablespaces,
+    Archiving, Listening, RecoveryParts, RecoverySettings, Tablespace, TargetAction, TargetEdge,
+    TargetMode, TimelineChoice, check_target, finish_restore, map_tablespaces,
 };
 
 use super::delta_target::refuse_others;
@@ -27,6 +27,8 @@ use crate::tree::{Tree, Written, write_selection};
 
 /// The control file in a data directory, without which no server starts on it.
 const CONTROL: &str = "global/pg_control";
+/// The configuration in a data directory; the second wins.
+const CONFIGURATION: [&str; 2] = ["postgresql.conf", "postgresql.auto.conf"];
 
 /// The command with which a server that recovers fetches its log.
 #[derive(Debug, Clone)]
@@ -71,10 +73,15 @@ pub(crate) async fn restore(
     check_target(into.target, &tablespaces, mode)?;
     if into.delta.is_some() {
         refuse_others(into.target, &tablespaces, &facts)?;
-        make_unstartable(into.target)?;
     }
     let run = RunId::from_bytes(session.world.entropy.bytes());
     let scratch = recovery_files(reader, into.target, run, session).await?;
+    if into.recovery.starts {
+        refuse_taken_port(reader, scratch.path(), into.recovery, session).await?;
+    }
+    if into.delta.is_some() {
+        make_unstartable(into.target)?;
+    }
     if let LogAccess::Brought = into.log {
         let wal = scratch.path().join("recovery").join("wal");
         bring_log(repository, snapshot, into.recovery, &wal, session).await?;
@@ -148,13 +155,52 @@ async fn recovery_files(
     session: &Session,
 ) -> Result<Scratch, OperationError> {
     let scratch = Scratch::beside(target, ".recovery", &run.to_string())?;
-    let tree = Tree::new(TreeWriter::create(&scratch.path().join("recovery"))?);
-    let all = PathFilter::new(&[])?;
-    let folder = EntryPath::new("recovery").expect("it is a path");
-    let selection = Selection::within(reader, folder, &all);
+    bring(reader, "recovery", &[], scratch.path(), session).await?;
+    Ok(scratch)
+}
+
+/// Brings a folder of the snapshot, or some files of it, into a folder.
+async fn bring(
+    reader: &SnapshotReader,
+    folder: &str,
+    files: &[String],
+    into: &Path,
+    session: &Session,
+) -> Result<(), OperationError> {
+    let tree = Tree::new(TreeWriter::create(&into.join(folder))?);
+    let filter = PathFilter::new(files)?;
+    let folder = EntryPath::new(folder).expect("the layout's names are paths");
+    let selection = Selection::within(reader, folder, &filter);
     write_selection(reader, &tree, &*session.progress, selection).await?;
     tree.into_writer().finish()?;
-    Ok(scratch)
+    Ok(())
+}
+
+/// Refuses to restore a cluster that is to be started where another server listens: the original, most
+/// likely.
+async fn refuse_taken_port(
+    reader: &SnapshotReader,
+    scratch: &Path,
+    recovery: &Recovery,
+    session: &Session,
+) -> Result<(), OperationError> {
+    let names = CONFIGURATION.map(str::to_owned);
+    bring(reader, "data", &names, scratch, session).await?;
+    // A cluster may keep its configuration elsewhere, as Debian's do.
+    let read = |name| fs::read_to_string(scratch.join("data").join(name)).unwrap_or_default();
+    let texts = CONFIGURATION.map(read);
+    let mut listening = Listening::read(texts.iter().map(String::as_str));
+    listening.port = recovery.port.unwrap_or(listening.port);
+    match listening.taken() {
+        None => Ok(()),
+        Some(place) => Err(OperationError::Usage {
+            message: format!(
+                "port {} is taken: a server listens on `{place}`, where the restored one would",
+                listening.port
+            ),
+            hint: "give it a port of its own with `--port`, or stop the other server".to_owned(),
+        }),
+    }
 }
 
 /// Makes restored files a cluster.
@@ -239,6 +285,7 @@ fn settings(snapshot: &Snapshot, into: &IntoCluster<'_>, spool: &Path) -> Recove
             true => Archiving::AsBefore,
             false => Archiving::Off,
         },
+        port: recovery.port,
     }
 }
 

@@ -69,6 +69,11 @@ impl Incoming {
         (self.kept[0] as usize) < self.bytes.len()
     }
 
+    /// Reports whether a replica lacks bytes that came.
+    pub(super) fn is_replica_behind(&self, replica: usize) -> bool {
+        (self.kept[1 + replica] as usize) < self.bytes.len()
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.bytes.len() == self.size.bytes() as usize
     }

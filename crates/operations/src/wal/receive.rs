@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lifeboat_config::{Cluster, Environment, Source};
+use lifeboat_config::{Cluster, Environment, Region, Source};
 use lifeboat_model::{Lsn, RegionName, Segment, Timeline, WalObject, error_chain};
 use lifeboat_repository::{Repository, WalPlace};
 use lifeboat_runtime::Clock;
@@ -21,13 +21,12 @@ use super::archive::{Archive, Replica, refuse_foreign};
 use super::incoming::Incoming;
 use super::resume::{
     history_draft, keep_history, may_be_resumed, next_segment, receiver_options, resume_at,
+    warn_unprotected,
 };
 use crate::cluster::{connect, conninfo};
 use crate::error::OperationError;
 use crate::session::Session;
 
-/// A byte waits for three quarters of what it may; the rest is for bringing it into the stores.
-const SHARE_OF_WAIT: u32 = 4;
 /// How long a home region that fails is asked again before the receiver gives up.
 const HOME_PATIENCE: Duration = Duration::from_secs(600);
 /// How long a replica that failed is left alone.
@@ -40,6 +39,37 @@ const TELL_EVERY: Duration = Duration::from_secs(10);
 pub struct ReceiveOptions {
     /// How long a byte may wait before it is durable at home.
     pub within: Duration,
+}
+
+/// How often pieces are begun, at most: a byte waits no longer than that and the time that bringing it
+/// into a store takes, however long the piece before took.
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    home: Duration,
+    replicas: Duration,
+}
+
+impl Pace {
+    /// Leaves some of what a byte may wait for bringing it home. A piece in a folder costs two flushes,
+    /// one in a bucket money, so that those are begun less often; and replicas need no more than the
+    /// second that they are told to keep within.
+    fn within(within: Duration, home: &Region) -> Self {
+        Self {
+            home: match home.folder() {
+                Some(_) => within * 2 / 5,
+                None => within * 3 / 4,
+            },
+            replicas: within,
+        }
+    }
+}
+
+/// Which regions get what they lack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whom {
+    All,
+    /// The home, and replicas if their last piece was begun long enough ago.
+    Due,
 }
 
 /// How far a receiver is.
@@ -105,12 +135,20 @@ struct Reception<'a> {
     conninfo: Conninfo,
     receiver: WalReceiver,
     incoming: Incoming,
-    /// How long a byte waits before it is kept.
-    wait: Duration,
-    /// When the oldest byte came that is not kept yet, on the clock.
-    oldest: Option<Duration>,
+    pace: Pace,
+    /// When the newest piece was begun, at home and in replicas, on the clock.
+    begun: Begun,
+    /// Whether it was told that the server keeps nothing for the receiver.
+    told_unprotected: bool,
     /// Replicas that failed, in their order.
     resting: Vec<Option<Rest>>,
+}
+
+/// When pieces were begun, on the clock.
+#[derive(Debug, Default, Clone, Copy)]
+struct Begun {
+    home: Duration,
+    replicas: Duration,
 }
 
 /// A replica that failed is left alone for a while: neither the home nor the others wait for it.
@@ -144,14 +182,16 @@ impl<'a> Reception<'a> {
         let mut from = receiver_options(cluster, system, &mut sender).await?;
         (from.timeline, from.start) = (first.timeline, first.start(size));
         sender.close().await;
+        let home = session.config.region(environment.home.as_str())?;
         Ok(Self {
             session,
             environment,
             clock: session.world.clock.clone(),
             incoming: Incoming::new(first, size, &archive),
             receiver: WalReceiver::new(conninfo.clone(), from),
-            wait: options.within - options.within / SHARE_OF_WAIT,
-            oldest: None,
+            pace: Pace::within(options.within, home),
+            begun: Begun::default(),
+            told_unprotected: false,
             resting: archive.replicas.iter().map(|_| None).collect(),
             archive,
             conninfo,
@@ -215,22 +255,29 @@ impl<'a> Reception<'a> {
                     bytes,
                 } => self.take(timeline, start, bytes).await?,
                 WalEvent::TimelineEnded { next, history, .. } => {
-                    self.keep().await?;
+                    self.keep(Whom::All).await?;
                     self.archive.keep(&history_draft(next), history).await?;
                 }
                 WalEvent::Disconnected {
                     error, retry_in, ..
                 } => {
                     tracing::warn!("{}; tried again in {retry_in:?}", error_chain(&error));
-                    self.keep().await?;
+                    self.keep(Whom::All).await?;
                 }
-                WalEvent::Connected { host, .. } => {
+                WalEvent::Connected {
+                    host, unprotected, ..
+                } => {
                     tracing::info!("receives from {host}, from {} on", self.receiver.position());
+                    // Once, however often the connection is lost.
+                    if let (Some(why), false) = (&unprotected, self.told_unprotected) {
+                        warn_unprotected(why);
+                    }
+                    self.told_unprotected = unprotected.is_some();
                 }
                 WalEvent::Idle => {}
             }
             if self.until_due().is_zero() {
-                self.keep().await?;
+                self.keep(Whom::Due).await?;
             }
             if self.clock.elapsed().saturating_sub(told) >= TELL_EVERY || told.is_zero() {
                 told = self.clock.elapsed().max(Duration::from_nanos(1));
@@ -239,12 +286,23 @@ impl<'a> Reception<'a> {
         }
     }
 
-    /// Returns how long the oldest byte may still wait.
+    /// Returns how long it is until a piece is begun, or anything is looked at again.
     fn until_due(&self) -> Duration {
-        match self.oldest {
-            Some(oldest) => (oldest + self.wait).saturating_sub(self.clock.elapsed()),
-            None => self.wait,
+        let home = self.incoming.is_behind();
+        let home = home.then(|| self.begun.home + self.pace.home);
+        let replicas = self
+            .lags()
+            .then(|| self.begun.replicas + self.pace.replicas);
+        match home.into_iter().chain(replicas).min() {
+            Some(due) => due.saturating_sub(self.clock.elapsed()),
+            None => self.pace.home,
         }
+    }
+
+    /// Reports whether a replica that works lacks anything.
+    fn lags(&self) -> bool {
+        let mut replicas = self.resting.iter().enumerate();
+        replicas.any(|(at, rest)| rest.is_none() && self.incoming.is_replica_behind(at))
     }
 
     async fn take(
@@ -259,11 +317,8 @@ impl<'a> Reception<'a> {
         }
         while !bytes.is_empty() {
             self.incoming.take(&mut bytes);
-            if self.oldest.is_none() {
-                self.oldest = Some(self.clock.elapsed());
-            }
             if self.incoming.is_full() {
-                self.keep().await?;
+                self.keep(Whom::All).await?;
                 self.incoming = self.incoming.next(&self.archive);
             }
         }
@@ -272,12 +327,19 @@ impl<'a> Reception<'a> {
 
     /// Makes what came durable at home, and tells the server. A home that fails is asked again for a
     /// while: the server keeps what is not confirmed.
-    async fn keep(&mut self) -> Result<(), OperationError> {
-        self.oldest = None;
-        if !self.incoming.is_behind() {
+    async fn keep(&mut self, whom: Whom) -> Result<(), OperationError> {
+        if !self.incoming.is_behind() && !self.lags() {
             return Ok(());
         }
-        let tried = self.wake().await?;
+        let now = self.clock.elapsed();
+        let tried = match whom == Whom::All || now >= self.begun.replicas + self.pace.replicas {
+            true => {
+                self.begun.replicas = now;
+                self.wake().await?
+            }
+            false => vec![false; self.resting.len()],
+        };
+        self.begun.home = now;
         let end = self.clock.elapsed() + HOME_PATIENCE;
         let mut pause = Duration::from_millis(100);
         loop {
@@ -294,7 +356,9 @@ impl<'a> Reception<'a> {
                 Err(error) => return Err(error),
             }
         }
-        self.receiver.confirm(self.incoming.durable());
+        let durable = self.incoming.durable();
+        tracing::debug!(%durable, took = ?self.clock.elapsed().saturating_sub(now), "kept");
+        self.receiver.confirm(durable);
         Ok(())
     }
 

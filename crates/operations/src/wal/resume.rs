@@ -2,37 +2,59 @@
 //! from there.
 
 use lifeboat_config::Cluster;
-use lifeboat_model::{Lsn, Segment, SegmentSize, SystemId, Timeline, WalFileName, WalObject};
+use lifeboat_model::{
+    Lsn, Segment, SegmentSize, SystemId, Timeline, WalFileName, WalObject, error_chain,
+};
 use lifeboat_repository::{Repository, WalDraft};
 use lifeboat_source_postgres::replication::{
-    ReceiverOptions, ReplicationError, SlotGuard, SlotKind, SystemIdentity, WalSender,
+    ReceiverOptions, ReceiverSlot, ReplicationError, SlotGuard, SlotKind, SystemIdentity,
+    Unprotected, WalSender,
 };
 use lifeboat_source_postgres::wal::TimelineHistory;
 
 use super::archive::Archive;
 use crate::error::OperationError;
 
-/// Returns how the log is received, from its beginning; makes the slot that is wanted.
+/// Returns how the log is received, from its beginning; makes the lasting slot that is wanted.
 pub(super) async fn receiver_options(
     cluster: &Cluster,
     system: SystemId,
     sender: &mut WalSender,
 ) -> Result<ReceiverOptions, OperationError> {
     let mut options = ReceiverOptions::new(system, Timeline::new(1), Lsn::default());
-    if let Some(slot) = &cluster.slot {
-        let name = slot.name.parse().map_err(|error| OperationError::Usage {
-            message: format!("`{}` is no name of a replication slot: {error}", slot.name),
-            hint: "use lower-case letters, digits and underscores".to_owned(),
-        })?;
-        if sender.read_slot(&name).await?.is_none() {
-            sender.create_slot(&name, SlotKind::Lasting).await?;
+    let Some(slot) = &cluster.slot else {
+        return Ok(options);
+    };
+    let kept_max = slot.keep_bytes_max;
+    options.slot = match &slot.name {
+        None => ReceiverSlot::Temporary { kept_max },
+        Some(name) => {
+            let name = name.parse().map_err(|error| OperationError::Usage {
+                message: format!("`{name}` is no name of a replication slot: {error}"),
+                hint: "use lower-case letters, digits and underscores".to_owned(),
+            })?;
+            if sender.read_slot(&name).await?.is_none() {
+                sender.create_slot(&name, SlotKind::Lasting).await?;
+            }
+            let guard = SlotGuard::Drop { kept_max };
+            ReceiverSlot::Lasting { name, guard }
         }
-        options.slot = Some(name);
-        options.guard = SlotGuard::Drop {
-            kept_max: slot.keep_bytes_max,
-        };
-    }
+    };
     Ok(options)
+}
+
+/// Tells why the server keeps nothing for a receiver, and what that may cost.
+pub(super) fn warn_unprotected(why: &Unprotected) {
+    let why = match why {
+        Unprotected::Refused(error) => error_chain(error),
+        Unprotected::Behind { kept, allowed } => format!(
+            "{kept} bytes are still to be received, and a slot may keep {allowed} (`slot_keep_gib`)"
+        ),
+    };
+    tracing::warn!(
+        "receives without a replication slot: {why}; what a checkpoint recycles before it was sent \
+         would be missing, which `wal_keep_size` on the server makes less likely"
+    );
 }
 
 /// Returns the segment that is to be received next: the newest one that is at home, from its start so

@@ -192,6 +192,16 @@ impl WalSender {
         })
     }
 
+    /// Makes a temporary slot of this connection's own, that ends with it.
+    ///
+    /// # Errors
+    /// As [`WalSender::create_slot`].
+    pub async fn create_own_slot(&mut self) -> Result<SlotName, ReplicationError> {
+        let name = SlotName::of_backend(self.channel.backend);
+        self.create_slot(&name, SlotKind::Temporary).await?;
+        Ok(name)
+    }
+
     /// Drops a slot.
     ///
     /// # Errors

@@ -212,7 +212,7 @@ impl Login<'_> {
         loop {
             match self.receive().await? {
                 Message::ReadyForQuery(_) => return Ok(()),
-                Message::BackendKeyData(_) => {}
+                Message::BackendKeyData(key) => self.channel.backend = key.process_id(),
                 _ => return Err(self.sort(unexpected(LOGIN))),
             }
         }

@@ -62,6 +62,8 @@ pub(super) struct Channel {
     pub(super) user: String,
     /// `server_version` as the server reports it.
     pub(super) version: String,
+    /// The server's process at the other end; 0 until it is known.
+    pub(super) backend: i32,
 }
 
 impl Channel {
@@ -73,6 +75,7 @@ impl Channel {
             host,
             user,
             version: String::new(),
+            backend: 0,
         }
     }
 

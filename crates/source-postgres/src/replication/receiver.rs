@@ -4,7 +4,9 @@
 //! takes over what it was given. What waits for the caller is bounded; when it is full, the server
 //! waits too.
 
+mod hold;
 mod link;
+mod pump;
 
 use std::time::Duration;
 
@@ -12,9 +14,8 @@ use bytes::Bytes;
 use lifeboat_model::{Diagnose as _, ErrorKind, Lsn, Segment, SegmentSize, SystemId, Timeline};
 use tokio::time::Instant;
 
-use super::client::WalSender;
 use super::error::ReplicationError;
-use super::slot::{SlotGuard, SlotName};
+use super::slot::{ReceiverSlot, Unprotected};
 use crate::conninfo::Conninfo;
 use link::{Delivery, Link, Route};
 
@@ -61,10 +62,8 @@ pub struct ReceiverOptions {
     pub timeline: Timeline,
     /// The first byte to receive.
     pub start: Lsn,
-    /// A slot that keeps the log on the server until it was received.
-    pub slot: Option<SlotName>,
-    /// What happens if the slot keeps too much.
-    pub guard: SlotGuard,
+    /// What keeps the log on the server until it was received.
+    pub slot: ReceiverSlot,
     /// How lost connections are dealt with.
     pub backoff: Backoff,
     /// How often the server hears from us, at least.
@@ -80,8 +79,7 @@ impl ReceiverOptions {
             system_id,
             timeline,
             start,
-            slot: None,
-            guard: SlotGuard::Off,
+            slot: ReceiverSlot::None,
             backoff: Backoff::default(),
             status_every: Duration::from_secs(5),
             silence_max: Duration::from_secs(15),
@@ -98,6 +96,8 @@ pub enum WalEvent {
         host: String,
         /// The length of the cluster's segments.
         segment_size: SegmentSize,
+        /// Why it has no temporary slot though it would have one.
+        unprotected: Option<Unprotected>,
     },
     /// Bytes that follow those before.
     Bytes {
@@ -218,7 +218,7 @@ impl WalReceiver {
             }
             let link = self.link.as_mut().expect("it was just made");
             let delivery = link.receive().await;
-            if let Some(event) = self.take(delivery).await? {
+            if let Some(event) = self.take(delivery)? {
                 return Ok(event);
             }
         }
@@ -233,13 +233,19 @@ impl WalReceiver {
         }
     }
 
-    async fn take(&mut self, delivery: Delivery) -> Result<Option<WalEvent>, ReplicationError> {
+    fn take(&mut self, delivery: Delivery) -> Result<Option<WalEvent>, ReplicationError> {
         match delivery {
-            Delivery::Connected { host, segment_size } => {
-                Ok(Some(WalEvent::Connected { host, segment_size }))
-            }
+            Delivery::Connected {
+                host,
+                segment_size,
+                unprotected,
+            } => Ok(Some(WalEvent::Connected {
+                host,
+                segment_size,
+                unprotected,
+            })),
             Delivery::Alive { server_end } => {
-                self.heard(server_end).await?;
+                self.heard(server_end);
                 Ok(None)
             }
             Delivery::Wal {
@@ -247,7 +253,7 @@ impl WalReceiver {
                 server_end,
                 bytes,
             } => {
-                self.heard(server_end).await?;
+                self.heard(server_end);
                 self.take_bytes(start, bytes).map(Some)
             }
             Delivery::TimelineEnded {
@@ -265,6 +271,10 @@ impl WalReceiver {
                     next,
                     history,
                 }))
+            }
+            Delivery::Again => {
+                self.link = None;
+                Ok(None)
             }
             Delivery::Failed(error) => self.lost(error).map(Some),
         }
@@ -286,33 +296,9 @@ impl WalReceiver {
         })
     }
 
-    /// The server lives. Whether its slot keeps too much shows now.
-    async fn heard(&mut self, server_end: Lsn) -> Result<(), ReplicationError> {
+    fn heard(&mut self, server_end: Lsn) {
         self.failures = 0;
         self.server_end = server_end;
-        let kept = server_end.bytes_since(self.durable);
-        let (Some(slot), Some(allowed)) = (
-            self.options.slot.clone(),
-            self.options.guard.overstepped(kept),
-        ) else {
-            return Ok(());
-        };
-        if let Some(link) = self.link.take() {
-            link.stop().await;
-        }
-        let mut dropped = false;
-        if self.options.guard.drops() {
-            let mut sender = WalSender::connect(&self.conninfo).await?;
-            sender.drop_slot(&slot).await?;
-            sender.close().await;
-            dropped = true;
-        }
-        Err(ReplicationError::SlotBehind {
-            slot,
-            kept,
-            allowed,
-            dropped,
-        })
     }
 
     fn lost(&mut self, error: ReplicationError) -> Result<WalEvent, ReplicationError> {

@@ -18,6 +18,14 @@ impl SlotName {
     }
 }
 
+impl SlotName {
+    /// Names the slot that a connection makes for itself: by the server's process that serves it, of
+    /// which there is one at a time.
+    pub(super) fn of_backend(process: i32) -> Self {
+        Self(format!("lifeboat_{}", process.unsigned_abs()))
+    }
+}
+
 impl fmt::Display for SlotName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -48,6 +56,59 @@ pub enum SlotKind {
     Temporary,
 }
 
+/// What makes the server keep the log until it was received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReceiverSlot {
+    /// Nothing: what a checkpoint lets go of before it was sent is lost.
+    None,
+    /// A slot that each connection makes for itself and that ends with it. Where the server gives none,
+    /// or would keep too much for it, the log is received without.
+    Temporary {
+        /// How much it may keep, bytes.
+        kept_max: u64,
+    },
+    /// A slot that is there, and stays when the connection is lost.
+    Lasting {
+        /// Its name.
+        name: SlotName,
+        /// What happens if it keeps too much.
+        guard: SlotGuard,
+    },
+}
+
+impl ReceiverSlot {
+    /// Returns the limit that `kept` bytes overstep, if they do.
+    pub(super) const fn overstepped(&self, kept: u64) -> Option<u64> {
+        let allowed = match self {
+            Self::Temporary { kept_max }
+            | Self::Lasting {
+                guard: SlotGuard::Refuse { kept_max } | SlotGuard::Drop { kept_max },
+                ..
+            } => *kept_max,
+            Self::None
+            | Self::Lasting {
+                guard: SlotGuard::Off,
+                ..
+            } => return None,
+        };
+        if kept > allowed { Some(allowed) } else { None }
+    }
+}
+
+/// Why the server keeps nothing for a receiver that would have a temporary slot.
+#[derive(Debug)]
+pub enum Unprotected {
+    /// The server gave it no slot.
+    Refused(ReplicationError),
+    /// So much of the log is still to be received that a slot would keep more than it may.
+    Behind {
+        /// How much it would keep, bytes.
+        kept: u64,
+        /// How much it may keep, bytes.
+        allowed: u64,
+    },
+}
+
 /// Where a slot stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SlotPosition {
@@ -75,16 +136,6 @@ pub enum SlotGuard {
 }
 
 impl SlotGuard {
-    /// Returns the limit that `kept` bytes overstep, if they do.
-    pub(super) fn overstepped(self, kept: u64) -> Option<u64> {
-        match self {
-            Self::Off => None,
-            Self::Refuse { kept_max } | Self::Drop { kept_max } => {
-                (kept > kept_max).then_some(kept_max)
-            }
-        }
-    }
-
     pub(super) const fn drops(self) -> bool {
         matches!(self, Self::Drop { .. })
     }

@@ -1,8 +1,11 @@
 //! Where receiving ends: slots, removed segments, other clusters.
 
+use std::time::Duration;
+
 use lifeboat_model::{Diagnose as _, ErrorKind, Lsn, SystemId, Timeline};
 use lifeboat_source_postgres::replication::{
-    ReceiverOptions, ReplicationError, SlotGuard, SlotKind, SlotName, WalEvent, WalReceiver,
+    ReceiverOptions, ReceiverSlot, ReplicationError, SlotGuard, SlotKind, SlotName, Unprotected,
+    WalEvent, WalReceiver,
 };
 use lifeboat_testkit::{PgCluster, PgInstallation};
 
@@ -19,6 +22,13 @@ fn cluster(installation: &PgInstallation) -> PgCluster {
 
 fn slot_name() -> SlotName {
     "lifeboat_test".parse().unwrap()
+}
+
+fn lasting(guard: SlotGuard) -> ReceiverSlot {
+    ReceiverSlot::Lasting {
+        name: slot_name(),
+        guard,
+    }
 }
 
 async fn make_slot(cluster: &PgCluster) {
@@ -68,7 +78,7 @@ async fn a_slot_keeps_the_log_until_it_is_confirmed() {
         let cluster = cluster(installation);
         make_slot(&cluster).await;
         let mut options = from_here(&cluster).await;
-        options.slot = Some(slot_name());
+        options.slot = lasting(SlotGuard::Off);
         let mut receiver = WalReceiver::new(conninfo(&cluster), options);
         use_segments(&cluster, 3);
         let end = position(&cluster, "pg_current_wal_flush_lsn()");
@@ -133,8 +143,7 @@ async fn a_slot_that_keeps_too_much_is_dropped_before_it_fills_the_disk() {
         let cluster = cluster(installation);
         make_slot(&cluster).await;
         let mut options = from_here(&cluster).await;
-        options.slot = Some(slot_name());
-        options.guard = SlotGuard::Refuse { kept_max: 3 << 20 };
+        options.slot = lasting(SlotGuard::Refuse { kept_max: 3 << 20 });
         let mut receiver = WalReceiver::new(conninfo(&cluster), options.clone());
         let mut received = Received::default();
         received.take_one(&mut receiver).await;
@@ -151,7 +160,7 @@ async fn a_slot_that_keeps_too_much_is_dropped_before_it_fills_the_disk() {
             other => panic!("{other:?}"),
         }
         // A fresh receiver sees it before it receives anything.
-        options.guard = SlotGuard::Drop { kept_max: 3 << 20 };
+        options.slot = lasting(SlotGuard::Drop { kept_max: 3 << 20 });
         let error = failure(&mut WalReceiver::new(conninfo(&cluster), options)).await;
         assert!(
             matches!(error, ReplicationError::SlotBehind { dropped: true, .. }),
@@ -161,6 +170,116 @@ async fn a_slot_that_keeps_too_much_is_dropped_before_it_fills_the_disk() {
             cluster.psql("SELECT count(*) FROM pg_replication_slots"),
             "0"
         );
+    }
+}
+
+fn slots(cluster: &PgCluster) -> String {
+    cluster.psql("SELECT count(*) FROM pg_replication_slots WHERE temporary")
+}
+
+fn wait_for_slots(cluster: &PgCluster, count: &str) {
+    for _ in 0..600 {
+        if slots(cluster) == count {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    panic!("{} temporary slots, not {count}", slots(cluster));
+}
+
+/// Takes the next connection; what comes before it is kept.
+async fn connection(receiver: &mut WalReceiver, received: &mut Received) -> Option<Unprotected> {
+    loop {
+        match receiver.next(PATIENCE).await.unwrap() {
+            WalEvent::Connected { unprotected, .. } => return unprotected,
+            event => received.take(receiver, event),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_temporary_slot_keeps_the_log_for_a_slow_receiver_and_ends_with_it() {
+    for installation in PgInstallation::all_or_skip("temporary slots") {
+        let cluster = cluster(installation);
+        let mut options = from_here(&cluster).await;
+        let timeline = options.timeline;
+        options.slot = ReceiverSlot::Temporary { kept_max: 1 << 30 };
+        let mut receiver = WalReceiver::new(conninfo(&cluster), options);
+        let mut received = Received::default();
+        let unprotected = connection(&mut receiver, &mut received).await;
+        assert!(unprotected.is_none(), "{unprotected:?}");
+        wait_for_slots(&cluster, "1");
+        // More than waits for the receiver and in the system's buffers.
+        use_segments(&cluster, 40);
+        let end = position(&cluster, "pg_current_wal_flush_lsn()");
+        received.take_until(&mut receiver, end).await;
+        assert_eq!(received.disconnections, 0);
+        assert!(received.logs[&timeline].1.len() >= 40 << 20);
+        drop(receiver);
+        wait_for_slots(&cluster, "0");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_has_no_slot_to_give_is_received_without() {
+    for installation in PgInstallation::all_or_skip("no free slot") {
+        let cluster = PgCluster::on(installation)
+            .wal_segment_mib(1)
+            .without_fsync()
+            .conf("max_replication_slots = 1")
+            .start();
+        make_slot(&cluster).await;
+        let mut options = from_here(&cluster).await;
+        options.slot = ReceiverSlot::Temporary { kept_max: 1 << 30 };
+        let mut receiver = WalReceiver::new(conninfo(&cluster), options);
+        let mut received = Received::default();
+        let unprotected = connection(&mut receiver, &mut received).await;
+        match unprotected {
+            Some(Unprotected::Refused(error)) => assert!(error.hint().is_some(), "{error:?}"),
+            other => panic!("{other:?}"),
+        }
+        use_segments(&cluster, 1);
+        let end = position(&cluster, "pg_current_wal_flush_lsn()");
+        received.take_until(&mut receiver, end).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_temporary_slot_that_keeps_too_much_is_given_up_and_taken_again() {
+    for installation in PgInstallation::all_or_skip("the guard of a temporary slot") {
+        let cluster = cluster(installation);
+        cluster.append_conf("wal_keep_size = 1GB");
+        cluster.psql("SELECT pg_reload_conf()");
+        let mut options = from_here(&cluster).await;
+        options.slot = ReceiverSlot::Temporary { kept_max: 3 << 20 };
+        options.status_every = Duration::from_millis(100);
+        let mut receiver = WalReceiver::new(conninfo(&cluster), options);
+        let mut received = Received::default();
+        let unprotected = connection(&mut receiver, &mut received).await;
+        assert!(unprotected.is_none(), "{unprotected:?}");
+        wait_for_slots(&cluster, "1");
+        // Nobody takes anything, so that nothing is read any more: it is noticed all the same.
+        use_segments(&cluster, 40);
+        wait_for_slots(&cluster, "0");
+        let unprotected = connection(&mut receiver, &mut received).await;
+        assert!(
+            matches!(unprotected, Some(Unprotected::Behind { kept, allowed }) if kept > allowed),
+            "{unprotected:?}"
+        );
+        let unprotected = connection(&mut receiver, &mut received);
+        let writes = async {
+            loop {
+                use_segments(&cluster, 1);
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        let unprotected = tokio::select! {
+            unprotected = unprotected => unprotected,
+            () = writes => unreachable!("it goes on for ever"),
+        };
+        assert!(unprotected.is_none(), "{unprotected:?}");
+        wait_for_slots(&cluster, "1");
+        assert_eq!(received.disconnections, 0);
     }
 }
 

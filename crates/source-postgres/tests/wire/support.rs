@@ -67,7 +67,12 @@ impl Received {
     }
 
     pub(crate) async fn take_one(&mut self, receiver: &mut WalReceiver) {
-        match receiver.next(PATIENCE).await.unwrap() {
+        let event = receiver.next(PATIENCE).await.unwrap();
+        self.take(receiver, event);
+    }
+
+    pub(crate) fn take(&mut self, receiver: &mut WalReceiver, event: WalEvent) {
+        match event {
             WalEvent::Bytes {
                 timeline,
                 start,
