@@ -107,6 +107,29 @@ fn every_text_mask_changes_its_value_repeats_itself_and_looks_synthetic() {
     }
 }
 
+/// What people write into fields that they have nothing for, and what is hardly a value.
+const HARDLY_VALUES: [&str; 22] = [
+    "0", "00", "000", "0 ", "1", "9", "99", "-", "--", "+", "+49", "+1", "x", "X", "n/a", "?", ".",
+    " ", "é", "DE", "0-0", "A1",
+];
+
+#[test]
+fn hardly_a_value_stops_no_run_for_want_of_another_one() {
+    for (rule, _) in TEXTS {
+        let plan = one(rule);
+        for value in HARDLY_VALUES {
+            match apply(&plan, Cell::Text(value.as_bytes())) {
+                Ok(masked) => assert_ne!(masked, value, "{rule}"),
+                // What is of another form is refused as such.
+                Err(error) => assert!(
+                    !error.contains("no value differs"),
+                    "{rule} of {value:?}: {error}"
+                ),
+            }
+        }
+    }
+}
+
 #[test]
 fn formats_and_check_digits_are_kept() {
     for (rule, value) in [

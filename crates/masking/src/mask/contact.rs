@@ -73,6 +73,9 @@ pub(super) fn push_email(digest: &Digest, suffix_len: usize, locale: Locale, out
     out.extend_from_slice(DOMAINS[draws.below(3) as usize]);
 }
 
+/// After so many attempts it is sure that nothing of a number is drawn: `0`, or a country's code alone.
+const NOTHING_DRAWN: u8 = 8;
+
 /// A phone number in the same format that nobody can have.
 ///
 /// North American numbers get 555-01xx, set aside for fiction in every area; in all other plans the
@@ -124,8 +127,9 @@ impl Mask for Phone {
                 other => other as u8,
             }));
         }
-        if count == 0 && !text_of(input)?.chars().any(char::is_alphabetic) {
-            // Signs alone would come out unchanged.
+        let signs_alone = count == 0 && !text_of(input)?.chars().any(char::is_alphabetic);
+        if signs_alone || cx.attempt >= NOTHING_DRAWN {
+            // It would come out unchanged.
             out.push(b'0');
         }
         Ok(Made::Text)
