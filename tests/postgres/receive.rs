@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use lifeboat_testkit::s3::{S3Options, S3Server};
 use lifeboat_testkit::{PgCluster, PgInstallation};
 
 use crate::history::{self, ALL};
@@ -211,4 +212,52 @@ fn pieces_are_begun_no_oftener_than_a_region_needs_them() {
     assert!(away <= secs + 3.0, "{away} objects away in {secs} s");
     assert!(home > away, "{home} objects at home, {away} away");
     assert!(away >= 2.0, "{away} objects away in {secs} s");
+}
+
+#[test]
+fn a_home_that_is_slower_than_the_pace_is_not_outrun() {
+    let Some(project) = Project::or_skip("a slow home", Log::Unpushed) else {
+        return;
+    };
+    // A piece takes longer than the 0.75 s after which the next one is due.
+    let options = S3Options {
+        delay: Duration::from_millis(800),
+        ..S3Options::default()
+    };
+    let server = S3Server::start(options).unwrap();
+    let key = server.admin();
+    project.write("keys/home.s3", &format!("{}:{}\n", key.id, key.secret));
+    let place = format!(
+        "url = \"s3://{}/log\"\nendpoint = \"{}\"\ns3_region = \"{}\"\ncredentials = \"file:keys/home.s3\"",
+        server.bucket(),
+        server.endpoint(),
+        server.region()
+    );
+    project.replace("lifeboat.toml", "url = \"regions/home\"", &place);
+    std::fs::remove_dir_all(project.place("regions")).unwrap();
+    for role in ["writer", "reader", "auditor", "pruner"] {
+        std::fs::remove_file(project.place(&format!("keys/{role}.key"))).unwrap();
+    }
+    project.must(&["init"]);
+    history::prepare(&project.cluster, 1);
+    let mut receiver = project.start(&["wal", "receive", "prod", "main"]);
+    // Many small messages, each flushed by a commit of its own.
+    let load = ["-n", "-c", "4", "-R", "200", "-T", "6"];
+    project.cluster.pgbench(&load);
+    let end = project.cluster.psql("SELECT pg_current_wal_flush_lsn()");
+    let kept = || project.json(&["wal", "status", "prod", "main"]);
+    let waited = std::time::Instant::now();
+    let pending = loop {
+        let status = kept();
+        let pending = status.to_string();
+        if pending.contains("\"pending_bytes\":0") || waited.elapsed() > Duration::from_secs(20) {
+            break pending;
+        }
+    };
+    assert!(receiver.is_alive());
+    assert!(
+        waited.elapsed() < Duration::from_secs(20),
+        "{end}: {pending}"
+    );
+    receiver.kill();
 }

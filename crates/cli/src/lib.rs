@@ -45,7 +45,7 @@ pub fn main() -> ExitCode {
         // If nobody waits any more, the program is ending.
         done.send(handle.block_on(commands::run(&args))).ok();
     });
-    runtime.block_on(async {
+    let exit = runtime.block_on(async {
         tokio::select! {
             exit = &mut ended => match exit {
                 Ok(exit) => exit.into(),
@@ -78,7 +78,10 @@ pub fn main() -> ExitCode {
                 std::process::exit(Exit::INTERRUPTED.code());
             }
         }
-    })
+    });
+    // What still goes on beside it, such as bringing a region up to date, goes on another time.
+    runtime.shutdown_background();
+    exit
 }
 
 /// Unmounts what is mounted; `None` if nothing is.

@@ -389,7 +389,13 @@ impl Diagnose for PostgresError {
 impl PostgresError {
     fn general_hint(&self) -> Option<String> {
         let hint = match self.kind() {
-            ErrorKind::Denied => "run as the account that owns the data directory",
+            ErrorKind::Denied if matches!(self, Self::Io { .. }) => {
+                "run as the account that owns the data directory"
+            }
+            ErrorKind::Denied => {
+                "grant the role of `url` what the documentation lists; to read tables, it needs \
+                 pg_read_all_data"
+            }
             ErrorKind::NoSpace => "free some space or name another folder",
             ErrorKind::Corrupt => "restore from a backup that passes its checks",
             ErrorKind::Transient => "see whether the server runs, then try again",

@@ -72,6 +72,8 @@ pub(crate) const SCHEMA: &str = "lifeboat";
 /// Its table.
 pub(crate) const TABLE: &str = "heartbeat";
 
+/// Asked first: even with IF NOT EXISTS, a server wants the right to make schemas for one that is there.
+const SCHEMA_EXISTS: &str = "SELECT pg_catalog.to_regnamespace('lifeboat') IS NOT NULL";
 const CREATE_SCHEMA: &str = "CREATE SCHEMA IF NOT EXISTS lifeboat";
 const CREATE_TABLE: &str = "CREATE TABLE IF NOT EXISTS lifeboat.heartbeat \
     (id integer PRIMARY KEY CHECK (id = 1), at timestamptz NOT NULL)";
@@ -93,18 +95,16 @@ pub struct Beat {
 pub async fn create(client: &Client) -> Result<(), HeartbeatError> {
     const OP: &str = "make the heartbeat's table";
     refuse_standby(client).await?;
-    let failed = |error| sort(client, OP, error);
-    let exists = match client.query_one(EXISTS, &[]).await {
-        Ok(row) => row.get(0),
-        // Without USAGE on the schema, even looking is refused.
-        Err(error) => return Err(failed(error).await),
-    };
-    if exists {
-        return Ok(());
-    }
-    for statement in [CREATE_SCHEMA, CREATE_TABLE] {
-        if let Err(error) = client.batch_execute(statement).await {
-            return Err(failed(error).await);
+    for (exists, make) in [(SCHEMA_EXISTS, CREATE_SCHEMA), (EXISTS, CREATE_TABLE)] {
+        let made = async {
+            // Without USAGE on the schema, even looking is refused.
+            match client.query_one(exists, &[]).await?.get(0) {
+                true => Ok(()),
+                false => client.batch_execute(make).await,
+            }
+        };
+        if let Err(error) = made.await {
+            return Err(sort(client, OP, error).await);
         }
     }
     Ok(())

@@ -199,8 +199,11 @@ impl S3Store {
                         let request = request.key(self.full(key.as_str())).upload_id(upload);
                         let request = request.part_number(number);
                         let request = request.body(ByteStream::from(part.clone()));
-                        let sent = as_task(request.send()).await;
-                        let sent = sent.map_err(|error| Failure::of(&error, PUT))?;
+                        let sent = as_task(async move {
+                            let sent = request.send().await;
+                            sent.map_err(|error| Failure::of(&error, PUT))
+                        });
+                        let sent = sent.await?;
                         let part = CompletedPart::builder().part_number(number);
                         let part =
                             part.set_checksum_crc32(sent.checksum_crc32().map(str::to_owned));

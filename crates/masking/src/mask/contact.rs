@@ -127,10 +127,15 @@ impl Mask for Phone {
                 other => other as u8,
             }));
         }
-        let signs_alone = count == 0 && !text_of(input)?.chars().any(char::is_alphabetic);
-        if signs_alone || cx.attempt >= NOTHING_DRAWN {
-            // It would come out unchanged.
+        // What would come out unchanged.
+        if count == 0 && !text_of(input)?.chars().any(char::is_alphabetic) {
             out.push(b'0');
+        } else if let (NOTHING_DRAWN.., Some(last)) = (cx.attempt, out.last_mut()) {
+            *last = match *last {
+                b'0' => b'1',
+                b'x' => b'y',
+                _ => b'0',
+            };
         }
         Ok(Made::Text)
     }

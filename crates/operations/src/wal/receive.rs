@@ -248,7 +248,8 @@ impl<'a> Reception<'a> {
     async fn run(&mut self, tell: &(dyn Fn(&Received) + Sync)) -> Result<(), OperationError> {
         let mut told = Duration::ZERO;
         loop {
-            match self.receiver.next(self.until_due()).await? {
+            let wait = self.until_due();
+            match self.receiver.next(wait).await? {
                 WalEvent::Bytes {
                     timeline,
                     start,
@@ -274,10 +275,10 @@ impl<'a> Reception<'a> {
                     }
                     self.told_unprotected = unprotected.is_some();
                 }
+                // A piece is begun when all that has come is taken: with a store that is slower than
+                // the pace it would hold one message, and the log would outrun it.
+                WalEvent::Idle if wait.is_zero() => self.keep(Whom::Due).await?,
                 WalEvent::Idle => {}
-            }
-            if self.until_due().is_zero() {
-                self.keep(Whom::Due).await?;
             }
             if self.clock.elapsed().saturating_sub(told) >= TELL_EVERY || told.is_zero() {
                 told = self.clock.elapsed().max(Duration::from_nanos(1));

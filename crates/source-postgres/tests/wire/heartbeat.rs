@@ -61,6 +61,16 @@ async fn a_standby_and_a_role_without_rights_are_told() {
     heartbeat::create(&session).await.unwrap();
     heartbeat::beat(&session).await.unwrap();
 
+    // Whoever owns the schema need not be allowed to make one, as the documentation has it.
+    primary.psql("CREATE ROLE owner LOGIN");
+    primary.psql("DROP SCHEMA lifeboat CASCADE; CREATE SCHEMA lifeboat AUTHORIZATION owner");
+    let mut owner = conninfo(&primary);
+    owner.user = "owner".to_owned();
+    let session = SqlSession::connect(&owner).await.unwrap();
+    heartbeat::create(&session).await.unwrap();
+    heartbeat::create(&session).await.unwrap();
+    heartbeat::beat(&session).await.unwrap();
+
     let standby = PgCluster::standby_of(&primary);
     let session = SqlSession::connect(&conninfo(&standby)).await.unwrap();
     let error = heartbeat::create(&session).await.unwrap_err();
