@@ -5,7 +5,7 @@ use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
 
-use crate::project::Project;
+use crate::project::{Project, assert_exit};
 
 const RULES: &str = r#"
 version = 1
@@ -215,11 +215,29 @@ fn what_no_rule_names_stops_the_refresh_and_the_copy_stays() {
             7,
             &["customers.phone", "phone ="][..],
         ),
-        ("invoices.csv", "id,name\n1,M\n", 7, &["invoices"][..]),
+        (
+            "invoices.csv",
+            "id,name\n1,M\n",
+            7,
+            &["no rule names the table of `invoices.csv`"][..],
+        ),
+        // What looks like a header is a row: nobody in it is named.
+        (
+            "customers.csv",
+            "17,Maria Schmidtbauer,maria.schmidtbauer@nordlicht.de,pro\n",
+            7,
+            &["the first row of `customers.csv` names none of the columns"][..],
+        ),
+        (
+            "orders/2026-02.csv",
+            "number,customer,status\n3,17,open\n4,18\n",
+            7,
+            &["`orders/2026-02.csv`", "row 2", "fields"][..],
+        ),
         (
             "orders/2026-03.csv",
             "number,customer\n1,17\n",
-            2,
+            7,
             &["`orders/2026-01.csv` and `orders/2026-03.csv`"][..],
         ),
         (
@@ -234,7 +252,10 @@ fn what_no_rule_names_stops_the_refresh_and_the_copy_stays() {
         let original = std::fs::read_to_string(project.path(&path)).ok();
         project.write(&path, text);
         project.ok(&["backup", "prod", "exports"]);
-        project.fails(&["refresh", "staging"], code, says);
+        let output = project.command(&["refresh", "staging"]).output().unwrap();
+        assert_exit(&output, code, says, &[file]);
+        let said = crate::project::text(&output);
+        assert!(!ORIGINALS.iter().any(|one| said.contains(one)), "{said}");
         assert_eq!(files(&project.path("staging/exports")), before, "{file}");
         assert!(!project.path("staging/exports.refreshing").exists());
         match original {
@@ -259,13 +280,74 @@ fn a_leak_publishes_nothing() {
         "production/exports/orders/2026-02.csv",
         "number,customer,status\n3,17,open\n",
     );
-    project.write(
-        "production/exports/orders/maria.schmidtbauer@nordlicht.de.csv",
-        "number,customer,status\n4,17,open\n",
+    for name in [
+        "maria.schmidtbauer@nordlicht.de",
+        "17 Maria Schmidtbauer",
+        "Maria_Schmidtbauer",
+    ] {
+        let path = format!("production/exports/orders/{name}.csv");
+        project.write(&path, "number,customer,status\n4,17,open\n");
+        project.ok(&["backup", "prod", "exports"]);
+        project.fails(&["refresh", "staging"], 7, &["file name"]);
+        assert!(!project.path("staging/exports").exists(), "{name}");
+        std::fs::remove_file(project.path(&path)).unwrap();
+    }
+}
+
+#[test]
+fn tables_of_any_case_and_empty_ones_are_masked_and_random_draws_anew_in_each_file() {
+    let project = exported();
+    let rules = RULES.replace("keep = [\"number\", \"status\"]", "keep = [\"number\"]");
+    let rules = rules.replace(
+        "[table.events]",
+        "status = { mask = \"random\", length = 12 }\n[table.events]",
     );
+    project.write("masking-rules/exports.toml", &rules);
+    std::fs::remove_file(project.path("production/exports/customers.csv")).unwrap();
+    // An export of an empty table may be its header alone.
+    project.write("production/exports/Customers.CSV", "id,name,mail,plan");
+    for month in ["2026-01", "2026-02"] {
+        let path = format!("production/exports/orders/{month}.csv");
+        project.write(&path, "number,customer,status\n1,17,paid\n");
+    }
     project.ok(&["backup", "prod", "exports"]);
-    project.fails(&["refresh", "staging"], 7, &["file name"]);
-    assert!(!project.path("staging/exports").exists());
+    project.ok(&["refresh", "staging"]);
+    let copy = files(&project.path("staging/exports"));
+    assert_eq!(text_of(&copy, "Customers.CSV"), "id,name,mail,plan");
+    let drawn =
+        |month: &str| column(text_of(&copy, &format!("orders/{month}.csv")), 2)[0].to_owned();
+    assert_ne!(drawn("2026-01"), drawn("2026-02"));
+}
+
+#[test]
+fn owner_and_mode_of_what_is_replaced_stay_and_two_refreshes_do_not_meet() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let project = exported();
+    project.ok(&["refresh", "staging"]);
+    let target = project.path("staging/exports");
+    std::fs::set_permissions(&target, std::fs::Permissions::from_mode(0o750)).unwrap();
+    let runs: Vec<_> = (0..4)
+        .map(|_| {
+            let mut command = project.command(&["-q", "refresh", "staging"]);
+            command.stderr(std::process::Stdio::null()).spawn().unwrap()
+        })
+        .collect();
+    for mut run in runs {
+        let code = run.wait().unwrap().code();
+        assert!(matches!(code, Some(0 | 11)), "{code:?}");
+    }
+    project.ok(&["refresh", "staging"]);
+    assert_eq!(
+        target.metadata().unwrap().permissions().mode() & 0o777,
+        0o750
+    );
+    assert!(target.join("customers.csv").exists());
+    assert!(
+        project
+            .path("staging/exports.previous-1/customers.csv")
+            .exists()
+    );
+    assert!(!project.path("staging/exports.refreshing").exists());
 }
 
 #[test]
@@ -286,6 +368,16 @@ fn a_folder_that_no_refresh_has_made_is_not_replaced() {
         "two years of work\n"
     );
     std::fs::remove_file(thesis).unwrap();
+    // Nor is somebody's folder an earlier copy, for being called like one.
+    project.edit(
+        "environments/staging.toml",
+        "folder =",
+        "keep_previous = 0\nfolder =",
+    );
+    project.write("staging/exports.previous-1/thesis.txt", "another one\n");
+    project.fails(&["refresh", "staging"], 7, &["previous-1"]);
+    let thesis = project.path("staging/exports.previous-1/thesis.txt");
+    std::fs::remove_file(&thesis).unwrap();
     project.ok(&["refresh", "staging"]);
     assert!(project.path("staging/exports/customers.csv").exists());
 }

@@ -186,6 +186,22 @@ pub enum OperationError {
     #[error(transparent)]
     Mask(#[from] lifeboat_masking::MaskError),
 
+    /// One file of several could not be masked.
+    #[error("failed to mask the file `{}`", path.display())]
+    InFile {
+        /// Its place in the folder.
+        path: PathBuf,
+        /// What is wrong in it.
+        source: Box<OperationError>,
+    },
+
+    /// Somebody else replaces the same at this moment.
+    #[error("`{}` is being refreshed", target.display())]
+    BeingRefreshed {
+        /// What is replaced.
+        target: PathBuf,
+    },
+
     /// A stream to mask holds a row without an end.
     #[error(transparent)]
     RowTooLong(#[from] lifeboat_masking::RowTooLong),
@@ -312,6 +328,8 @@ impl Diagnose for OperationError {
             Self::WalGap { .. } => ErrorKind::NotFound,
             Self::Mask(error) => error.kind(),
             Self::RowTooLong(error) => error.kind(),
+            Self::InFile { source, .. } => source.kind(),
+            Self::BeingRefreshed { .. } => ErrorKind::Busy,
             Self::MaskKey(error) => error.kind(),
             Self::NotSound { .. } => ErrorKind::Corrupt,
             Self::Io { source, .. } => ErrorKind::of_io(source),
@@ -375,6 +393,10 @@ impl Diagnose for OperationError {
             }
             Self::Mask(error) => error.hint(),
             Self::RowTooLong(error) => error.hint(),
+            Self::InFile { source, .. } => source.hint(),
+            Self::BeingRefreshed { .. } => {
+                Some("wait for it; one that died holds nothing up".to_owned())
+            }
             Self::MaskKey(error) => error.hint(),
             Self::NotSound { .. } => Some("restore another snapshot; `lifeboat snapshots` lists them".to_owned()),
             Self::Io { source, .. } if ErrorKind::of_io(source) == ErrorKind::NoSpace => {

@@ -111,6 +111,14 @@ impl Scratch {
         Ok(scratch)
     }
 
+    /// Reports whether another run works beside this one, in the same container.
+    pub(crate) fn has_company(&self) -> bool {
+        let beside = self.path.parent().map(fs::read_dir);
+        let mut beside = beside.into_iter().flatten().flatten().flatten();
+        // The dead were swept before this one was made.
+        beside.any(|entry| entry.path() != self.path && entry.path().join(LOCK).is_file())
+    }
+
     /// Returns the folder.
     pub fn path(&self) -> &Path {
         &self.path

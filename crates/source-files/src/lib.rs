@@ -36,7 +36,7 @@ pub use options::FilesOptions;
 pub use patterns::PathFilter;
 pub use reader::{ContentReader, Piece, Stability};
 pub use remove::remove_tree;
-pub use replace::replace_folder;
+pub use replace::{Replaced, earlier, replace_folder};
 pub use slot::FileSlot;
 pub use walker::Walker;
 pub use writer::{TreeReport, TreeWriter};

@@ -137,6 +137,19 @@ fn folder_target(environment: &Environment, folder: &Path, findings: &mut Findin
         let message = format!("the refresh would write into region `{}`", region.name);
         findings.error(&path, message, hint);
     }
+    let others = findings
+        .environments()
+        .filter(|other| other.name != environment.name);
+    for other in others {
+        let theirs = other.refresh.as_ref().and_then(Refresh::path);
+        if theirs.is_some_and(meet) {
+            let message = format!(
+                "the refresh of environment `{}` replaces it, too",
+                other.name
+            );
+            findings.error(&path, message, hint);
+        }
+    }
     if findings.config.root.starts_with(folder) {
         findings.error(
             &path,

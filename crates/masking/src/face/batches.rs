@@ -81,6 +81,13 @@ impl TextBatches {
         }
     }
 
+    /// Counts rows from `row`, as those of a stretch that begins there.
+    #[must_use]
+    pub fn from_row(mut self, row: u64) -> Self {
+        self.next_row = row;
+        self
+    }
+
     /// Takes the next chunk, and returns a batch once enough rows are together.
     ///
     /// # Errors

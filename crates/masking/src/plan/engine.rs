@@ -30,6 +30,9 @@ impl Diagnose for MaskError {
 
     fn hint(&self) -> Option<String> {
         let Self { table, column, .. } = self;
+        if column == "*" {
+            return Some("look at that row in the source".to_owned());
+        }
         Some(format!(
             "look at that row in the source, or change the rule of `{column}` in `[table.{}]`",
             written::key(table)

@@ -34,6 +34,8 @@ pub(super) struct Input<'a> {
     pub(super) ahead: Vec<u8>,
     /// How messages name it.
     pub(super) shown: &'a Path,
+    /// How many rows of the table came before, in other files.
+    pub(super) first_row: u64,
 }
 
 /// Where they go.
@@ -71,12 +73,13 @@ impl TableStream {
             source,
             ahead,
             shown,
+            first_row,
         } = input;
         std::thread::scope(|scope| {
             let (read, to_mask) = mpsc::sync_channel::<Vec<TextBatch>>(GROUPS_WAITING);
             let (masked, to_write) = mpsc::sync_channel::<Vec<TextBatch>>(GROUPS_WAITING);
             let reading = scope.spawn(move || {
-                let mut cut = TextBatches::new(masker.format().clone());
+                let mut cut = TextBatches::new(masker.format().clone()).from_row(first_row);
                 read_groups(source, &ahead, &mut cut, |group| read.send(group).is_ok())
                     .map_err(|fault| fault.at(shown))
             });

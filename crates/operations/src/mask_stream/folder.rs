@@ -16,7 +16,7 @@ use lifeboat_runtime::Stopwatch;
 use super::flow::{Flow, Input, Output, TableStream};
 use super::head::Head;
 use super::io::{self, Sink};
-use super::{StreamFormat, StreamPlace, described, evidence};
+use super::{StreamFormat, StreamPlace, described, evidence, table_called};
 use crate::error::OperationError;
 use crate::mask::MaskReport;
 use crate::rules::Rules;
@@ -67,7 +67,7 @@ impl FolderTask {
         let rules = Rules::read(session, rules)?;
         let key = rules.key(session, scope_id)?;
         let canaries = rules.planted(session)?.search();
-        let (mut found, mut left_out) = (Vec::new(), Vec::new());
+        let (mut found, mut left_out, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
         for Below { path, is_file } in below(folder)? {
             let shown = path.display();
             // What a link leads to may lie anywhere.
@@ -75,11 +75,18 @@ impl FolderTask {
                 left_out.push(format!("{shown}: no file"));
                 continue;
             }
-            match look(folder, &path, null, &rules.set)? {
-                Some(file) => found.push(file),
-                None => left_out.push(format!("file {shown}: neither CSV nor JSON Lines")),
+            let place = StreamPlace::File(folder.join(&path));
+            let Some(format) = StreamFormat::of_name(&place, null) else {
+                left_out.push(format!("file {shown}: neither CSV nor JSON Lines"));
+                continue;
+            };
+            match table_of(&path, &place, &rules.set) {
+                Some(table) => found.push(Found::look(path, (place, format), table, &rules.set)?),
+                None => unknown.push(format!("`{shown}`")),
             }
         }
+        refuse_unknown(&unknown)?;
+        refuse_empty(folder, &found)?;
         let schema = schema(&found)?;
         let (plan, warnings) = rules.fit(&schema, &key)?;
         for warning in warnings.iter() {
@@ -125,8 +132,10 @@ impl FolderTask {
         let mut rows = BTreeMap::<String, u64>::new();
         let mut hasher = blake3::Hasher::new();
         for file in &self.files {
-            let flow = self.mask(session, file, output, &mut originals)?;
-            *rows.entry(file.table().to_owned()).or_default() += flow.rows;
+            let before = rows.entry(file.table().to_owned()).or_default();
+            let flow = self.mask(session, (file, *before), output, &mut originals);
+            let flow = flow.map_err(|error| in_file(file, *before, error))?;
+            *before += flow.rows;
             hasher.update(file.path.as_os_str().as_encoded_bytes());
             hasher.update(flow.output_hash.as_bytes());
         }
@@ -147,7 +156,7 @@ impl FolderTask {
     fn mask(
         &self,
         session: &Session,
-        file: &TableFile,
+        (file, first_row): (&TableFile, u64),
         output: &Path,
         originals: &mut Originals,
     ) -> Result<Flow, OperationError> {
@@ -166,6 +175,7 @@ impl FolderTask {
             source: &mut source,
             ahead: Vec::new(),
             shown: &file.path,
+            first_row,
         };
         let output = Output { sink, shown: &to };
         let pool = &session.world.pool;
@@ -182,7 +192,9 @@ impl FolderTask {
         for file in &self.files {
             // What a file is called is copied as it is.
             let name = file.path.to_string_lossy();
-            scan.scan_text("file name", &name);
+            for part in words_of(&file.path) {
+                scan.scan_text("file name", &part);
+            }
             let header = String::from_utf8_lossy(&file.stream.header);
             scan.scan_text(&format!("header of {name}"), &header);
             let made = output.join(&file.path);
@@ -223,41 +235,93 @@ impl TableFile {
     }
 }
 
-/// Reads how a file begins; `None` if its name says that it is no table.
-fn look(
-    folder: &Path,
-    path: &Path,
-    null: &str,
-    rules: &RuleSet,
-) -> Result<Option<Found>, OperationError> {
-    let place = StreamPlace::File(folder.join(path));
-    let Some(format) = StreamFormat::of_name(&place, null) else {
-        return Ok(None);
-    };
-    let failed = |error| OperationError::io("read", path, error);
-    let mut source = io::open(&place).map_err(failed)?;
-    let table = table_of(path, &place, rules);
-    let head = Head::read(&format, path, rules, &table, &mut source)?;
-    Ok(Some(Found {
-        path: path.to_owned(),
-        table,
-        format,
-        columns: head.columns,
-        header: head.header,
-    }))
+impl Found {
+    /// Reads how a file of a table begins.
+    fn look(
+        path: PathBuf,
+        (place, format): (StreamPlace, StreamFormat),
+        table: String,
+        rules: &RuleSet,
+    ) -> Result<Self, OperationError> {
+        let failed = |error| OperationError::io("read", &path, error);
+        let mut source = io::open(&place).map_err(failed)?;
+        let head = Head::read(&format, &path, rules, &table, &mut source)?;
+        head.refuse_rows(&path, rules, &table)?;
+        Ok(Self {
+            path,
+            table,
+            format,
+            columns: head.columns,
+            header: head.header,
+        })
+    }
 }
 
-/// Finds the table that a file is of. Where there are no rules for it, its own name is the one to miss.
-fn table_of(path: &Path, place: &StreamPlace, rules: &RuleSet) -> String {
-    let known = |name: &&str| rules.tables().any(|table| table == *name);
-    let name = place.plain_name().unwrap_or_default();
-    let stem = name
-        .rsplit_once('.')
-        .map_or(name.as_str(), |(stem, _)| stem);
-    let folder = path.parent().and_then(Path::file_name);
-    let folder = folder.and_then(|name| name.to_str());
-    let table = Some(stem).filter(known).or(folder.filter(known));
-    table.unwrap_or(stem).to_owned()
+/// Finds the table that a file is of: the one it is called after, or else its folder.
+fn table_of(path: &Path, place: &StreamPlace, rules: &RuleSet) -> Option<String> {
+    let (stem, _) = place.name_and_ending()?;
+    table_called(rules, &stem).or_else(|| {
+        let folder = path.parent()?.file_name()?.to_str()?;
+        table_called(rules, folder)
+    })
+}
+
+/// Whatever the rules say of columns that they do not name: of a table that they do not name, not even
+/// the header may be copied.
+fn refuse_unknown(files: &[String]) -> Result<(), OperationError> {
+    if files.is_empty() {
+        return Ok(());
+    }
+    Err(OperationError::Refused {
+        message: format!("no rule names the table of {}", files.join(", ")),
+        hint:
+            "add `[table.NAME]` with its columns to the masking rules, NAME being that of the file \
+               without its ending, or of its folder"
+                .to_owned(),
+    })
+}
+
+fn refuse_empty(folder: &Path, files: &[Found]) -> Result<(), OperationError> {
+    if !files.is_empty() {
+        return Ok(());
+    }
+    tracing::debug!("nothing to mask in {}", folder.display());
+    Err(OperationError::Refused {
+        message: "the snapshot holds neither CSV nor JSON Lines".to_owned(),
+        hint: "see `from` in `[refresh]`, and what that source reads".to_owned(),
+    })
+}
+
+/// Names the file in which something is wrong, and counts the row in it.
+fn in_file(file: &TableFile, first_row: u64, error: OperationError) -> OperationError {
+    let error = match error {
+        OperationError::Mask(mut error) => {
+            error.row = error.row.saturating_sub(first_row);
+            OperationError::Mask(error)
+        }
+        OperationError::RowTooLong(mut error) => {
+            error.row = error.row.saturating_sub(first_row);
+            OperationError::RowTooLong(error)
+        }
+        // They name it.
+        other => return other,
+    };
+    OperationError::InFile {
+        path: file.path.clone(),
+        source: Box::new(error),
+    }
+}
+
+/// Returns what the parts of a path may say of people: as they are, and as words.
+fn words_of(path: &Path) -> Vec<String> {
+    let parts = path.iter().map(|part| part.to_string_lossy());
+    let as_words = |part: &str| part.replace(['.', '_', '-', '+', '='], " ");
+    parts
+        .flat_map(|part| {
+            let stem = part.split('.').next().unwrap_or_default().to_owned();
+            [as_words(&part), as_words(&stem), stem, part.into_owned()]
+        })
+        .collect()
 }
 
 /// Describes each table by the header that all its files have.
@@ -266,14 +330,16 @@ fn schema(files: &[Found]) -> Result<Schema, OperationError> {
     for file in files {
         let first = *tables.entry(&file.table).or_insert(file);
         if first.columns != file.columns {
-            return Err(OperationError::Usage {
+            return Err(OperationError::Refused {
                 message: format!(
                     "`{}` and `{}` are of table `{}` and have different columns",
                     first.path.display(),
                     file.path.display(),
                     file.table
                 ),
-                hint: "give them the same header, or a table of its own to each".to_owned(),
+                hint: "give them the same header, or a table of its own to each; a table is either CSV or \
+                       JSON Lines"
+                    .to_owned(),
             });
         }
     }

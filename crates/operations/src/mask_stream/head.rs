@@ -41,12 +41,19 @@ impl Head {
         }
         let mut read = Vec::new();
         let mut chunk = vec![0; CHUNK_BYTES];
+        let mut ended = false;
         let (columns, len) = loop {
             if let Some(header) = Csv::header(&read) {
                 break header;
             }
             let len = source.read(&mut chunk);
             let len = len.map_err(|error| OperationError::io("read", place, error))?;
+            if len == 0 && !read.is_empty() && !ended {
+                // The export of an empty table may end with its header.
+                ended = true;
+                read.push(b'\n');
+                continue;
+            }
             if len == 0 || read.len() > HEADER_BYTES_MAX {
                 return Err(OperationError::Usage {
                     message: format!("`{}` has no header that ends", place.display()),
@@ -57,10 +64,36 @@ impl Head {
         };
         refuse_twice(&columns, place)?;
         let ahead = read.split_off(len);
+        if ended {
+            read.pop();
+        }
         Ok(Self {
             columns,
             header: read,
             ahead,
+        })
+    }
+}
+
+impl Head {
+    /// Refuses a first row that names none of the columns that the rules know: it is a row like the
+    /// others, and what stands in it must be in no copy and in no message.
+    pub(super) fn refuse_rows(
+        &self,
+        place: &Path,
+        rules: &RuleSet,
+        table: &str,
+    ) -> Result<(), OperationError> {
+        let known = |column: &String| rules.columns(table).any(|known| known == column);
+        if self.header.is_empty() || self.columns.iter().any(known) {
+            return Ok(());
+        }
+        Err(OperationError::Refused {
+            message: format!(
+                "the first row of `{}` names none of the columns that the rules have for `{table}`",
+                place.display()
+            ),
+            hint: "its first row must name the columns, separated by commas".to_owned(),
         })
     }
 }

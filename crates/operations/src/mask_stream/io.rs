@@ -24,14 +24,23 @@ pub enum StreamPlace {
 }
 
 impl StreamPlace {
-    /// Returns the file's name without the ending of its compression, in lower case.
-    pub(super) fn plain_name(&self) -> Option<String> {
+    /// Returns the file's name without its ending, and that ending in lower case, both without that of
+    /// its compression.
+    pub(super) fn name_and_ending(&self) -> Option<(String, String)> {
         let Self::File(path) = self else {
             return None;
         };
-        let name = path.file_name()?.to_string_lossy().to_ascii_lowercase();
-        let plain = name.strip_suffix(".gz").or(name.strip_suffix(".zst"));
-        Some(plain.unwrap_or(&name).to_owned())
+        let mut name = path.file_name()?.to_str()?;
+        let split = |name: &'_ str| {
+            let (stem, ending) = name.rsplit_once('.')?;
+            Some((stem.len(), ending.to_ascii_lowercase()))
+        };
+        let (mut stem, mut ending) = split(name)?;
+        if ["gz", "zst"].contains(&ending.as_str()) {
+            name = &name[..stem];
+            (stem, ending) = split(name)?;
+        }
+        Some((name[..stem].to_owned(), ending))
     }
 
     /// Returns the place as messages name it.

@@ -50,9 +50,8 @@ pub enum StreamFormat {
 impl StreamFormat {
     /// Guesses the form from the name of a file; `null` stands for NULL in CSV.
     pub fn of_name(place: &StreamPlace, null: &str) -> Option<Self> {
-        let name = place.plain_name()?;
-        let (_, ending) = name.rsplit_once('.')?;
-        match ending {
+        let (_, ending) = place.name_and_ending()?;
+        match ending.as_str() {
             "csv" => Some(Self::Csv {
                 null: null.to_owned(),
             }),
@@ -129,6 +128,7 @@ impl StreamTask {
         let mut source =
             io::open(&request.input).map_err(|error| OperationError::io("read", &shown, error))?;
         let head = Head::read(&request.format, &shown, &rules.set, &table, &mut source)?;
+        head.refuse_rows(&shown, &rules.set, &table)?;
         let schema = schema(&rules.set, &table, &head.columns);
         let (plan, warnings) = rules.fit(&schema, &key)?;
         let plan = Arc::new(plan.only(&table).expect("the schema has the table"));
@@ -234,6 +234,7 @@ impl StreamTask {
             source: &mut self.source,
             ahead: std::mem::take(&mut self.ahead),
             shown: &self.request.input.shown(),
+            first_row: 0,
         };
         let output = Output {
             sink,
@@ -304,15 +305,24 @@ fn table_of(request: &StreamRequest, rules: &RuleSet) -> Result<String, Operatio
     if let [only] = tables[..] {
         return Ok(only.to_owned());
     }
-    let name = request.input.plain_name();
-    let stem = name.as_deref().and_then(|name| name.rsplit_once('.'));
-    match stem.filter(|(stem, _)| tables.contains(stem)) {
-        Some((stem, _)) => Ok(stem.to_owned()),
+    let name = request.input.name_and_ending();
+    match name.and_then(|(stem, _)| table_called(rules, &stem)) {
+        Some(table) => Ok(table),
         None => Err(OperationError::Usage {
             message: "it is not clear which table's rules are meant".to_owned(),
             hint: format!("name it with `--table`: {}", tables.join(", ")),
         }),
     }
+}
+
+/// Finds the table that rules call so; where none is written exactly so, whatever the case of letters.
+fn table_called(rules: &RuleSet, name: &str) -> Option<String> {
+    let exactly = rules.tables().find(|table| *table == name);
+    let found = exactly.or_else(|| {
+        let mut tables = rules.tables();
+        tables.find(|table| table.eq_ignore_ascii_case(name))
+    });
+    found.map(str::to_owned)
 }
 
 /// Describes the table by its header, and the others that rules speak of by their rules.

@@ -70,13 +70,13 @@ pub(super) async fn refresh(
     report: &mut RefreshReport,
 ) -> Result<(), OperationError> {
     let mut phases = Phases::start(&*session.world.clock);
+    // The copy is made beside its target, so that publishing it is one rename.
+    let beside = beside(target, report.run)?;
+    let copy = beside.path().join("masked.sqlite");
     let scratch = session.scratch(report.run)?;
     let original = scratch.path().join("original.sqlite");
     restore_original(session, plan, record, &original).await?;
     phases.end("restore the snapshot");
-    // The copy is made beside its target, so that publishing it is one rename.
-    let beside = beside(target, report.run)?;
-    let copy = beside.path().join("masked.sqlite");
     let task = MaskTask::prepare(session, &plan.rules, &original, &record.id.to_string())?;
     let (mask, released) = task.run(session, &copy)?;
     report.mask = Some(mask);

@@ -3,13 +3,14 @@
 //! As with a SQLite file, the snapshot is restored and production is not touched. What is replaced
 //! must be a copy that a refresh has made: a folder may hold anything, and all of it would go.
 
-use std::path::Path;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 
 use lifeboat_config::{Environment, FolderTarget, Refresh};
 use lifeboat_masking::{LeakReport, Masked};
-use lifeboat_model::{BackupKind, SnapshotId, SourceKind, Tier};
+use lifeboat_model::{BackupKind, SnapshotId, SourceKind, Tier, error_chain};
 use lifeboat_repository::{Repository, Role, Snapshot, SnapshotDraft};
-use lifeboat_source_files::replace_folder;
+use lifeboat_source_files::{earlier, replace_folder};
 
 use super::phases::Phases;
 use super::{RefreshPlan, RefreshReport, Way, beside, restore_original};
@@ -73,14 +74,15 @@ pub(super) async fn refresh(
     report: &mut RefreshReport,
 ) -> Result<(), OperationError> {
     let mut phases = Phases::start(&*session.world.clock);
-    refuse_foreign(&target.path)?;
+    let path = &real_target(&target.path)?;
+    refuse_foreign(path)?;
+    // The copy is made beside its target, so that publishing it is one rename.
+    let beside = beside(path, report.run)?;
+    let copy = beside.path().join("masked");
     let scratch = session.scratch(report.run)?;
     let original = scratch.path().join("original");
     restore_original(session, plan, record, &original).await?;
     phases.end("restore the snapshot");
-    // The copy is made beside its target, so that publishing it is one rename.
-    let beside = beside(&target.path, report.run)?;
-    let copy = beside.path().join("masked");
     let folder = (original.as_path(), target.null.as_str());
     let task = FolderTask::prepare(session, &plan.rules, folder, &record.id.to_string())?;
     report.left_out.clone_from(&task.left_out);
@@ -98,8 +100,14 @@ pub(super) async fn refresh(
         phases.end("store the masked copy");
         let MaskedFolder(copy) = masked.into_inner();
         let keep = plan.keep_previous as usize;
-        let previous = replace_folder(&copy, &target.path, keep)?;
-        let shown = previous.iter().map(|path| path.display().to_string());
+        // Somebody may have put something there meanwhile.
+        refuse_foreign(path)?;
+        let replaced = replace_folder(&copy, path, keep)?;
+        if let Some(error) = replaced.left {
+            tracing::warn!("the copy is published, but: {}", error_chain(&error));
+        }
+        let shown = replaced.previous.iter();
+        let shown = shown.map(|path| path.display().to_string());
         report.previous = shown.collect();
         report.published = Some(plan.target.clone());
         phases.end("publish");
@@ -109,8 +117,37 @@ pub(super) async fn refresh(
     Ok(())
 }
 
-/// Refuses to replace a folder in which something lies that no refresh has put there.
+/// Returns what is replaced where a link leads to it, and refuses what no rename can replace.
+fn real_target(target: &Path) -> Result<PathBuf, OperationError> {
+    let failed = |error| OperationError::io("open", target, error);
+    if target.symlink_metadata().is_err() {
+        return Ok(target.to_owned());
+    }
+    let real = target.canonicalize().map_err(failed)?;
+    let above = real.parent().unwrap_or(&real);
+    let device = |path: &Path| path.metadata().map(|found| found.dev());
+    if device(above).map_err(failed)? == device(&real).map_err(failed)? {
+        return Ok(real);
+    }
+    Err(OperationError::Refused {
+        message: format!(
+            "`{}` is a mount point, which cannot be replaced",
+            real.display()
+        ),
+        hint: "name a folder in it".to_owned(),
+    })
+}
+
+/// Refuses to replace a folder in which something lies that no refresh has put there, and to take
+/// somebody's folder for an earlier copy.
 fn refuse_foreign(target: &Path) -> Result<(), OperationError> {
+    earlier(target)
+        .iter()
+        .try_for_each(|path| refuse_no_copy(path))?;
+    refuse_no_copy(target)
+}
+
+fn refuse_no_copy(target: &Path) -> Result<(), OperationError> {
     let failed = |error| OperationError::io("read", target, error);
     let mut entries = match std::fs::read_dir(target) {
         Ok(entries) => entries,

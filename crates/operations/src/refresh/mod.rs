@@ -266,13 +266,20 @@ async fn restore_original(
     Ok(())
 }
 
-/// Makes a folder beside what is replaced, so that what is made in it takes its place by a rename.
+/// Makes a folder beside what is replaced, so that what is made in it takes its place by a rename; only
+/// one refresh at a time may.
 fn beside(target: &Path, run: RunId) -> Result<Scratch, OperationError> {
     if let Some(folder) = target.parent() {
         std::fs::create_dir_all(folder)
             .map_err(|error| OperationError::io("create the folder", folder, error))?;
     }
-    Scratch::beside(target, ".refreshing", &run.to_string())
+    let scratch = Scratch::beside(target, ".refreshing", &run.to_string())?;
+    if scratch.has_company() {
+        return Err(OperationError::BeingRefreshed {
+            target: target.to_owned(),
+        });
+    }
+    Ok(scratch)
 }
 
 fn facts(report: &RefreshReport) -> Facts {

@@ -122,7 +122,8 @@ enum Read {
 /// Reads stretch by stretch until none is left, or nobody listens any more.
 async fn read(reader: CopyReader, work: Arc<Work>, send: SyncSender<Read>) {
     while let Some(range) = work.next() {
-        let mut cut = TextBatches::new(work.formats[range.table].clone());
+        let cut = TextBatches::new(work.formats[range.table].clone());
+        let mut cut = cut.from_row(first_row(&range));
         let mut group = Vec::with_capacity(GROUP_BATCHES);
         // Waiting for the masks holds up this session alone, not those that share its thread.
         let tell = |read| tokio::task::block_in_place(|| send.send(read).is_ok());
@@ -153,6 +154,12 @@ async fn read(reader: CopyReader, work: Arc<Work>, send: SyncSender<Read>) {
             return;
         }
     }
+}
+
+/// Numbers the rows of stretches apart from each other: `random` must not draw the same for the first
+/// row of each.
+fn first_row(range: &CopyRange) -> u64 {
+    u64::from(range.range) << 32
 }
 
 /// Counts the rows of every table apart from reading them.
@@ -195,7 +202,12 @@ impl Masking<'_> {
         let originals = &mut self.originals;
         let pool: &ComputePool = &self.job.session.world.pool;
         let packed = pool.install(|| {
-            let masked = masker.mask_all(batches, originals)?;
+            let masked = masker.mask_all(batches, originals);
+            let masked = masked.map_err(|mut error| {
+                // Of its stretch: the server's order of rows means nothing to anybody.
+                error.row = error.row.saturating_sub(first_row(range));
+                error
+            })?;
             let packed: std::io::Result<Vec<_>> = masked.par_iter().map(PartWriter::pack).collect();
             packed.map_err(|error| OperationError::io("pack rows for", self.folder, error))
         })?;
