@@ -244,20 +244,16 @@ fn a_home_that_is_slower_than_the_pace_is_not_outrun() {
     // Many small messages, each flushed by a commit of its own.
     let load = ["-n", "-c", "4", "-R", "200", "-T", "6"];
     project.cluster.pgbench(&load);
-    let end = project.cluster.psql("SELECT pg_current_wal_flush_lsn()");
-    let kept = || project.json(&["wal", "status", "prod", "main"]);
-    let waited = std::time::Instant::now();
-    let pending = loop {
-        let status = kept();
-        let pending = status.to_string();
-        if pending.contains("\"pending_bytes\":0") || waited.elapsed() > Duration::from_secs(20) {
-            break pending;
-        }
+    let caught_up = || {
+        let status = project.json(&["wal", "status", "prod", "main"]).to_string();
+        status.contains("\"pending_bytes\":0")
     };
+    // What came under load takes two or three pieces; a message each would take minutes.
+    let in_time = (0..15).any(|_| {
+        std::thread::sleep(Duration::from_millis(500));
+        caught_up()
+    });
     assert!(receiver.is_alive());
-    assert!(
-        waited.elapsed() < Duration::from_secs(20),
-        "{end}: {pending}"
-    );
+    assert!(in_time, "the log outran a slow home");
     receiver.kill();
 }

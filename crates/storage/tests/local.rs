@@ -295,3 +295,21 @@ async fn a_disk_mounted_read_only_is_read_and_refuses_writes() {
     let error = store.delete(&key("packs/aa/one")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Denied, "{error}");
 }
+
+#[tokio::test]
+async fn what_root_makes_in_somebodys_store_is_theirs() {
+    use std::os::unix::fs::{MetadataExt as _, chown};
+    if !rustix::process::geteuid().is_root() {
+        // Nobody else could give anything away.
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    chown(folder.path(), Some(65_534), Some(65_533)).unwrap();
+    let store = LocalStore::open(folder.path()).unwrap();
+    let key: ObjectKey = "a/b/c".parse().unwrap();
+    store.put(&key, Bytes::from_static(b"x")).await.unwrap();
+    for name in ["a", "a/b", "a/b/c", "tmp"] {
+        let found = folder.path().join(name).symlink_metadata().unwrap();
+        assert_eq!((found.uid(), found.gid()), (65_534, 65_533), "{name}");
+    }
+}

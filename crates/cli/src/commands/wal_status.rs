@@ -99,7 +99,9 @@ fn show_log(log: &ClusterLog) {
         ));
     }
     if log.recoverable.is_empty() {
-        table::line("    NOTHING is recoverable: take a backup");
+        table::line(
+            "    NOTHING is recoverable from here: take a backup, or `lifeboat replicate` one to here",
+        );
     }
     if let Some(timeline) = log.timeline_missing {
         table::line(&format!(

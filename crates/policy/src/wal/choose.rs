@@ -111,7 +111,7 @@ impl Diagnose for NotRecoverable {
         let (here, elsewhere): (Vec<&Interval>, Vec<&Interval>) =
             self.intervals.iter().partition(on_this);
         let here = match here.as_slice() {
-            [] => "nothing can be recovered on this timeline; take a backup".to_owned(),
+            [] => "nothing here can be recovered on this timeline".to_owned(),
             some => format!("can be recovered, newest first: {}", named(some)),
         };
         if let Some(other) = elsewhere.iter().rfind(|other| self.lies_in(other)) {
@@ -129,6 +129,9 @@ impl Diagnose for NotRecoverable {
             let timeline = other[0].timeline;
             hint.push_str(&format!("; with `--timeline {timeline}`: {}", named(other)));
         }
+        hint.push_str(
+            "; another region may have more: `lifeboat wal status`, then `--region NAME`",
+        );
         Some(hint)
     }
 }

@@ -9,9 +9,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, fstat, fsync, mkdirat, openat, statat, unlinkat,
+    AtFlags, FileType, Gid, Mode, OFlags, Uid, chownat, fchown, fstat, fsync, mkdirat, openat,
+    statat, unlinkat,
 };
 use rustix::io::Errno;
+use rustix::process::geteuid;
 
 pub(super) const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
 const FOLDER_MODE: Mode = Mode::RWXU;
@@ -33,6 +35,8 @@ pub(super) struct Root {
     folder: OwnedFd,
     /// Whether the file system counts links: some FUSE ones always say 0.
     counts_links: bool,
+    /// Who gets what root makes here: whoever has the folder, or its jobs could not read it.
+    heir: Option<(Uid, Gid)>,
     /// The folders whose own entry this process has synced. No store removes a folder.
     durable: Mutex<HashSet<String>>,
 }
@@ -40,11 +44,15 @@ pub(super) struct Root {
 impl Root {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let folder = openat(rustix::fs::CWD, path, folder_flags(), Mode::empty())?;
-        let counts_links = fstat(&folder)?.st_nlink > 0;
+        let found = fstat(&folder)?;
+        let counts_links = found.st_nlink > 0;
+        let is_anothers = geteuid().is_root() && found.st_uid != 0;
+        let heir = is_anothers.then(|| (Uid::from_raw(found.st_uid), Gid::from_raw(found.st_gid)));
         Ok(Self {
             path: path.to_owned(),
             folder,
             counts_links,
+            heir,
             durable: Mutex::default(),
         })
     }
@@ -101,8 +109,23 @@ impl Root {
     /// Makes a folder in the store unless it is there; the one above it must be.
     pub(super) fn make_folder(&self, name: &str) -> io::Result<()> {
         match mkdirat(&self.folder, name, FOLDER_MODE) {
-            Ok(()) | Err(Errno::EXIST) => Ok(()),
+            Ok(()) => {
+                if let Some((uid, gid)) = self.heir {
+                    // A file system may not let even root: then it is as it was without.
+                    let flags = AtFlags::SYMLINK_NOFOLLOW;
+                    chownat(&self.folder, name, Some(uid), Some(gid), flags).ok();
+                }
+                Ok(())
+            }
+            Err(Errno::EXIST) => Ok(()),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Gives a file that was just made to whoever has the store.
+    pub(super) fn hand_over(&self, file: &File) {
+        if let Some((uid, gid)) = self.heir {
+            fchown(file, Some(uid), Some(gid)).ok();
         }
     }
 

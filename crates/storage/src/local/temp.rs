@@ -45,6 +45,7 @@ impl<'a> TempFile<'a> {
                 }
                 Err(error) => return Err(error.into()),
             };
+            root.hand_over(&file);
             if claim(root, &name, &file)? {
                 return Ok(Self {
                     root,
