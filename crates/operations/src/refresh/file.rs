@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 
 use lifeboat_config::{Environment, Refresh};
 use lifeboat_masking::Masked;
-use lifeboat_model::{BackupKind, SnapshotId, SourceKind, Tier};
-use lifeboat_repository::{Repository, Role, Snapshot, SnapshotDraft};
+use lifeboat_model::{SnapshotId, SourceKind};
+use lifeboat_repository::{Repository, Role, Snapshot};
 use lifeboat_source_sqlite::publish;
 
 use super::phases::Phases;
-use super::{RefreshPlan, RefreshReport, Way, beside, restore_original};
+use super::{RefreshPlan, RefreshReport, Way, beside, masked_draft, restore_original};
 use crate::backup::end_without_snapshot;
 use crate::error::OperationError;
 use crate::mask::{MaskTask, MaskedDatabase};
@@ -107,17 +107,8 @@ async fn store(
     (record, target): (&Snapshot, &Path),
     masked: &Masked<MaskedDatabase>,
 ) -> Result<SnapshotId, OperationError> {
-    let draft = SnapshotDraft {
-        environment: environment.name.clone(),
-        class: environment.class,
-        source: record.source.clone(),
-        source_kind: SourceKind::Sqlite,
-        tier: Tier::OnDemand,
-        kind: BackupKind::Full,
-        host: session.host.clone(),
-        program: session.program.clone(),
-        masked: true,
-    };
+    let of = (&record.source, SourceKind::Sqlite);
+    let draft = masked_draft(session, environment, of);
     let mut writer = repository.snapshot_writer(draft).await?;
     let MaskedDatabase { path, page_size } = masked.as_ref();
     let observe = Observe {

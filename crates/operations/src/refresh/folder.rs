@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 
 use lifeboat_config::{Environment, FolderTarget, Refresh};
 use lifeboat_masking::{LeakReport, Masked};
-use lifeboat_model::{BackupKind, SnapshotId, SourceKind, Tier, error_chain};
-use lifeboat_repository::{Repository, Role, Snapshot, SnapshotDraft};
+use lifeboat_model::{SnapshotId, SourceKind, error_chain};
+use lifeboat_repository::{Repository, Role, Snapshot};
 use lifeboat_source_files::{earlier, replace_folder};
 
 use super::phases::Phases;
-use super::{RefreshPlan, RefreshReport, Way, beside, restore_original};
+use super::{RefreshPlan, RefreshReport, Way, beside, masked_draft, restore_original};
 use crate::backup::end_without_snapshot;
 use crate::error::OperationError;
 use crate::files::read_folder;
@@ -194,17 +194,8 @@ async fn store(
     (record, leaks): (&Snapshot, &LeakReport),
     masked: &Masked<MaskedFolder>,
 ) -> Result<SnapshotId, OperationError> {
-    let draft = SnapshotDraft {
-        environment: environment.name.clone(),
-        class: environment.class,
-        source: record.source.clone(),
-        source_kind: SourceKind::Files,
-        tier: Tier::OnDemand,
-        kind: BackupKind::Full,
-        host: session.host.clone(),
-        program: session.program.clone(),
-        masked: true,
-    };
+    let of = (&record.source, SourceKind::Files);
+    let draft = masked_draft(session, environment, of);
     let mut writer = repository.snapshot_writer(draft).await?;
     let MaskedFolder(folder) = masked.as_ref();
     let read = read_folder(folder, &[], &[], &mut writer, &*session.progress);

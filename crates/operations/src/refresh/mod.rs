@@ -13,9 +13,11 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use lifeboat_config::{Environment, FolderTarget, Refresh, RefreshTarget, Source};
-use lifeboat_model::{RegionName, RunId, SnapshotId, SourceKind, Verdict};
+use lifeboat_model::{
+    BackupKind, RegionName, RunId, SnapshotId, SourceKind, SourceName, Tier, Verdict,
+};
 use lifeboat_policy::may_restore;
-use lifeboat_repository::{Outcome, Role, RunKind, Snapshot};
+use lifeboat_repository::{Outcome, Role, RunKind, Snapshot, SnapshotDraft};
 use lifeboat_source_files::PathFilter;
 use serde::Serialize;
 
@@ -240,6 +242,25 @@ impl Session {
         refuse_other_kind(&record, kind)?;
         may_restore(record.class, environment.class, true)?;
         Ok(record)
+    }
+}
+
+/// Begins the snapshot of a masked copy, for the environment that gets it.
+fn masked_draft(
+    session: &Session,
+    environment: &Environment,
+    (source, source_kind): (&SourceName, SourceKind),
+) -> SnapshotDraft {
+    SnapshotDraft {
+        environment: environment.name.clone(),
+        class: environment.class,
+        source: source.clone(),
+        source_kind,
+        tier: Tier::OnDemand,
+        kind: BackupKind::Full,
+        host: session.host.clone(),
+        program: session.program.clone(),
+        masked: true,
     }
 }
 

@@ -9,10 +9,8 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use lifeboat_masking::LeakReport;
-use lifeboat_model::{
-    BackupKind, Entry, EntryKind, EntryPath, Metadata, SnapshotId, SourceKind, Tier,
-};
-use lifeboat_repository::{Layout, Role, SnapshotDraft, SnapshotWriter};
+use lifeboat_model::{Entry, EntryKind, EntryPath, Metadata, SnapshotId, SourceKind};
+use lifeboat_repository::{Layout, Role, SnapshotWriter};
 use lifeboat_source_postgres::logical::Section;
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +19,7 @@ use super::dump::Dump;
 use super::spool::{Part, Spool};
 use crate::backup::end_without_snapshot;
 use crate::error::OperationError;
+use crate::refresh::masked_draft;
 
 /// Where Lifeboat finds what a masked copy is made of.
 const DUMP: &str = "dump.json";
@@ -58,17 +57,8 @@ impl Stored {
         let repository = session
             .open_repository(environment, job.home, Role::Writer)
             .await?;
-        let draft = SnapshotDraft {
-            environment: environment.name.clone(),
-            class: environment.class,
-            source: job.way.source.name.clone(),
-            source_kind: SourceKind::PostgresDump,
-            tier: Tier::OnDemand,
-            kind: BackupKind::Full,
-            host: session.host.clone(),
-            program: session.program.clone(),
-            masked: true,
-        };
+        let of = (&job.way.source.name, SourceKind::PostgresDump);
+        let draft = masked_draft(session, environment, of);
         let mut writer = repository.snapshot_writer(draft).await?;
         if let Err(error) = write(job, dump, spool, &mut writer).await {
             end_without_snapshot(writer).await;
