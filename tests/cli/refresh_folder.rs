@@ -284,6 +284,7 @@ fn a_leak_publishes_nothing() {
         "maria.schmidtbauer@nordlicht.de",
         "17 Maria Schmidtbauer",
         "Maria_Schmidtbauer",
+        "Maria.Schmidtbauer",
     ] {
         let path = format!("production/exports/orders/{name}.csv");
         project.write(&path, "number,customer,status\n4,17,open\n");

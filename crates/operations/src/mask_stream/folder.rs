@@ -86,7 +86,7 @@ impl FolderTask {
             }
         }
         refuse_unknown(&unknown)?;
-        refuse_empty(folder, &found)?;
+        refuse_empty(&found)?;
         let schema = schema(&found)?;
         let (plan, warnings) = rules.fit(&schema, &key)?;
         for warning in warnings.iter() {
@@ -281,11 +281,10 @@ fn refuse_unknown(files: &[String]) -> Result<(), OperationError> {
     })
 }
 
-fn refuse_empty(folder: &Path, files: &[Found]) -> Result<(), OperationError> {
+fn refuse_empty(files: &[Found]) -> Result<(), OperationError> {
     if !files.is_empty() {
         return Ok(());
     }
-    tracing::debug!("nothing to mask in {}", folder.display());
     Err(OperationError::Refused {
         message: "the snapshot holds neither CSV nor JSON Lines".to_owned(),
         hint: "see `from` in `[refresh]`, and what that source reads".to_owned(),
@@ -312,16 +311,17 @@ fn in_file(file: &TableFile, first_row: u64, error: OperationError) -> Operation
     }
 }
 
-/// Returns what the parts of a path may say of people: as they are, and as words.
+/// Returns what the parts of a path may say of people: as they are, without the endings of a table's
+/// file, and as words.
 fn words_of(path: &Path) -> Vec<String> {
-    let parts = path.iter().map(|part| part.to_string_lossy());
-    let as_words = |part: &str| part.replace(['.', '_', '-', '+', '='], " ");
-    parts
-        .flat_map(|part| {
-            let stem = part.split('.').next().unwrap_or_default().to_owned();
-            [as_words(&part), as_words(&stem), stem, part.into_owned()]
-        })
-        .collect()
+    let parts = path.iter().map(|part| part.to_string_lossy().into_owned());
+    let stem = StreamPlace::File(path.to_owned()).name_and_ending();
+    let as_they_are: Vec<String> = parts.chain(stem.map(|(stem, _)| stem)).collect();
+    let as_words = as_they_are
+        .iter()
+        .map(|part| part.replace(['.', '_', '-', '+', '='], " "));
+    let as_words: Vec<String> = as_words.collect();
+    [as_they_are, as_words].concat()
 }
 
 /// Describes each table by the header that all its files have.

@@ -73,9 +73,7 @@ impl Head {
             ahead,
         })
     }
-}
 
-impl Head {
     /// Refuses a first row that names none of the columns that the rules know: it is a row like the
     /// others, and what stands in it must be in no copy and in no message.
     pub(super) fn refuse_rows(
