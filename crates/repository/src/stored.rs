@@ -26,7 +26,8 @@ impl Repository {
             .map_err(|error| match error.kind {
                 ErrorKind::NotFound => self.unreadable(key, Flaw::damaged("it is missing")),
                 ErrorKind::Corrupt => {
-                    let why = error.source.map_or_else(String::new, |why| why.to_string());
+                    let cut = || "it is too short".to_owned();
+                    let why = error.source.map_or_else(cut, |why| why.to_string());
                     self.unreadable(key, Flaw::damaged(why))
                 }
                 _ => error.into(),
