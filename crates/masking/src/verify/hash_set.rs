@@ -14,6 +14,9 @@ const SHARDS: usize = 256;
 const SOURCE_BITS: u32 = 12;
 const SOURCE_MASK: u64 = (1 << SOURCE_BITS) - 1;
 
+/// Entries whose places are fetched together: about as many loads as a core has under way.
+const FETCHED_AHEAD: usize = 16;
+
 /// Largest code of a source.
 pub(super) const SOURCE_MAX: u16 = SOURCE_MASK as u16;
 
@@ -109,10 +112,8 @@ impl HashSet {
         shards.with_min_len(16).for_each(|(n, shard)| {
             let added: usize = batches.iter().map(|batch| batch.shard(n).len()).sum();
             shard.reserve(added);
-            for entry in batches.iter().flat_map(|batch| batch.shard(n)) {
-                if entry & sample == 0 {
-                    shard.insert(*entry);
-                }
+            for entries in batches.iter().map(|batch| batch.shard(n)) {
+                shard.insert_all(entries, sample);
             }
         });
         while self.len() > self.len_max {
@@ -187,6 +188,21 @@ impl Shard {
     fn reserve(&mut self, added: usize) {
         if self.len == 0 && added > 0 {
             *self = Self::with_room_for(added);
+        }
+    }
+
+    /// Inserts those of `entries` that `sample` lets through.
+    fn insert_all(&mut self, entries: &[u64], sample: u64) {
+        for some in entries.chunks(FETCHED_AHEAD) {
+            // Where they belong is far from every cache. Loads that do not wait for each other come in
+            // together, and then nothing waits.
+            for entry in some {
+                let home = self.home(*entry);
+                std::hint::black_box((self.places[home], self.filter[home / 8]));
+            }
+            for entry in some.iter().filter(|entry| *entry & sample == 0) {
+                self.insert(*entry);
+            }
         }
     }
 

@@ -7,6 +7,7 @@ mod catalog;
 mod ddl;
 mod dump;
 mod names;
+mod post_data;
 mod read;
 mod sequences;
 mod statements;

@@ -12,6 +12,7 @@ use tokio_postgres::CopyInSink;
 
 use super::catalog::Catalog;
 use super::ddl::{Ddl, Section, Statement, StatementKind};
+use super::names::RelationName;
 use super::read::connect;
 use super::tables::CopyTable;
 use crate::checks;
@@ -25,7 +26,7 @@ const LOADING: &str = "SET synchronous_commit = off; SET maintenance_work_mem = 
 
 /// A database that is being made.
 pub struct TargetDatabase {
-    sessions: Vec<SqlSession>,
+    pub(super) sessions: Vec<SqlSession>,
     conninfo: Conninfo,
 }
 
@@ -67,39 +68,17 @@ impl TargetDatabase {
         Ok(CopyWriter { session })
     }
 
-    /// Builds indexes and keys, several at a time, and then all that needs them: foreign keys, which
-    /// the server checks against the rows, triggers, policies.
-    ///
-    /// # Errors
-    /// Fails with the name of what could not be made: a key that does not hold, for one.
-    pub async fn run_post_data(&mut self, ddl: &Ddl) -> Result<(), PostgresError> {
-        let statements = || ddl.section(Section::PostData);
-        let of = |kind| move |one: &&Statement| one.kind == kind;
-        for setting in statements().filter(of(StatementKind::Setting)) {
-            for session in &self.sessions {
-                run(session, setting).await?;
-            }
-        }
+    /// Brings the sessions back to how they load, whatever a script has set.
+    pub(super) async fn prepare_sessions(&self) -> Result<(), PostgresError> {
         for session in &self.sessions {
             set(session, LOADING).await?;
-        }
-        self.close_definer_functions().await?;
-        // A view that groups by a primary key is made after the key, and its indexes after it.
-        let late = statements().filter_map(|one| one.subject.strip_prefix("materialized view "));
-        let late: Vec<&str> = late.collect();
-        let is_early = |one: &&Statement| one.kind == StatementKind::Index && !one.is_on_any(&late);
-        self.in_parallel(statements().filter(is_early).cloned().collect())
-            .await?;
-        let done = [StatementKind::Setting, StatementKind::EventTrigger];
-        for statement in statements().filter(|one| !is_early(one) && !done.contains(&one.kind)) {
-            run(&self.sessions[0], statement).await?;
         }
         Ok(())
     }
 
     /// Takes functions that run with their owner's rights from PUBLIC: who may call them in production
     /// is not copied, and the default is everybody.
-    async fn close_definer_functions(&self) -> Result<(), PostgresError> {
+    pub(super) async fn close_definer_functions(&self) -> Result<(), PostgresError> {
         const SQL: &str = "
             SELECT pg_catalog.format('REVOKE EXECUTE ON ROUTINE %s FROM PUBLIC', p.oid::pg_catalog.regprocedure)
               FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
@@ -151,7 +130,10 @@ impl TargetDatabase {
     }
 
     /// Runs statements in any order, one at a time on each session.
-    async fn in_parallel(&mut self, statements: Vec<Statement>) -> Result<(), PostgresError> {
+    pub(super) async fn in_parallel(
+        &mut self,
+        statements: Vec<Statement>,
+    ) -> Result<(), PostgresError> {
         let queue = Arc::new(Mutex::new(VecDeque::from(statements)));
         let mut working = JoinSet::new();
         for session in std::mem::take(&mut self.sessions) {
@@ -210,7 +192,7 @@ impl TargetDatabase {
     /// Fails if the server refuses.
     pub async fn analyze(&mut self, catalog: &Catalog) -> Result<(), PostgresError> {
         let tables = catalog.tables.iter().map(|table| &table.name);
-        let statement = |name: &super::names::RelationName| Statement {
+        let statement = |name: &RelationName| Statement {
             sql: format!("ANALYZE {}", name.quoted()),
             kind: StatementKind::Other,
             subject: format!("statistics of {name}"),
@@ -283,6 +265,29 @@ impl CopyWriter {
             table,
         })
     }
+
+    /// Notes of each page of a loaded table that all may see all its rows. Whoever reads the rows first
+    /// would have to, and write each page again; and keys are checked out of indexes alone where that is
+    /// noted.
+    ///
+    /// # Errors
+    /// Fails if the server refuses.
+    pub async fn note_visible(&mut self, table: &CopyTable) -> Result<(), PostgresError> {
+        // Nothing is noted of a commit that is not on the disk yet. One that waits brings all before it
+        // there.
+        let vacuum = format!("VACUUM {}", table.name.quoted());
+        let wait = "SET synchronous_commit = on";
+        let commit = "SELECT pg_catalog.txid_current()";
+        for sql in [wait, commit, &vacuum, LOADING] {
+            let done = self.session.batch_execute(sql).await;
+            done.map_err(|error| PostgresError::Relation {
+                op: "vacuum",
+                name: table.name.to_string(),
+                answer: ServerAnswer::without_values(&error),
+            })?;
+        }
+        Ok(())
+    }
 }
 
 impl RowsIn {
@@ -320,12 +325,12 @@ async fn loading_session(conninfo: &Conninfo) -> Result<SqlSession, PostgresErro
     Ok(session)
 }
 
-async fn set(session: &SqlSession, settings: &str) -> Result<(), PostgresError> {
+pub(super) async fn set(session: &SqlSession, settings: &str) -> Result<(), PostgresError> {
     let set = session.batch_execute(settings).await;
     set.map_err(PostgresError::server("prepare a session"))
 }
 
-async fn run(session: &SqlSession, statement: &Statement) -> Result<(), PostgresError> {
+pub(super) async fn run(session: &SqlSession, statement: &Statement) -> Result<(), PostgresError> {
     let done = session.batch_execute(&statement.sql).await;
     done.map_err(|error| PostgresError::Relation {
         op: "make",

@@ -54,13 +54,13 @@ async fn no_error_holds_a_value() {
     )
     .await
     .unwrap();
-    told.push(target.run_post_data(&ddl).await.unwrap_err());
+    told.push(target.run_post_data(&ddl, catalog).await.unwrap_err());
     cluster.psql_in("copied", "TRUNCATE people");
     let mut target = TargetDatabase::open(&conninfo(&cluster, "copied"), 1)
         .await
         .unwrap();
     load(&target, table("ages"), "secret-age\n").await.unwrap();
-    told.push(target.run_post_data(&ddl).await.unwrap_err());
+    told.push(target.run_post_data(&ddl, catalog).await.unwrap_err());
     told.push(
         target
             .refresh_materialized_views(catalog)

@@ -57,7 +57,7 @@ async fn rows_a_second_out_and_in() {
             f64::from(ROWS) / secs / 1e6
         );
         let start = Instant::now();
-        target.run_post_data(&ddl).await.unwrap();
+        target.run_post_data(&ddl, source.catalog()).await.unwrap();
         eprintln!(
             "two keys and two indexes, {sessions} sessions: {:.2} s",
             start.elapsed().as_secs_f64()

@@ -61,7 +61,7 @@ pub(crate) async fn copy(cluster: &PgCluster, from: &str, to: &str) -> Copied {
         .unwrap();
     target.run_pre_data(&ddl).await.unwrap();
     copy_rows(&source, &target).await;
-    target.run_post_data(&ddl).await.unwrap();
+    target.run_post_data(&ddl, &catalog).await.unwrap();
     target.set_sequences(&catalog).await.unwrap();
     target.refresh_materialized_views(&catalog).await.unwrap();
     target.make_event_triggers(&ddl).await.unwrap();

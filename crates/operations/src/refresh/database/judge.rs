@@ -61,7 +61,7 @@ impl<'a> Judgement<'a> {
                 source_rows: rows.source_rows.clone(),
                 integrity: Vec::new(),
                 tool_version: session.program.clone(),
-                output_hash: Some(rows.spool.hash()?),
+                output_hash: Some(session.world.pool.install(|| rows.spool.hash())?),
             },
         })
     }

@@ -8,6 +8,7 @@ use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
 use lifeboat_masking::TextBatch;
+use rayon::prelude::*;
 
 use crate::error::OperationError;
 
@@ -57,16 +58,15 @@ impl Spool {
         self.parts.sort_by_key(|part| (part.table, part.number));
     }
 
-    /// Returns the hash of all parts as they lie on disk, in order.
+    /// Returns the hash of the hashes of all parts as they lie on disk, in order. Runs on the current
+    /// rayon pool.
     pub(super) fn hash(&self) -> Result<String, OperationError> {
-        let mut hasher = blake3::Hasher::new();
-        for part in &self.parts {
-            hasher.update(&part.rows.to_le_bytes());
-            let file = File::open(&part.path);
-            file.and_then(|file| hasher.update_reader(file).map(drop))
-                .map_err(|error| OperationError::io("read", &part.path, error))?;
+        let hashes: Result<Vec<_>, _> = self.parts.par_iter().map(Part::hash).collect();
+        let mut all = blake3::Hasher::new();
+        for (part, hash) in self.parts.iter().zip(hashes?) {
+            all.update(&part.rows.to_le_bytes()).update(hash.as_bytes());
         }
-        Ok(hasher.finalize().to_hex().to_string())
+        Ok(all.finalize().to_hex().to_string())
     }
 }
 
@@ -81,6 +81,14 @@ impl Part {
             bytes,
             path,
         }
+    }
+
+    fn hash(&self) -> Result<blake3::Hash, OperationError> {
+        let mut hasher = blake3::Hasher::new();
+        let file = File::open(&self.path);
+        file.and_then(|file| hasher.update_reader(file).map(drop))
+            .map_err(|error| OperationError::io("read", &self.path, error))?;
+        Ok(hasher.finalize())
     }
 
     /// Opens the rows.
