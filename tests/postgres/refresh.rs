@@ -45,6 +45,9 @@ fn staging_gets_every_row_masked_and_whole() {
     for original in shop.production(people).lines() {
         assert!(!dump.contains(original), "`{original}` is in the copy");
     }
+    let unseen = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace \
+                  AND relkind = 'r' AND relallvisible < relpages";
+    assert_eq!(shop.staged(unseen), "", "not vacuumed");
     // Sequences go on above what is there, and the database is a working one.
     shop.staged("INSERT INTO customers (email, full_name, phone) VALUES ('x@y.z', 'X', '1')");
     let valid = "SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND convalidated";

@@ -24,6 +24,10 @@ use crate::error::{LOAD, PostgresError, ServerAnswer};
 const LOADING: &str = "SET synchronous_commit = off; SET maintenance_work_mem = '256MB';
                        SET lock_timeout = 0";
 
+/// A transaction that writes to the log: the commit of one that does not waits for nothing.
+const COMMIT_WITH_LOG: &str =
+    "SELECT pg_catalog.pg_logical_emit_message(true, 'lifeboat', 'the rows are loaded')";
+
 /// A database that is being made.
 pub struct TargetDatabase {
     pub(super) sessions: Vec<SqlSession>,
@@ -192,14 +196,40 @@ impl TargetDatabase {
     /// Fails if the server refuses.
     pub async fn analyze(&mut self, catalog: &Catalog) -> Result<(), PostgresError> {
         let tables = catalog.tables.iter().map(|table| &table.name);
+        let all = tables.chain(&catalog.materialized_views);
+        self.for_each_table("ANALYZE", "statistics", all).await
+    }
+
+    /// Notes of each page of the tables that all may see all its rows. Whoever reads the rows first would
+    /// have to, and write each page again; and keys are checked out of indexes alone where that is noted.
+    /// Nothing else may use the database meanwhile.
+    ///
+    /// # Errors
+    /// Fails if the server refuses.
+    pub async fn vacuum(&mut self, catalog: &Catalog) -> Result<(), PostgresError> {
+        // Nothing is noted of a commit that is not on the disk yet. One that waits brings all before it
+        // there.
+        for sql in ["SET synchronous_commit = on", COMMIT_WITH_LOG, LOADING] {
+            set(&self.sessions[0], sql).await?;
+        }
+        let tables = catalog.tables.iter().map(|table| &table.name);
+        self.for_each_table("VACUUM", "visibility map", tables)
+            .await
+    }
+
+    async fn for_each_table(
+        &mut self,
+        command: &str,
+        what: &str,
+        tables: impl Iterator<Item = &RelationName>,
+    ) -> Result<(), PostgresError> {
         let statement = |name: &RelationName| Statement {
-            sql: format!("ANALYZE {}", name.quoted()),
+            sql: format!("{command} {}", name.quoted()),
             kind: StatementKind::Other,
-            subject: format!("statistics of {name}"),
+            subject: format!("{what} of {name}"),
             section: Section::PostData,
         };
-        let all = tables.chain(&catalog.materialized_views).map(statement);
-        self.in_parallel(all.collect()).await
+        self.in_parallel(tables.map(statement).collect()).await
     }
 
     /// Runs a script in a session as users have it.
@@ -264,29 +294,6 @@ impl CopyWriter {
             sink: Box::pin(sink),
             table,
         })
-    }
-
-    /// Notes of each page of a loaded table that all may see all its rows. Whoever reads the rows first
-    /// would have to, and write each page again; and keys are checked out of indexes alone where that is
-    /// noted.
-    ///
-    /// # Errors
-    /// Fails if the server refuses.
-    pub async fn note_visible(&mut self, table: &CopyTable) -> Result<(), PostgresError> {
-        // Nothing is noted of a commit that is not on the disk yet. One that waits brings all before it
-        // there.
-        let vacuum = format!("VACUUM {}", table.name.quoted());
-        let wait = "SET synchronous_commit = on";
-        let commit = "SELECT pg_catalog.txid_current()";
-        for sql in [wait, commit, &vacuum, LOADING] {
-            let done = self.session.batch_execute(sql).await;
-            done.map_err(|error| PostgresError::Relation {
-                op: "vacuum",
-                name: table.name.to_string(),
-                answer: ServerAnswer::without_values(&error),
-            })?;
-        }
-        Ok(())
     }
 }
 

@@ -1,7 +1,6 @@
 //! Loading a masked copy into a new database, whose server checks every key and constraint itself.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -79,6 +78,8 @@ async fn fill(
     phases.end("make the tables");
     let loaded = load_rows(job, &database, dump, spool).await?;
     phases.end("load the rows");
+    database.vacuum(&dump.catalog).await?;
+    phases.end("VACUUM");
     job.session
         .progress
         .phase("building indexes and checking keys", 0);
@@ -130,10 +131,6 @@ async fn load_rows(
     parts.sort_by_key(|part| std::cmp::Reverse(part.bytes));
     let work = Arc::new(Work {
         tables: dump.catalog.tables.clone(),
-        not_loaded: (0..dump.catalog.tables.len())
-            .map(|table| parts.iter().filter(|part| part.table == table).count())
-            .map(AtomicUsize::new)
-            .collect(),
         parts: Mutex::new(parts.into()),
     });
     let mut sessions = JoinSet::new();
@@ -153,8 +150,6 @@ async fn load_rows(
 /// What the sessions have to load.
 struct Work {
     tables: Vec<CopyTable>,
-    /// How many parts of each table are not loaded yet.
-    not_loaded: Vec<AtomicUsize>,
     parts: Mutex<VecDeque<Part>>,
 }
 
@@ -162,11 +157,6 @@ impl Work {
     fn next(&self) -> Option<Part> {
         let mut parts = self.parts.lock().expect("no holder panics");
         parts.pop_front()
-    }
-
-    /// Takes note that a part of a table is loaded, and reports whether it was the last.
-    fn is_last(&self, table: usize) -> bool {
-        self.not_loaded[table].fetch_sub(1, Ordering::Relaxed) == 1
     }
 }
 
@@ -192,10 +182,6 @@ async fn load(
         // A part that could not be read to its end must not count as loaded.
         reading.await.expect("reading does not panic")?;
         loaded.push((table, copy.finish().await?));
-        if work.is_last(table) {
-            // While others load other tables.
-            writer.note_visible(&work.tables[table]).await?;
-        }
     }
     Ok(loaded)
 }
