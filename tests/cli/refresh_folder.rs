@@ -382,3 +382,72 @@ fn a_folder_that_no_refresh_has_made_is_not_replaced() {
     project.ok(&["refresh", "staging"]);
     assert!(project.path("staging/exports/customers.csv").exists());
 }
+
+/// Every file below the project with its length and time: what a command may not have changed.
+fn state(project: &Project) -> Vec<(std::path::PathBuf, u64, std::time::SystemTime)> {
+    let mut found = Vec::new();
+    let mut folders = vec![project.dir.path().to_owned()];
+    while let Some(at) = folders.pop() {
+        for entry in std::fs::read_dir(at).unwrap() {
+            let path = entry.unwrap().path();
+            let metadata = path.symlink_metadata().unwrap();
+            if metadata.is_dir() {
+                folders.push(path.clone());
+            }
+            found.push((path, metadata.len(), metadata.modified().unwrap()));
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn a_dry_run_refuses_what_the_run_would_and_changes_nothing() {
+    let project = exported();
+    let before = state(&project);
+    let said = project.ok(&["refresh", "staging", "--dry-run"]);
+    for part in [
+        "would restore snapshot",
+        "checked: that `",
+        "checked: the rules and their key",
+        "checked: region `eu-central` and the key that keeps the copy",
+        "not checked: whether the rules fit the columns",
+    ] {
+        assert!(said.contains(part), "no {part:?} in\n{said}");
+    }
+    let plan = project.json(&["refresh", "staging", "--dry-run"]);
+    assert!(plan["preflight"]["checked"].is_array(), "{plan:#}");
+    assert_eq!(state(&project), before);
+
+    let thesis = "staging/exports/thesis.txt";
+    let rules = "masking-rules/exports.toml";
+    let broken = RULES.replace("mask = \"email\"", "mask = \"e-mail\"");
+    let keyless = RULES.replace("env:MASK_KEY", "env:NOBODY_HAS_IT");
+    for (file, text, code, says) in [
+        (thesis, "two years of work\n", 7, "no refresh has made"),
+        (rules, &broken, 2, "exports.toml:"),
+        (rules, &keyless, 12, "the masking key is not to be had"),
+    ] {
+        let original = std::fs::read_to_string(project.path(file)).ok();
+        project.write(file, text);
+        let before = state(&project);
+        project.fails(&["refresh", "staging", "--dry-run"], code, &[says]);
+        assert_eq!(state(&project), before, "{file}");
+        project.fails(&["refresh", "staging"], code, &[says]);
+        match original {
+            Some(original) => project.write(file, &original),
+            None => std::fs::remove_file(project.path(file)).unwrap(),
+        }
+    }
+    // The key that keeps the copy is asked for before anything is masked, and not after.
+    let roles = ["writer", "reader", "pruner", "auditor"];
+    let keys = roles.map(|role| format!("{role} = \"file:keys/gone.key\"\n"));
+    let with_keys = format!("{STAGING}\n[keys]\n{}", keys.concat());
+    project.write("environments/staging.toml", &with_keys);
+    for args in [
+        &["refresh", "staging", "--dry-run"][..],
+        &["refresh", "staging"],
+    ] {
+        project.fails(args, 12, &["the writer key is not to be had"]);
+    }
+}

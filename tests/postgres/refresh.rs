@@ -477,3 +477,65 @@ fn what_is_no_copy_is_not_replaced_and_production_never_is() {
     assert!(said.contains("the copy is made of it"), "{said}");
     shop.production("SELECT count(*) FROM customers");
 }
+
+#[test]
+fn a_dry_run_refuses_what_the_run_would_and_leaves_both_servers_alone() {
+    let Some(shop) = shop_or_skip("a look ahead of a refresh") else {
+        return;
+    };
+    shop.project.must(&["backup", "prod", "main"]);
+    let dry = ["refresh", "staging", "--dry-run"];
+    let (printed, _) = shop.ends_with(0, &dry);
+    for part in [
+        "checked: its server, and that `shop` may be replaced",
+        "not checked: whether the rules fit the columns",
+    ] {
+        assert!(printed.contains(part), "no {part:?} in\n{printed}");
+    }
+    // What a refresh that died has left behind is the next run's to remove.
+    let left = "SELECT 'lifeboat_new_' || encode(substr(sha256('shop'), 1, 8), 'hex') || '_dead'";
+    let left = shop.staging.psql(left);
+    let left = left.trim();
+    shop.staging.psql(&format!("CREATE DATABASE {left}"));
+    shop.ends_with(0, &dry);
+    assert_eq!(shop.databases(), [left]);
+    shop.staging.psql(&format!("DROP DATABASE {left}"));
+    // A server can be asked for its columns at once.
+    shop.configure("read = \"server\"");
+    let (printed, _) = shop.ends_with(0, &dry);
+    assert!(
+        printed.contains("checked: the rules, their key, and the definitions"),
+        "{printed}"
+    );
+    shop.production("ALTER TABLE customers ADD COLUMN passport text");
+    for args in [&dry[..], &dry[..2]] {
+        let (_, said) = shop.ends_with(7, args);
+        assert!(said.contains("passport = "), "no line to add: {said}");
+    }
+    shop.production("ALTER TABLE customers DROP COLUMN passport");
+    assert_eq!(shop.databases(), [] as [&str; 0]);
+    // A database that no refresh has made.
+    shop.staging.psql("CREATE DATABASE shop");
+    for args in [&dry[..], &dry[..2]] {
+        let (_, said) = shop.ends_with(7, args);
+        assert!(said.contains("no refresh has made it"), "{said}");
+    }
+    shop.staging.psql("DROP DATABASE shop");
+    // No key, and no server.
+    shop.write_rules(&RULES.replace("env:MASK_KEY", "env:NOBODY_HAS_IT"));
+    for args in [&dry[..], &dry[..2]] {
+        shop.ends_with(12, args);
+    }
+    shop.write_rules(RULES);
+    let staging = shop.project.root.join("environments/staging.toml");
+    let written = fs::read_to_string(&staging).unwrap();
+    let host = written
+        .split_whitespace()
+        .find(|word| word.starts_with("port="))
+        .unwrap();
+    fs::write(&staging, written.replace(host, "port=1")).unwrap();
+    let (_, as_run) = shop.ends_with(1, &dry[..2]);
+    let (_, said) = shop.ends_with(1, &dry);
+    assert_eq!(said.lines().next(), as_run.lines().next());
+    shop.assert_nothing_left();
+}

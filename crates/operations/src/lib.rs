@@ -72,7 +72,7 @@ pub use mask_stream::{StreamFormat, StreamPlace, StreamRequest, StreamTask};
 pub use place::{DamagedCopy, Opened, StoreOpener};
 pub use preview::{PreviewTable, check_server, preview};
 pub use prune::{PruneDecision, PrunePlan, PruneRun};
-pub use refresh::{CopyOf, RefreshPhase, RefreshPlan, RefreshReport};
+pub use refresh::{CopyOf, Preflight, RefreshPhase, RefreshPlan, RefreshReport};
 pub use region::{KeyCheck, RegionCheck, SourceCheck, check_keys, check_regions, check_sources};
 pub use repair::{RepairPlan, RepairRun};
 pub use replicate::{ReplicatePlan, ReplicateReport};

@@ -9,14 +9,15 @@ use lifeboat_config::{Environment, Refresh};
 use lifeboat_masking::Masked;
 use lifeboat_model::{SnapshotId, SourceKind};
 use lifeboat_repository::{Repository, Role, Snapshot};
-use lifeboat_source_sqlite::publish;
+use lifeboat_source_sqlite::{may_replace, publish};
 
 use super::phases::Phases;
-use super::{RefreshPlan, RefreshReport, Way, beside, masked_draft, restore_original};
+use super::{Preflight, RefreshPlan, RefreshReport, Way, beside, masked_draft, restore_original};
 use crate::backup::end_without_snapshot;
 use crate::error::OperationError;
 use crate::mask::{MaskTask, MaskedDatabase};
 use crate::place::Opened;
+use crate::rules::Rules;
 use crate::session::Session;
 use crate::sqlite::{Observe, read_database};
 
@@ -62,6 +63,26 @@ pub(super) fn plan(
     }
 }
 
+/// Looks ahead, by the checks that [`refresh`] begins with.
+pub(super) fn preflight(
+    session: &Session,
+    plan: &RefreshPlan,
+    target: &Path,
+) -> Result<Preflight, OperationError> {
+    ready(session, plan, target)?;
+    let mut found = Preflight::default();
+    found.checked(format!("that `{}` may be replaced", plan.target));
+    found.rules_alone();
+    found.left_to_run("that nobody has it open or refreshes it at that moment");
+    Ok(found)
+}
+
+/// Refuses what can be refused before anything is restored.
+fn ready(session: &Session, plan: &RefreshPlan, target: &Path) -> Result<(), OperationError> {
+    may_replace(target)?;
+    Rules::preflight(session, &plan.rules)
+}
+
 pub(super) async fn refresh(
     session: &Session,
     environment: &Environment,
@@ -70,6 +91,7 @@ pub(super) async fn refresh(
     report: &mut RefreshReport,
 ) -> Result<(), OperationError> {
     let mut phases = Phases::start(&*session.world.clock);
+    ready(session, plan, target)?;
     // The copy is made beside its target, so that publishing it is one rename.
     let beside = beside(target, report.run)?;
     let copy = beside.path().join("masked.sqlite");

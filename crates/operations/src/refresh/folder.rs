@@ -13,12 +13,13 @@ use lifeboat_repository::{Repository, Role, Snapshot};
 use lifeboat_source_files::{earlier, replace_folder};
 
 use super::phases::Phases;
-use super::{RefreshPlan, RefreshReport, Way, beside, masked_draft, restore_original};
+use super::{Preflight, RefreshPlan, RefreshReport, Way, beside, masked_draft, restore_original};
 use crate::backup::end_without_snapshot;
 use crate::error::OperationError;
 use crate::files::read_folder;
 use crate::mask_stream::{FolderTask, MaskedFolder};
 use crate::place::Opened;
+use crate::rules::Rules;
 use crate::session::Session;
 
 /// Says in a copy what it was made of and what the gates said; also how a refresh knows a copy.
@@ -66,6 +67,32 @@ pub(super) fn plan(
     }
 }
 
+/// Looks ahead, by the checks that [`refresh`] begins with.
+pub(super) fn preflight(
+    session: &Session,
+    plan: &RefreshPlan,
+    target: &FolderTarget,
+) -> Result<Preflight, OperationError> {
+    ready(session, plan, target)?;
+    let mut found = Preflight::default();
+    found.checked(format!("that `{}` may be replaced", plan.target));
+    found.rules_alone();
+    found.left_to_run("that nobody else refreshes it at that moment");
+    Ok(found)
+}
+
+/// Refuses what can be refused before anything is restored; returns the folder that is replaced.
+fn ready(
+    session: &Session,
+    plan: &RefreshPlan,
+    target: &FolderTarget,
+) -> Result<PathBuf, OperationError> {
+    let path = real_target(&target.path)?;
+    refuse_foreign(&path)?;
+    Rules::preflight(session, &plan.rules)?;
+    Ok(path)
+}
+
 pub(super) async fn refresh(
     session: &Session,
     environment: &Environment,
@@ -74,8 +101,7 @@ pub(super) async fn refresh(
     report: &mut RefreshReport,
 ) -> Result<(), OperationError> {
     let mut phases = Phases::start(&*session.world.clock);
-    let path = &real_target(&target.path)?;
-    refuse_foreign(path)?;
+    let path = &ready(session, plan, target)?;
     // The copy is made beside its target, so that publishing it is one rename.
     let beside = beside(path, report.run)?;
     let copy = beside.path().join("masked");

@@ -8,6 +8,7 @@ mod database;
 mod file;
 mod folder;
 mod phases;
+mod preflight;
 
 use std::path::{Path, PathBuf};
 
@@ -32,6 +33,7 @@ use crate::session::Session;
 
 pub(crate) use database::describe_database;
 pub use phases::RefreshPhase;
+pub use preflight::Preflight;
 
 /// Which copy of the data a refresh publishes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -80,6 +82,16 @@ enum Way {
         target: FolderTarget,
     },
     Database(database::DatabasePlan),
+}
+
+impl Way {
+    /// Reports whether a copy is masked anew, which the repository then keeps.
+    fn makes_copy(&self) -> bool {
+        match self {
+            Self::File { .. } | Self::Folder { .. } => true,
+            Self::Database(plan) => plan.makes_copy(),
+        }
+    }
 }
 
 /// What a refresh did.
@@ -209,6 +221,7 @@ impl Session {
             phases: Vec::new(),
             secs: 0.0,
         };
+        self.can_keep(environment, plan, home).await?;
         match &plan.way {
             Way::File { record, target } => {
                 let about = (plan, record, target.as_path());
