@@ -451,3 +451,94 @@ fn a_dry_run_refuses_what_the_run_would_and_changes_nothing() {
         project.fails(args, 12, &["the writer key is not to be had"]);
     }
 }
+
+/// Replaces what nobody has decided by a decision; names of tables and columns stay.
+fn decide(project: &Project, rules: &str) {
+    let text = std::fs::read_to_string(project.path(rules)).unwrap();
+    let decision = "{ mask = \"hash\", length = 12 }";
+    project.write(rules, &text.replace("\"decide\"", decision));
+}
+
+#[test]
+fn rules_for_a_folder_are_proposed_held_against_it_and_serve_the_refresh() {
+    let project = exported();
+    let (mut customers, mut orders) = ("id,name,mail,plan\n".to_owned(), String::new());
+    for n in 0..60 {
+        let mail = format!("maria.schmidtbauer{n}@nordlicht.de");
+        customers += &format!("{n},Maria Schmidtbauer,{mail},free\n");
+        orders += &format!("{n},{},open\n", n % 7);
+    }
+    project.write("production/exports/customers.csv", &customers);
+    for part in ["2026-01.csv", "2026-02.csv"] {
+        let text = format!("number,customer,status\n{orders}");
+        project.write(&format!("production/exports/orders/{part}"), &text);
+    }
+    let suppliers = zstd::encode_all(customers.as_bytes(), 3).unwrap();
+    std::fs::create_dir(project.path("production/exports/more")).unwrap();
+    std::fs::write(
+        project.path("production/exports/more/suppliers.csv.zst"),
+        suppliers,
+    )
+    .unwrap();
+    let rules = "masking-rules/exports.toml";
+    std::fs::remove_file(project.path(rules)).unwrap();
+    let discover = [
+        "mask",
+        "discover",
+        "--source",
+        "prod/exports",
+        "--out",
+        rules,
+    ];
+    project.ok(&discover);
+    let text = std::fs::read_to_string(project.path(rules)).unwrap();
+    for table in ["customers", "events", "orders", "suppliers"] {
+        assert!(
+            text.contains(&format!("[table.{table}")),
+            "no {table} in\n{text}"
+        );
+    }
+    assert!(!text.contains("2026"), "{text}");
+    assert!(text.contains("mail = { domain = \"email\" }"), "{text}");
+    for original in ORIGINALS {
+        assert!(!text.contains(original), "{original} is in\n{text}");
+    }
+    decide(&project, rules);
+    let check = [
+        "mask",
+        "check",
+        "--source",
+        "prod/exports",
+        "--rules",
+        rules,
+    ];
+    let said = project.ok(&check);
+    assert!(
+        said.contains("covers every column of prod/exports"),
+        "{said}"
+    );
+    project.ok(&["backup", "prod", "exports"]);
+    let report = project.json(&["refresh", "staging"]);
+    assert_eq!(report["tables"], 4, "{report:#}");
+    // What the source leaves out of its backups is no table, neither here nor there.
+    project.edit(
+        "environments/prod.toml",
+        "path = \"production/exports\"",
+        "path = \"production/exports\"\nexclude = [\"old/\"]",
+    );
+    project.write("production/exports/old/people.csv", "who\nMaria\n");
+    project.ok(&check);
+    // A new column, and a file that is none of its kind.
+    project.write(
+        "production/exports/events.jsonl",
+        "{\"passport\":\"C01X00T47\"}\n",
+    );
+    std::fs::remove_file(project.path("production/exports/events.jsonl.gz")).unwrap();
+    project.write("production/exports/visits.csv", "day\nmonday\n");
+    project.fails(&check, 7, &["no rule names the table of `visits.csv`"]);
+    project.fails(
+        &["mask", "discover", "--source", "prod/shop"],
+        2,
+        &["--input"],
+    );
+}

@@ -26,7 +26,7 @@ pub enum StreamPlace {
 impl StreamPlace {
     /// Returns the file's name without its ending, and that ending in lower case, both without that of
     /// its compression.
-    pub(super) fn name_and_ending(&self) -> Option<(String, String)> {
+    pub(crate) fn name_and_ending(&self) -> Option<(String, String)> {
         let Self::File(path) = self else {
             return None;
         };
@@ -53,7 +53,7 @@ impl StreamPlace {
 }
 
 /// Opens a stream and unpacks it if its first bytes say that it is packed.
-pub(super) fn open(place: &StreamPlace) -> io::Result<Box<dyn Read + Send>> {
+pub(crate) fn open(place: &StreamPlace) -> io::Result<Box<dyn Read + Send>> {
     let raw: Box<dyn Read + Send> = match place {
         StreamPlace::Standard => Box::new(io::stdin()),
         StreamPlace::File(path) => Box::new(File::open(path)?),

@@ -9,6 +9,7 @@ mod flow;
 mod folder;
 mod head;
 mod io;
+mod listing;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -26,8 +27,10 @@ use flow::{Flow, Input, Output, Passing, TableStream};
 use head::Head;
 use io::Sink;
 
-pub(crate) use folder::{FolderTask, MaskedFolder};
+pub(crate) use folder::{FolderTask, MaskedFolder, no_tables, not_alike};
 pub use io::StreamPlace;
+pub(crate) use io::open;
+pub(crate) use listing::TableFolder;
 
 use crate::error::OperationError;
 use crate::mask::MaskReport;

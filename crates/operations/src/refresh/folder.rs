@@ -17,7 +17,7 @@ use super::{Preflight, RefreshPlan, RefreshReport, Way, beside, masked_draft, re
 use crate::backup::end_without_snapshot;
 use crate::error::OperationError;
 use crate::files::read_folder;
-use crate::mask_stream::{FolderTask, MaskedFolder};
+use crate::mask_stream::{FolderTask, MaskedFolder, TableFolder};
 use crate::place::Opened;
 use crate::rules::Rules;
 use crate::session::Session;
@@ -109,7 +109,7 @@ pub(super) async fn refresh(
     let original = scratch.path().join("original");
     restore_original(session, plan, record, &original).await?;
     phases.end("restore the snapshot");
-    let folder = (original.as_path(), target.null.as_str());
+    let folder = TableFolder::whole(&original, &target.null);
     let task = FolderTask::prepare(session, &plan.rules, folder, &record.id.to_string())?;
     report.left_out.clone_from(&task.left_out);
     let (mask, released) = task.run(session, &copy)?;
