@@ -231,7 +231,7 @@ fn what_no_rule_names_stops_the_refresh_and_the_copy_stays() {
         (
             "orders/2026-02.csv",
             "number,customer,status\n3,17,open\n4,18\n",
-            7,
+            4,
             &["`orders/2026-02.csv`", "row 2", "fields"][..],
         ),
         (
@@ -243,8 +243,8 @@ fn what_no_rule_names_stops_the_refresh_and_the_copy_stays() {
         (
             "orders/2026-03.csv",
             "",
-            2,
-            &["`orders/2026-03.csv` has no header"][..],
+            4,
+            &["`orders/2026-03.csv`", "no header"][..],
         ),
     ];
     for (file, text, code, says) in cases {
@@ -536,6 +536,9 @@ fn rules_for_a_folder_are_proposed_held_against_it_and_serve_the_refresh() {
     std::fs::remove_file(project.path("production/exports/events.jsonl.gz")).unwrap();
     project.write("production/exports/visits.csv", "day\nmonday\n");
     project.fails(&check, 7, &["no rule names the table of `visits.csv`"]);
+    project.write("production/exports/visits.csv", "day,who\nmonday\n");
+    let source = ["mask", "discover", "--source", "prod/exports"];
+    project.fails(&source, 4, &["`visits.csv`", "line 2"]);
     project.fails(
         &["mask", "discover", "--source", "prod/shop"],
         2,

@@ -8,7 +8,9 @@ use lifeboat_masking::{Cell, ColumnSchema, ColumnType, RowBatch, Schema, TableSc
 use serde_json::{Map, Value};
 
 use crate::error::OperationError;
-use crate::mask_stream::{StreamPlace, TableFolder, no_tables, not_alike, open};
+use crate::mask_stream::{
+    StreamPlace, TableFolder, failed_to_read, no_header, no_tables, not_alike, open, refuse_twice,
+};
 use crate::sampled::SampledInput;
 
 /// Longest line of JSON Lines that is read, bytes.
@@ -164,7 +166,7 @@ impl TableSample {
         form: Form,
         rows_max: usize,
     ) -> Result<Self, OperationError> {
-        let failed = |error| OperationError::io("read", shown, error);
+        let failed = |error| failed_to_read(shown, error);
         let stream = open(&StreamPlace::File(file.to_owned())).map_err(failed)?;
         match form {
             Form::Delimited(delimiter) => read_delimited(stream, shown, delimiter, rows_max),
@@ -229,7 +231,7 @@ fn read_delimited(
     delimiter: u8,
     rows_max: usize,
 ) -> Result<TableSample, OperationError> {
-    let failed = |error: csv::Error| csv_error(shown, &error);
+    let failed = |error: csv::Error| csv_error(shown, error);
     let mut reader = csv::ReaderBuilder::new()
         .delimiter(delimiter)
         .from_reader(BufReader::new(stream));
@@ -239,6 +241,10 @@ fn read_delimited(
         .iter()
         .map(str::to_owned)
         .collect();
+    if columns.is_empty() {
+        return Err(no_header(shown));
+    }
+    refuse_twice(&columns, shown)?;
     let mut rows = RowBatch::new(columns.len(), 0);
     for record in reader.byte_records().take(rows_max) {
         let record = record.map_err(failed)?;
@@ -248,20 +254,21 @@ fn read_delimited(
 }
 
 /// The library's own words repeat fields of the file, so only the place is told.
-fn csv_error(input: &Path, error: &csv::Error) -> OperationError {
+fn csv_error(shown: &Path, error: csv::Error) -> OperationError {
     let line = error.position().map_or(0, csv::Position::line);
-    let what = match error.kind() {
+    let what = match error.into_kind() {
+        csv::ErrorKind::Io(error) => return failed_to_read(shown, error),
         csv::ErrorKind::UnequalLengths {
             expected_len, len, ..
-        } => {
-            format!("it has {len} fields and the header {expected_len}")
-        }
+        } => format!("line {line} has {len} fields and the header {expected_len}"),
         csv::ErrorKind::Utf8 { .. } => "the header is not valid UTF-8".to_owned(),
-        _ => "it cannot be read as CSV".to_owned(),
+        _ => format!("line {line} is none of a CSV file"),
     };
-    OperationError::Usage {
-        message: format!("line {line} of `{}` does not do: {what}", input.display()),
-        hint: "the first line names the columns, every other has as many fields".to_owned(),
+    OperationError::Malformed {
+        path: shown.to_owned(),
+        format: "CSV",
+        what,
+        hint: "the first line names the columns, every other has as many fields",
     }
 }
 
@@ -270,7 +277,7 @@ fn read_json_lines(
     shown: &Path,
     rows_max: usize,
 ) -> Result<TableSample, OperationError> {
-    let failed = |error| OperationError::io("read", shown, error);
+    let failed = |error| failed_to_read(shown, error);
     let mut reader = BufReader::new(stream);
     let mut records = Vec::new();
     let mut line = Vec::new();
@@ -289,9 +296,11 @@ fn read_json_lines(
         match serde_json::from_slice(&line) {
             Ok(Value::Object(members)) => records.push(members),
             _ => {
-                return Err(OperationError::Usage {
-                    message: format!("line {number} of `{}` is no JSON object", shown.display()),
-                    hint: "JSON Lines has one object on each line".to_owned(),
+                return Err(OperationError::Malformed {
+                    path: shown.to_owned(),
+                    format: "JSON Lines",
+                    what: format!("line {number} is not one JSON object"),
+                    hint: "JSON Lines has one object on each line",
                 });
             }
         }

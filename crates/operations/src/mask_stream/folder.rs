@@ -17,7 +17,7 @@ use super::flow::{Flow, Input, Output, TableStream};
 use super::head::Head;
 use super::io::{self, Sink};
 use super::listing::{Below, TableFolder};
-use super::{StreamFormat, StreamPlace, described, evidence, table_called};
+use super::{StreamFormat, StreamPlace, described, evidence, in_file, table_called};
 use crate::error::OperationError;
 use crate::mask::MaskReport;
 use crate::rules::Rules;
@@ -136,7 +136,7 @@ impl FolderTask {
         for file in &self.files {
             let before = rows.entry(file.table().to_owned()).or_default();
             let flow = self.mask(session, (file, *before), output, &mut originals);
-            let flow = flow.map_err(|error| in_file(file, *before, error))?;
+            let flow = flow.map_err(|error| in_file(&file.path, *before, error))?;
             *before += flow.rows;
             hasher.update(file.path.as_os_str().as_encoded_bytes());
             hasher.update(flow.output_hash.as_bytes());
@@ -167,7 +167,7 @@ impl FolderTask {
         let parent = to.parent().expect("it lies in the output");
         fs::create_dir_all(parent)
             .map_err(|error| OperationError::io("create the folder", parent, error))?;
-        let failed = |error| OperationError::io("read", &from, error);
+        let failed = |error| io::failed_to_read(&file.path, error);
         let mut source = io::open(&StreamPlace::File(from.clone())).map_err(failed)?;
         let mut header = vec![0; file.stream.header.len()];
         source.read_exact(&mut header).map_err(failed)?;
@@ -245,7 +245,7 @@ impl Found {
         table: String,
         rules: &RuleSet,
     ) -> Result<Self, OperationError> {
-        let failed = |error| OperationError::io("read", &path, error);
+        let failed = |error| io::failed_to_read(&path, error);
         let mut source = io::open(&place).map_err(failed)?;
         let head = Head::read(&format, &path, rules, &table, &mut source)?;
         head.refuse_rows(&path, rules, &table)?;
@@ -302,26 +302,6 @@ pub(crate) fn not_alike(first: &Path, other: &Path, table: &str) -> OperationErr
         hint: "give them the same header, or a table of its own to each; a table is either CSV or JSON \
                Lines"
             .to_owned(),
-    }
-}
-
-/// Names the file in which something is wrong, and counts the row in it.
-fn in_file(file: &TableFile, first_row: u64, error: OperationError) -> OperationError {
-    let error = match error {
-        OperationError::Mask(mut error) => {
-            error.row = error.row.saturating_sub(first_row);
-            OperationError::Mask(error)
-        }
-        OperationError::RowTooLong(mut error) => {
-            error.row = error.row.saturating_sub(first_row);
-            OperationError::RowTooLong(error)
-        }
-        // They name it.
-        other => return other,
-    };
-    OperationError::InFile {
-        path: file.path.clone(),
-        source: Box::new(error),
     }
 }
 
