@@ -64,6 +64,14 @@ fn a_masked_copy_is_published_again_without_production() {
     let Some(shop) = shop_or_skip("a masked copy published again") else {
         return;
     };
+    // What would not let anybody fill a view, once it is there.
+    shop.production(
+        "CREATE MATERIALIZED VIEW sums AS SELECT count(*) FROM orders;
+         CREATE FUNCTION no_refresh() RETURNS event_trigger LANGUAGE plpgsql
+             AS $$ BEGIN RAISE EXCEPTION 'nobody fills a view here'; END $$;
+         CREATE EVENT TRIGGER no_refresh ON ddl_command_start
+             WHEN TAG IN ('REFRESH MATERIALIZED VIEW') EXECUTE FUNCTION no_refresh()",
+    );
     shop.project.must(&["backup", "prod", "main"]);
     let first = shop.refresh(&[]);
     let emails = "SELECT md5(string_agg(email, ',' ORDER BY id)) FROM customers";
@@ -99,6 +107,13 @@ fn a_masked_copy_is_published_again_without_production() {
     let said = String::from_utf8_lossy(&loaded.stderr);
     assert!(loaded.status.success(), "{said}");
     assert_eq!(shop.staging.psql_in("by_hand", emails), masked);
+    let counted = "SELECT count FROM sums";
+    assert_eq!(
+        shop.staging.psql_in("by_hand", counted),
+        shop.staged(counted)
+    );
+    let triggers = "SELECT evtname FROM pg_event_trigger";
+    assert_eq!(shop.staging.psql_in("by_hand", triggers), "no_refresh");
 }
 
 #[test]
