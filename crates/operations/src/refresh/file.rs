@@ -5,14 +5,14 @@
 
 use std::path::{Path, PathBuf};
 
-use lifeboat_config::{Environment, Refresh};
+use lifeboat_config::Environment;
 use lifeboat_masking::Masked;
 use lifeboat_model::{SnapshotId, SourceKind};
 use lifeboat_repository::{Repository, Role, Snapshot};
 use lifeboat_source_sqlite::{may_replace, publish};
 
 use super::phases::Phases;
-use super::{Preflight, RefreshPlan, RefreshReport, Way, beside, masked_draft, restore_original};
+use super::{Preflight, RefreshPlan, RefreshReport, beside, masked_draft, restore_original};
 use crate::backup::end_without_snapshot;
 use crate::error::OperationError;
 use crate::mask::{MaskTask, MaskedDatabase};
@@ -20,48 +20,6 @@ use crate::place::Opened;
 use crate::rules::Rules;
 use crate::session::Session;
 use crate::sqlite::{Observe, read_database};
-
-pub(super) fn plan(
-    environment: &Environment,
-    refresh: &Refresh,
-    origin: &Environment,
-    record: Snapshot,
-    target: &Path,
-) -> RefreshPlan {
-    let steps = vec![
-        format!(
-            "restore snapshot {} (state of {:.0}, from region {}) into a scratch folder",
-            record.id.short(),
-            record.instant,
-            origin.home
-        ),
-        format!(
-            "mask it by {} into a new database, and judge it",
-            refresh.rules.display()
-        ),
-        "keep the masked copy in the repository".to_owned(),
-        format!(
-            "publish it as {}, and keep {} earlier copies",
-            target.display(),
-            refresh.keep_previous
-        ),
-    ];
-    RefreshPlan {
-        environment: environment.name.to_string(),
-        from: refresh.from.to_string(),
-        snapshot: Some(record.id),
-        instant: Some(record.instant),
-        region: origin.home.clone(),
-        rules: refresh.rules.clone(),
-        target: target.display().to_string(),
-        keep_previous: refresh.keep_previous,
-        steps,
-        way: Way::File {
-            record,
-            target: target.to_owned(),
-        },
-    }
-}
 
 /// Looks ahead, by the checks that [`refresh`] begins with.
 pub(super) fn preflight(

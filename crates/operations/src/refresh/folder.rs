@@ -6,14 +6,14 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use lifeboat_config::{Environment, FolderTarget, Refresh};
+use lifeboat_config::{Environment, FolderTarget};
 use lifeboat_masking::{LeakReport, Masked};
 use lifeboat_model::{SnapshotId, SourceKind, error_chain};
 use lifeboat_repository::{Repository, Role, Snapshot};
 use lifeboat_source_files::{earlier, replace_folder};
 
 use super::phases::Phases;
-use super::{Preflight, RefreshPlan, RefreshReport, Way, beside, masked_draft, restore_original};
+use super::{Preflight, RefreshPlan, RefreshReport, beside, masked_draft, restore_original};
 use crate::backup::end_without_snapshot;
 use crate::error::OperationError;
 use crate::files::read_folder;
@@ -24,48 +24,6 @@ use crate::session::Session;
 
 /// Says in a copy what it was made of and what the gates said; also how a refresh knows a copy.
 const MANIFEST: &str = "lifeboat-copy.json";
-
-pub(super) fn plan(
-    environment: &Environment,
-    refresh: &Refresh,
-    origin: &Environment,
-    record: Snapshot,
-    target: &FolderTarget,
-) -> RefreshPlan {
-    let steps = vec![
-        format!(
-            "restore snapshot {} (state of {:.0}, from region {}) into a scratch folder",
-            record.id.short(),
-            record.instant,
-            origin.home
-        ),
-        format!(
-            "mask its CSV and JSON Lines by {} into a new folder, and judge it",
-            refresh.rules.display()
-        ),
-        "keep the masked copy in the repository".to_owned(),
-        format!(
-            "publish it as {}, and keep {} earlier copies",
-            target.path.display(),
-            refresh.keep_previous
-        ),
-    ];
-    RefreshPlan {
-        environment: environment.name.to_string(),
-        from: refresh.from.to_string(),
-        snapshot: Some(record.id),
-        instant: Some(record.instant),
-        region: origin.home.clone(),
-        rules: refresh.rules.clone(),
-        target: target.path.display().to_string(),
-        keep_previous: refresh.keep_previous,
-        steps,
-        way: Way::Folder {
-            record,
-            target: target.clone(),
-        },
-    }
-}
 
 /// Looks ahead, by the checks that [`refresh`] begins with.
 pub(super) fn preflight(

@@ -166,12 +166,18 @@ impl Session {
             RefreshTarget::File(target) => {
                 let kind = SourceKind::Sqlite;
                 let record = self.newest_of(origin, source, kind, environment).await?;
-                Ok(file::plan(environment, refresh, origin, record, target))
+                let about = (&record.clone(), &**target, "it");
+                let target = target.clone();
+                let way = Way::File { record, target };
+                Ok(plan_of_files(environment, refresh, origin, about, way))
             }
             RefreshTarget::Folder(target) => {
                 let kind = SourceKind::Files;
                 let record = self.newest_of(origin, source, kind, environment).await?;
-                Ok(folder::plan(environment, refresh, origin, record, target))
+                let about = (&record.clone(), &*target.path, "its CSV and JSON Lines");
+                let target = target.clone();
+                let way = Way::Folder { record, target };
+                Ok(plan_of_files(environment, refresh, origin, about, way))
             }
         }
     }
@@ -255,6 +261,46 @@ impl Session {
         refuse_other_kind(&record, kind)?;
         may_restore(record.class, environment.class, true)?;
         Ok(record)
+    }
+}
+
+/// Plans what is done with files: a SQLite file, or a folder of CSV and JSON Lines.
+fn plan_of_files(
+    environment: &Environment,
+    refresh: &Refresh,
+    origin: &Environment,
+    (record, target, what): (&Snapshot, &Path, &str),
+    way: Way,
+) -> RefreshPlan {
+    let target = target.display();
+    let steps = vec![
+        format!(
+            "restore snapshot {} (state of {:.0}, from region {}) into a scratch folder",
+            record.id.short(),
+            record.instant,
+            origin.home
+        ),
+        format!(
+            "mask {what} by {} beside {target}, and judge the copy",
+            refresh.rules.display()
+        ),
+        "keep the masked copy in the repository".to_owned(),
+        format!(
+            "publish it as {target}, and keep {} earlier copies",
+            refresh.keep_previous
+        ),
+    ];
+    RefreshPlan {
+        environment: environment.name.to_string(),
+        from: refresh.from.to_string(),
+        snapshot: Some(record.id),
+        instant: Some(record.instant),
+        region: origin.home.clone(),
+        rules: refresh.rules.clone(),
+        target: target.to_string(),
+        keep_previous: refresh.keep_previous,
+        steps,
+        way,
     }
 }
 
