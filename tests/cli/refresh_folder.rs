@@ -545,3 +545,22 @@ fn rules_for_a_folder_are_proposed_held_against_it_and_serve_the_refresh() {
         &["--input"],
     );
 }
+
+#[test]
+fn files_of_rows_have_no_keys_that_the_gate_of_integrity_could_pass() {
+    let project = exported();
+    let report = project.json(&["refresh", "staging"]);
+    let gates = report["leak_report"]["gates"].as_array().unwrap();
+    let gate = gates
+        .iter()
+        .find(|gate| gate["name"] == "integrity")
+        .unwrap();
+    assert!(gate["verdict"].is_null(), "{gate:#}");
+    assert_eq!(report["leak_report"]["verdict"], "pass");
+    let said = project.ok(&["refresh", "staging"]);
+    let line = said
+        .lines()
+        .find(|line| line.contains("integrity"))
+        .unwrap();
+    assert!(line.contains("nothing to look for"), "{line}");
+}
