@@ -564,3 +564,30 @@ fn files_of_rows_have_no_keys_that_the_gate_of_integrity_could_pass() {
         .unwrap();
     assert!(line.contains("nothing to look for"), "{line}");
 }
+
+#[test]
+fn quiet_says_nothing_of_warnings() {
+    let project = exported();
+    // A key that is kept although what it points at is masked.
+    let rules = RULES.replace(
+        "[\"number\", \"status\"]",
+        "[\"number\", \"status\", \"customer_id\"]",
+    );
+    project.write("masking-rules/exports.toml", &rules);
+    for month in ["2026-01", "2026-02"] {
+        let path = format!("production/exports/orders/{month}.csv");
+        project.write(&path, "number,customer,status,customer_id\n1,17,paid,17\n");
+    }
+    project.ok(&["backup", "prod", "exports"]);
+    let said = |args: &[&str]| {
+        let output = project.command(args).output().unwrap();
+        assert_exit(&output, 0, &[], args);
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(said(&["refresh", "staging"]).contains("WARN"));
+    assert_eq!(said(&["-q", "refresh", "staging"]), "");
+    assert!(said(&["-q", "-v", "refresh", "staging"]).contains("WARN"));
+    let mut command = project.command(&["-q", "refresh", "staging"]);
+    let asked = command.env("LIFEBOAT_LOG", "warn").output().unwrap();
+    assert_exit(&asked, 0, &["WARN"], &["LIFEBOAT_LOG=warn"]);
+}

@@ -290,6 +290,18 @@ fn two_environments_do_not_replace_the_same() {
 }
 
 #[test]
+fn an_empty_folder_to_replace_is_told_what_it_is_for() {
+    let project = Project::sound();
+    let staging = "environments/staging.toml";
+    project.edit(staging, "target = \"staging/shop.db\"", "folder = \"\"");
+    let problems = project.load().unwrap_err();
+    let mut problems = problems.iter();
+    let empty = problems.find(|one| one.message.contains("`folder` must not be empty"));
+    let hint = empty.and_then(|one| one.hint.clone()).unwrap_or_default();
+    assert!(hint.contains("CSV"), "{hint:?}");
+}
+
+#[test]
 fn missing_rules_of_staging_stop_nothing_in_production() {
     let project = Project::sound();
     project.edit("environments/staging.toml", "webshop.toml", "shop.toml");

@@ -68,8 +68,12 @@ fn rules(environment: &Environment, refresh: &Refresh, findings: &mut Findings<'
         "there are no masking rules at `{}`",
         refresh.rules.display()
     );
-    let hint = "write them; `lifeboat mask discover --out FILE` proposes some";
-    findings.warn(&["environments", name, "refresh", "rules"], message, hint);
+    let input = match &refresh.target {
+        RefreshTarget::File(_) => "--input DATABASE".to_owned(),
+        _ => format!("--source {}", refresh.from),
+    };
+    let hint = format!("write them; `lifeboat mask discover {input} --out FILE` proposes some");
+    findings.warn(&["environments", name, "refresh", "rules"], message, &hint);
 }
 
 /// A refresh replaces its target, so that must be nothing of production and no repository.
