@@ -96,6 +96,8 @@ fn a_truncated_pack_is_located_and_never_restored_as_good() {
     let restore = ["restore", "prod", "shop", "--to", "x.db"];
     let told = project.ok(&restore);
     assert!(told.contains("DAMAGED in eu-central: 1 object"), "{told}");
+    let repair = "`lifeboat repair prod --region eu-central`";
+    assert!(told.contains(repair), "{told}");
     let restored = project.path("x.db");
     assert_eq!(query(&restored, "PRAGMA integrity_check"), "ok");
     std::fs::remove_file(&restored).unwrap();

@@ -145,11 +145,11 @@ fn what_the_rules_do_not_cover_is_refused_before_a_row_moves() {
     for (csv, code, says) in [
         ("id,name,mail,plan,phone\n1,a,b,c,d\n", 7, "people.phone"),
         ("id,name,mail\n1,a,b\n", 7, "people.plan"),
-        ("id,id\n", 2, "twice"),
-        ("", 2, "no header that ends"),
+        ("id,id\n", 4, "twice"),
+        ("", 4, "no header that ends"),
         (
             "id,name,mail,plan\n1,secret\n",
-            7,
+            4,
             "2 fields and the header 4",
         ),
         (
@@ -164,4 +164,107 @@ fn what_the_rules_do_not_cover_is_refused_before_a_row_moves() {
     }
     let unnamed = folder.run(&[], CSV);
     assert_exit(&unnamed, 2, &["--format csv"], &[]);
+}
+
+/// Packs `bytes`, and cuts off the end.
+fn cut_off(name: &str, bytes: &[u8]) -> Vec<u8> {
+    let mut packed = match name.ends_with(".gz") {
+        true => {
+            let mut packed =
+                flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+            packed.write_all(bytes).unwrap();
+            packed.finish().unwrap()
+        }
+        false => zstd::encode_all(bytes, 3).unwrap(),
+    };
+    packed.truncate(packed.len() - 10);
+    packed
+}
+
+#[test]
+fn what_is_not_in_its_format_ends_with_4_and_names_the_file_and_the_row() {
+    let folder = Folder::new();
+    let long = format!("id,name,mail,plan\n{}", "1,secret,b,c\n".repeat(1_000));
+    let cases: [(&str, Vec<u8>, &str, &str); 9] = [
+        (
+            "people.csv",
+            b"id,name,mail,plan\n1,a,b,c\n2,secret\n".to_vec(),
+            "row 2",
+            "line 3",
+        ),
+        (
+            "people.csv",
+            b"id,name,mail,plan\n1,\"secret,b,c\n".to_vec(),
+            "row 1",
+            "line 2",
+        ),
+        ("people.csv", b"".to_vec(), "no header", "no header"),
+        (
+            "people.csv",
+            b"id,id\n1,secret\n".to_vec(),
+            "twice",
+            "twice",
+        ),
+        (
+            "people.jsonl",
+            b"{\"id\":1}\nsecret\n".to_vec(),
+            "row 2",
+            "line 2",
+        ),
+        (
+            "people.jsonl",
+            b"{\"name\":\"secret\"".to_vec(),
+            "row 1",
+            "line 1",
+        ),
+        (
+            "people.jsonl",
+            b"[\"secret\"]\n".to_vec(),
+            "row 1",
+            "line 1",
+        ),
+        (
+            "people.csv.gz",
+            cut_off("people.csv.gz", long.as_bytes()),
+            "gzip",
+            "gzip",
+        ),
+        (
+            "people.csv.zst",
+            cut_off("people.csv.zst", long.as_bytes()),
+            "Zstandard",
+            "Zstandard",
+        ),
+    ];
+    for (name, bytes, row, line) in cases {
+        std::fs::write(folder.path(name), &bytes).unwrap();
+        let masked = folder.run(&["--input", name, "--output", "out"], "");
+        let discovered = lifeboat()
+            .current_dir(folder.0.path())
+            .args(["mask", "discover", "--input", name])
+            .output()
+            .unwrap();
+        for (output, place) in [(masked, row), (discovered, line)] {
+            let says = ["error: ", name, place, "hint: "];
+            assert_exit(
+                &output,
+                4,
+                &says,
+                &[
+                    name,
+                    &String::from_utf8_lossy(&bytes[..bytes.len().min(60)]),
+                ],
+            );
+            assert!(!text(&output).contains("secret"), "{}", text(&output));
+        }
+        assert!(!folder.path("out").exists());
+    }
+    let whole = zstd::encode_all(CSV.as_bytes(), 3).unwrap();
+    std::fs::write(folder.path("people.csv.zst"), whole).unwrap();
+    let discovered = lifeboat()
+        .current_dir(folder.0.path())
+        .args(["mask", "discover", "--input", "people.csv.zst"])
+        .output()
+        .unwrap();
+    assert_exit(&discovered, 0, &["[table.people.columns]"], &[]);
 }

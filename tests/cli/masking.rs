@@ -161,3 +161,24 @@ fn mask_run_writes_a_file_only_if_every_gate_passes() {
     project.fails(&args, 7, &["customers.full_name"]);
     assert!(!project.path("masked.db").exists());
 }
+
+#[test]
+fn a_dry_run_of_a_refresh_refuses_what_the_run_would() {
+    let project = Project::new();
+    project.ok(&["backup", "prod", "shop"]);
+    let dry = ["refresh", "staging", "--dry-run"];
+    let said = project.ok(&dry);
+    assert!(said.contains("checked: that `"), "{said}");
+    assert!(!project.path("staging").exists());
+    // What is no database is not replaced, and that shows before anything is masked.
+    project.write("staging/shop.db", "notes of somebody");
+    for args in [&dry[..], &["refresh", "staging"]] {
+        project.fails(args, 4, &["staging/shop.db` is not a SQLite database"]);
+    }
+    project.write("staging/shop.db", "");
+    project.ok(&dry);
+    project.edit("masking-rules/webshop.toml", "version = 1", "version = 9");
+    for args in [&dry[..], &["refresh", "staging"]] {
+        project.fails(args, 2, &["webshop.toml:"]);
+    }
+}

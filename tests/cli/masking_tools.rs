@@ -139,7 +139,7 @@ fn csv_and_json_lines_are_discovered_as_databases_are() {
         .output()
         .unwrap();
     let said = text(&output);
-    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert_eq!(output.status.code(), Some(4), "{said}");
     assert!(
         said.contains("line 2") && !said.contains("secret-value"),
         "{said}"

@@ -231,7 +231,7 @@ fn what_no_rule_names_stops_the_refresh_and_the_copy_stays() {
         (
             "orders/2026-02.csv",
             "number,customer,status\n3,17,open\n4,18\n",
-            7,
+            4,
             &["`orders/2026-02.csv`", "row 2", "fields"][..],
         ),
         (
@@ -243,8 +243,8 @@ fn what_no_rule_names_stops_the_refresh_and_the_copy_stays() {
         (
             "orders/2026-03.csv",
             "",
-            2,
-            &["`orders/2026-03.csv` has no header"][..],
+            4,
+            &["`orders/2026-03.csv`", "no header"][..],
         ),
     ];
     for (file, text, code, says) in cases {
@@ -381,4 +381,213 @@ fn a_folder_that_no_refresh_has_made_is_not_replaced() {
     std::fs::remove_file(&thesis).unwrap();
     project.ok(&["refresh", "staging"]);
     assert!(project.path("staging/exports/customers.csv").exists());
+}
+
+/// Every file below the project with its length and time: what a command may not have changed.
+fn state(project: &Project) -> Vec<(std::path::PathBuf, u64, std::time::SystemTime)> {
+    let mut found = Vec::new();
+    let mut folders = vec![project.dir.path().to_owned()];
+    while let Some(at) = folders.pop() {
+        for entry in std::fs::read_dir(at).unwrap() {
+            let path = entry.unwrap().path();
+            let metadata = path.symlink_metadata().unwrap();
+            if metadata.is_dir() {
+                folders.push(path.clone());
+            }
+            found.push((path, metadata.len(), metadata.modified().unwrap()));
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn a_dry_run_refuses_what_the_run_would_and_changes_nothing() {
+    let project = exported();
+    let before = state(&project);
+    let said = project.ok(&["refresh", "staging", "--dry-run"]);
+    for part in [
+        "would restore snapshot",
+        "checked: that `",
+        "checked: the rules and their key",
+        "checked: region `eu-central` and the key that keeps the copy",
+        "not checked: whether the rules fit the columns",
+    ] {
+        assert!(said.contains(part), "no {part:?} in\n{said}");
+    }
+    let plan = project.json(&["refresh", "staging", "--dry-run"]);
+    assert!(plan["preflight"]["checked"].is_array(), "{plan:#}");
+    assert_eq!(state(&project), before);
+
+    let thesis = "staging/exports/thesis.txt";
+    let rules = "masking-rules/exports.toml";
+    let broken = RULES.replace("mask = \"email\"", "mask = \"e-mail\"");
+    let keyless = RULES.replace("env:MASK_KEY", "env:NOBODY_HAS_IT");
+    for (file, text, code, says) in [
+        (thesis, "two years of work\n", 7, "no refresh has made"),
+        (rules, &broken, 2, "exports.toml:"),
+        (rules, &keyless, 12, "the masking key is not to be had"),
+    ] {
+        let original = std::fs::read_to_string(project.path(file)).ok();
+        project.write(file, text);
+        let before = state(&project);
+        project.fails(&["refresh", "staging", "--dry-run"], code, &[says]);
+        assert_eq!(state(&project), before, "{file}");
+        project.fails(&["refresh", "staging"], code, &[says]);
+        match original {
+            Some(original) => project.write(file, &original),
+            None => std::fs::remove_file(project.path(file)).unwrap(),
+        }
+    }
+    // The key that keeps the copy is asked for before anything is masked, and not after.
+    let roles = ["writer", "reader", "pruner", "auditor"];
+    let keys = roles.map(|role| format!("{role} = \"file:keys/gone.key\"\n"));
+    let with_keys = format!("{STAGING}\n[keys]\n{}", keys.concat());
+    project.write("environments/staging.toml", &with_keys);
+    for args in [
+        &["refresh", "staging", "--dry-run"][..],
+        &["refresh", "staging"],
+    ] {
+        project.fails(args, 12, &["the writer key is not to be had"]);
+    }
+}
+
+/// Replaces what nobody has decided by a decision; names of tables and columns stay.
+fn decide(project: &Project, rules: &str) {
+    let text = std::fs::read_to_string(project.path(rules)).unwrap();
+    let decision = "{ mask = \"hash\", length = 12 }";
+    project.write(rules, &text.replace("\"decide\"", decision));
+}
+
+#[test]
+fn rules_for_a_folder_are_proposed_held_against_it_and_serve_the_refresh() {
+    let project = exported();
+    let (mut customers, mut orders) = ("id,name,mail,plan\n".to_owned(), String::new());
+    for n in 0..60 {
+        let mail = format!("maria.schmidtbauer{n}@nordlicht.de");
+        customers += &format!("{n},Maria Schmidtbauer,{mail},free\n");
+        orders += &format!("{n},{},open\n", n % 7);
+    }
+    project.write("production/exports/customers.csv", &customers);
+    for part in ["2026-01.csv", "2026-02.csv"] {
+        let text = format!("number,customer,status\n{orders}");
+        project.write(&format!("production/exports/orders/{part}"), &text);
+    }
+    let suppliers = zstd::encode_all(customers.as_bytes(), 3).unwrap();
+    std::fs::create_dir(project.path("production/exports/more")).unwrap();
+    std::fs::write(
+        project.path("production/exports/more/suppliers.csv.zst"),
+        suppliers,
+    )
+    .unwrap();
+    let rules = "masking-rules/exports.toml";
+    std::fs::remove_file(project.path(rules)).unwrap();
+    let discover = [
+        "mask",
+        "discover",
+        "--source",
+        "prod/exports",
+        "--out",
+        rules,
+    ];
+    project.ok(&discover);
+    let text = std::fs::read_to_string(project.path(rules)).unwrap();
+    for table in ["customers", "events", "orders", "suppliers"] {
+        assert!(
+            text.contains(&format!("[table.{table}")),
+            "no {table} in\n{text}"
+        );
+    }
+    assert!(!text.contains("2026"), "{text}");
+    assert!(text.contains("mail = { domain = \"email\" }"), "{text}");
+    for original in ORIGINALS {
+        assert!(!text.contains(original), "{original} is in\n{text}");
+    }
+    decide(&project, rules);
+    let check = [
+        "mask",
+        "check",
+        "--source",
+        "prod/exports",
+        "--rules",
+        rules,
+    ];
+    let said = project.ok(&check);
+    assert!(
+        said.contains("covers every column of prod/exports"),
+        "{said}"
+    );
+    project.ok(&["backup", "prod", "exports"]);
+    let report = project.json(&["refresh", "staging"]);
+    assert_eq!(report["tables"], 4, "{report:#}");
+    // What the source leaves out of its backups is no table, neither here nor there.
+    project.edit(
+        "environments/prod.toml",
+        "path = \"production/exports\"",
+        "path = \"production/exports\"\nexclude = [\"old/\"]",
+    );
+    project.write("production/exports/old/people.csv", "who\nMaria\n");
+    project.ok(&check);
+    // A new column, and a file that is none of its kind.
+    project.write(
+        "production/exports/events.jsonl",
+        "{\"passport\":\"C01X00T47\"}\n",
+    );
+    std::fs::remove_file(project.path("production/exports/events.jsonl.gz")).unwrap();
+    project.write("production/exports/visits.csv", "day\nmonday\n");
+    project.fails(&check, 7, &["no rule names the table of `visits.csv`"]);
+    project.write("production/exports/visits.csv", "day,who\nmonday\n");
+    let source = ["mask", "discover", "--source", "prod/exports"];
+    project.fails(&source, 4, &["`visits.csv`", "line 2"]);
+    project.fails(
+        &["mask", "discover", "--source", "prod/shop"],
+        2,
+        &["--input"],
+    );
+}
+
+#[test]
+fn files_of_rows_have_no_keys_that_the_gate_of_integrity_could_pass() {
+    let project = exported();
+    let report = project.json(&["refresh", "staging"]);
+    let gates = report["leak_report"]["gates"].as_array().unwrap();
+    let gate = gates
+        .iter()
+        .find(|gate| gate["name"] == "integrity")
+        .unwrap();
+    assert!(gate["verdict"].is_null(), "{gate:#}");
+    assert_eq!(report["leak_report"]["verdict"], "pass");
+    let said = project.ok(&["refresh", "staging"]);
+    let line = said
+        .lines()
+        .find(|line| line.contains("integrity"))
+        .unwrap();
+    assert!(line.contains("nothing to look for"), "{line}");
+}
+
+#[test]
+fn quiet_says_nothing_of_warnings() {
+    let project = exported();
+    // A key that is kept although what it points at is masked.
+    let rules = RULES.replace(
+        "[\"number\", \"status\"]",
+        "[\"number\", \"status\", \"customer_id\"]",
+    );
+    project.write("masking-rules/exports.toml", &rules);
+    for month in ["2026-01", "2026-02"] {
+        let path = format!("production/exports/orders/{month}.csv");
+        project.write(&path, "number,customer,status,customer_id\n1,17,paid,17\n");
+    }
+    project.ok(&["backup", "prod", "exports"]);
+    let said = |args: &[&str]| {
+        let output = project.command(args).output().unwrap();
+        assert_exit(&output, 0, &[], args);
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(said(&["refresh", "staging"]).contains("WARN"));
+    assert_eq!(said(&["-q", "refresh", "staging"]), "");
+    assert!(said(&["-q", "-v", "refresh", "staging"]).contains("WARN"));
+    let mut command = project.command(&["-q", "refresh", "staging"]);
+    let asked = command.env("LIFEBOAT_LOG", "warn").output().unwrap();
+    assert_exit(&asked, 0, &["WARN"], &["LIFEBOAT_LOG=warn"]);
 }

@@ -67,6 +67,14 @@ fn a_masked_copy_is_published_again_without_production() {
     let Some(shop) = shop_or_skip("a masked copy published again") else {
         return;
     };
+    // What would not let anybody fill a view, once it is there.
+    shop.production(
+        "CREATE MATERIALIZED VIEW sums AS SELECT count(*) FROM orders;
+         CREATE FUNCTION no_refresh() RETURNS event_trigger LANGUAGE plpgsql
+             AS $$ BEGIN RAISE EXCEPTION 'nobody fills a view here'; END $$;
+         CREATE EVENT TRIGGER no_refresh ON ddl_command_start
+             WHEN TAG IN ('REFRESH MATERIALIZED VIEW') EXECUTE FUNCTION no_refresh()",
+    );
     shop.project.must(&["backup", "prod", "main"]);
     let first = shop.refresh(&[]);
     let emails = "SELECT md5(string_agg(email, ',' ORDER BY id)) FROM customers";
@@ -102,6 +110,13 @@ fn a_masked_copy_is_published_again_without_production() {
     let said = String::from_utf8_lossy(&loaded.stderr);
     assert!(loaded.status.success(), "{said}");
     assert_eq!(shop.staging.psql_in("by_hand", emails), masked);
+    let counted = "SELECT count FROM sums";
+    assert_eq!(
+        shop.staging.psql_in("by_hand", counted),
+        shop.staged(counted)
+    );
+    let triggers = "SELECT evtname FROM pg_event_trigger";
+    assert_eq!(shop.staging.psql_in("by_hand", triggers), "no_refresh");
 }
 
 #[test]
@@ -479,4 +494,66 @@ fn what_is_no_copy_is_not_replaced_and_production_never_is() {
     let (_, said) = shop.ends_with(7, &["refresh", "staging"]);
     assert!(said.contains("the copy is made of it"), "{said}");
     shop.production("SELECT count(*) FROM customers");
+}
+
+#[test]
+fn a_dry_run_refuses_what_the_run_would_and_leaves_both_servers_alone() {
+    let Some(shop) = shop_or_skip("a look ahead of a refresh") else {
+        return;
+    };
+    shop.project.must(&["backup", "prod", "main"]);
+    let dry = ["refresh", "staging", "--dry-run"];
+    let (printed, _) = shop.ends_with(0, &dry);
+    for part in [
+        "checked: its server, and that `shop` may be replaced",
+        "not checked: whether the rules fit the columns",
+    ] {
+        assert!(printed.contains(part), "no {part:?} in\n{printed}");
+    }
+    // What a refresh that died has left behind is the next run's to remove.
+    let left = "SELECT 'lifeboat_new_' || encode(substr(sha256('shop'), 1, 8), 'hex') || '_dead'";
+    let left = shop.staging.psql(left);
+    let left = left.trim();
+    shop.staging.psql(&format!("CREATE DATABASE {left}"));
+    shop.ends_with(0, &dry);
+    assert_eq!(shop.databases(), [left]);
+    shop.staging.psql(&format!("DROP DATABASE {left}"));
+    // A server can be asked for its columns at once.
+    shop.configure("read = \"server\"");
+    let (printed, _) = shop.ends_with(0, &dry);
+    assert!(
+        printed.contains("checked: the rules, their key, and the definitions"),
+        "{printed}"
+    );
+    shop.production("ALTER TABLE customers ADD COLUMN passport text");
+    for args in [&dry[..], &dry[..2]] {
+        let (_, said) = shop.ends_with(7, args);
+        assert!(said.contains("passport = "), "no line to add: {said}");
+    }
+    shop.production("ALTER TABLE customers DROP COLUMN passport");
+    assert_eq!(shop.databases(), [] as [&str; 0]);
+    // A database that no refresh has made.
+    shop.staging.psql("CREATE DATABASE shop");
+    for args in [&dry[..], &dry[..2]] {
+        let (_, said) = shop.ends_with(7, args);
+        assert!(said.contains("no refresh has made it"), "{said}");
+    }
+    shop.staging.psql("DROP DATABASE shop");
+    // No key, and no server.
+    shop.write_rules(&RULES.replace("env:MASK_KEY", "env:NOBODY_HAS_IT"));
+    for args in [&dry[..], &dry[..2]] {
+        shop.ends_with(12, args);
+    }
+    shop.write_rules(RULES);
+    let staging = shop.project.root.join("environments/staging.toml");
+    let written = fs::read_to_string(&staging).unwrap();
+    let host = written
+        .split_whitespace()
+        .find(|word| word.starts_with("port="))
+        .unwrap();
+    fs::write(&staging, written.replace(host, "port=1")).unwrap();
+    let (_, as_run) = shop.ends_with(1, &dry[..2]);
+    let (_, said) = shop.ends_with(1, &dry);
+    assert_eq!(said.lines().next(), as_run.lines().next());
+    shop.assert_nothing_left();
 }

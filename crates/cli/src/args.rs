@@ -529,16 +529,17 @@ pub(crate) enum MaskCommand {
         /// The SQLite database whose schema they must cover.
         #[arg(long, value_name = "DB", required_unless_present = "source")]
         input: Option<PathBuf>,
-        /// The PostgreSQL source whose database they must cover. No row is read.
+        /// The source that they must cover: a PostgreSQL database, or a folder of CSV and JSON Lines. No row is
+        /// read.
         #[arg(long, value_name = "ENV/SOURCE", conflicts_with = "input")]
         source: Option<SourceId>,
     },
     /// Propose a rule file from a schema and a sample of rows.
     Discover {
-        /// A SQLite database that nobody writes to, a CSV file with a header, or JSON Lines.
+        /// A SQLite database that nobody writes to, CSV with a header, or JSON Lines; files may be packed.
         #[arg(long, value_name = "FILE", required_unless_present = "source")]
         input: Option<PathBuf>,
-        /// The PostgreSQL source whose database is looked at.
+        /// The source that is looked at: a PostgreSQL database, or a folder of CSV and JSON Lines.
         #[arg(long, value_name = "ENV/SOURCE", conflicts_with = "input")]
         source: Option<SourceId>,
         /// Write the rules to this new file, instead of to stdout.

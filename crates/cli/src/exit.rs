@@ -18,7 +18,7 @@ impl Exit {
     pub(crate) const USAGE: Exit = Exit(2);
     /// Done, but some items failed.
     pub(crate) const INCOMPLETE: Exit = Exit(3);
-    /// Stored or restored data is not what it must be.
+    /// Stored or restored data is not what it must be, or data to mask is not in its format.
     pub(crate) const INTEGRITY: Exit = Exit(4);
     /// RTO or RPO was missed.
     pub(crate) const OBJECTIVE_MISSED: Exit = Exit(5);

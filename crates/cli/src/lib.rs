@@ -24,7 +24,7 @@ pub fn main() -> ExitCode {
         Ok(args) => args,
         Err(error) => return refused(&error),
     };
-    setup::logging(args.verbose);
+    setup::logging(args.verbose, args.quiet);
     table::set_quiet(args.quiet);
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,

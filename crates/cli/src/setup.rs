@@ -17,9 +17,10 @@ use crate::fail;
 use crate::place::Regions;
 use crate::progress::Bars;
 
-/// Starts the log on stderr: warnings by default, more on request or by `LIFEBOAT_LOG`.
-pub(crate) fn logging(verbose: u8) {
+/// Starts the log on stderr: warnings by default, or errors alone, more on request or by `LIFEBOAT_LOG`.
+pub(crate) fn logging(verbose: u8, quiet: bool) {
     let default = match verbose {
+        0 if quiet => "error",
         0 => "warn",
         1 => "info",
         _ => "debug",

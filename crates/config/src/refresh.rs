@@ -52,7 +52,8 @@ fn target(reader: &Reader<'_>, context: &Context<'_>) -> Option<RefreshTarget> {
     match first {
         Some(&"database") => database(reader, context),
         Some(&"folder") => {
-            let path = path_of(reader, "folder", "", context)?;
+            let what = "the folder of CSV and JSON Lines that is replaced";
+            let path = path_of(reader, "folder", what, context)?;
             let null = reader.string("null").unwrap_or_default();
             Some(RefreshTarget::Folder(FolderTarget { path, null }))
         }

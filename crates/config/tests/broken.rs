@@ -269,6 +269,39 @@ fn a_folder_that_a_refresh_replaces_holds_nothing_else() {
 }
 
 #[test]
+fn two_environments_do_not_replace_the_same() {
+    for target in [
+        "target = \"staging/shop.db\"",
+        "folder = \"staging/shop.db\"",
+    ] {
+        let project = Project::sound();
+        let staging = "environments/staging.toml";
+        if target.starts_with("folder") {
+            project.edit(staging, "prod/shop", "prod/config");
+            project.edit(staging, "target = \"staging/shop.db\"", target);
+        }
+        let text = std::fs::read_to_string(project.root().join(staging)).unwrap();
+        project.write("environments/test.toml", &text);
+        let errors = project.errors();
+        let what = "the refresh of environment `staging` replaces it, too";
+        let found = errors.iter().any(|error| error.contains(what));
+        assert!(found, "{target}: {errors:#?}");
+    }
+}
+
+#[test]
+fn an_empty_folder_to_replace_is_told_what_it_is_for() {
+    let project = Project::sound();
+    let staging = "environments/staging.toml";
+    project.edit(staging, "target = \"staging/shop.db\"", "folder = \"\"");
+    let problems = project.load().unwrap_err();
+    let mut problems = problems.iter();
+    let empty = problems.find(|one| one.message.contains("`folder` must not be empty"));
+    let hint = empty.and_then(|one| one.hint.clone()).unwrap_or_default();
+    assert!(hint.contains("CSV"), "{hint:?}");
+}
+
+#[test]
 fn missing_rules_of_staging_stop_nothing_in_production() {
     let project = Project::sound();
     project.edit("environments/staging.toml", "webshop.toml", "shop.toml");

@@ -224,6 +224,7 @@ fn the_number_of_threads_and_the_size_of_chunks_do_not_matter() {
                 name: "none".into(),
                 verdict: Verdict::Pass,
             }],
+            is_keyless: false,
             tool_version: "1".into(),
             output_hash: Some("00".into()),
         };

@@ -21,6 +21,7 @@ fn evidence() -> Evidence {
             name: "foreign_key_check".into(),
             verdict: Verdict::Pass,
         }],
+        is_keyless: false,
         tool_version: "0.1.0".into(),
         output_hash: Some("00".into()),
     }
@@ -406,4 +407,23 @@ fn planted_numbers_are_found_in_columns_of_numbers() {
         assert_eq!(gate.verdict, Some(Verdict::Fail), "{cell:?}");
     }
     assert_eq!(format!("{canaries:?}"), "1 canaries");
+}
+
+#[test]
+fn where_no_keys_are_known_the_gate_of_integrity_has_no_verdict_and_elsewhere_silence_is_no_pass() {
+    let plan = plan();
+    let originals = Originals::new(&plan);
+    let canaries = Canaries::default();
+    let scan = OutputScan::new(&plan, &originals, &canaries);
+    let verdict = |is_keyless| {
+        let evidence = Evidence {
+            integrity: Vec::new(),
+            is_keyless,
+            ..evidence()
+        };
+        let report = verify(&plan, &originals, &scan, &evidence);
+        report.gate("integrity").unwrap().verdict
+    };
+    assert_eq!(verdict(true), None);
+    assert_eq!(verdict(false), Some(Verdict::NotVerified));
 }

@@ -6,13 +6,14 @@ use lifeboat_config::SourceId;
 use lifeboat_masking::{Discovery, Sample, discover as propose};
 
 use crate::error::OperationError;
+use crate::mask_stream::TableFolder;
 use crate::sampled::SampledInput;
-use crate::sampled_server;
 use crate::session::Session;
+use crate::{sampled_files, sampled_server};
 
 /// Looks at schema and some rows of `input` and proposes a rule for every column. Blocks.
 ///
-/// `input` is a SQLite database that nobody writes to, a CSV file with a header, or JSON Lines.
+/// `input` is a SQLite database that nobody writes to, CSV with a header, or JSON Lines.
 ///
 /// # Errors
 /// Fails if the input cannot be read.
@@ -24,16 +25,20 @@ pub fn discover(input: &Path) -> Result<Discovery, OperationError> {
     )?))
 }
 
-/// Looks at schema and some rows of the PostgreSQL database that a source's `url` names, and proposes a
-/// rule for every column.
+/// Looks at a source, at its schema and some of its rows, and proposes a rule for every column: at the
+/// PostgreSQL database that its `url` names, or at a folder of CSV and JSON Lines.
 ///
 /// # Errors
-/// Fails if the server cannot be read.
-pub async fn discover_server(
+/// Fails if the server or a file cannot be read.
+pub async fn discover_source(
     session: &Session,
     source: &SourceId,
 ) -> Result<Discovery, OperationError> {
-    let input = sampled_server::read(session, source, Sample::ROWS_MAX).await?;
+    let (_, found) = session.config.source(source)?;
+    let input = match TableFolder::of_source(found) {
+        Some(folder) => sampled_files::of_folder(folder, Sample::ROWS_MAX)?,
+        None => sampled_server::read(session, source, Sample::ROWS_MAX).await?,
+    };
     Ok(propose_for(&input))
 }
 

@@ -195,6 +195,19 @@ pub enum OperationError {
         source: Box<OperationError>,
     },
 
+    /// A file cannot be read as its format. Says nothing of what it holds.
+    #[error("failed to read `{}` as {format}: {what}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What it should be.
+        format: &'static str,
+        /// What is wrong, and in which line.
+        what: String,
+        /// What to do.
+        hint: &'static str,
+    },
+
     /// Somebody else replaces the same at this moment.
     #[error("`{}` is being refreshed", target.display())]
     BeingRefreshed {
@@ -331,7 +344,7 @@ impl Diagnose for OperationError {
             Self::InFile { source, .. } => source.kind(),
             Self::BeingRefreshed { .. } => ErrorKind::Busy,
             Self::MaskKey(error) => error.kind(),
-            Self::NotSound { .. } => ErrorKind::Corrupt,
+            Self::NotSound { .. } | Self::Malformed { .. } => ErrorKind::Corrupt,
             Self::Io { source, .. } => ErrorKind::of_io(source),
         }
     }
@@ -394,6 +407,7 @@ impl Diagnose for OperationError {
             Self::Mask(error) => error.hint(),
             Self::RowTooLong(error) => error.hint(),
             Self::InFile { source, .. } => source.hint(),
+            Self::Malformed { hint, .. } => Some((*hint).to_owned()),
             Self::BeingRefreshed { .. } => {
                 Some("wait for it; one that died holds nothing up".to_owned())
             }

@@ -32,6 +32,7 @@ mod restore_database;
 mod restore_target;
 mod rules;
 mod sampled;
+mod sampled_files;
 mod sampled_server;
 mod scratch;
 mod select;
@@ -56,7 +57,7 @@ pub use cluster::{
     LogAccess, Recovery, TablespaceFacts, ThenDo, cluster_database, server_programs,
 };
 pub use delta::{Changes, Delta, DeltaReport};
-pub use discover::{discover, discover_server, write_rules};
+pub use discover::{discover, discover_source, write_rules};
 pub use error::OperationError;
 pub use follow::Followed;
 pub use init::{InitPlan, InitReport};
@@ -70,9 +71,9 @@ pub use ledger::{Facts, Run};
 pub use mask::{MaskReport, MaskTask, MaskedDatabase};
 pub use mask_stream::{StreamFormat, StreamPlace, StreamRequest, StreamTask};
 pub use place::{DamagedCopy, Opened, StoreOpener};
-pub use preview::{PreviewTable, check_server, preview};
+pub use preview::{PreviewTable, check_source, preview};
 pub use prune::{PruneDecision, PrunePlan, PruneRun};
-pub use refresh::{CopyOf, RefreshPhase, RefreshPlan, RefreshReport};
+pub use refresh::{CopyOf, Preflight, RefreshPhase, RefreshPlan, RefreshReport};
 pub use region::{KeyCheck, RegionCheck, SourceCheck, check_keys, check_regions, check_sources};
 pub use repair::{RepairPlan, RepairRun};
 pub use replicate::{ReplicatePlan, ReplicateReport};

@@ -9,6 +9,7 @@ use lifeboat_config::SourceId;
 use lifeboat_masking::{Cell, ColumnClass, Plan, RowBatch, Schema};
 
 use crate::error::OperationError;
+use crate::mask_stream::{FolderTask, TableFolder};
 use crate::refresh::describe_database;
 use crate::rules::Rules;
 use crate::sampled::SampledInput;
@@ -73,16 +74,21 @@ pub fn preview(
     Ok(shown)
 }
 
-/// Fits rules to the PostgreSQL database that a source's `url` names. Reads no row.
+/// Fits rules to a source: to the PostgreSQL database that its `url` names, or to the headers of a
+/// folder of CSV and JSON Lines. Reads no row.
 ///
 /// # Errors
-/// Fails with every problem of the rules, or of the rules against the database (then as a refusal), or
+/// Fails with every problem of the rules, or of the rules against the source (then as a refusal), or
 /// if the masking key is not to be had.
-pub async fn check_server(
+pub async fn check_source(
     session: &Session,
     rules: &Path,
     source: &SourceId,
 ) -> Result<(), OperationError> {
+    let (_, found) = session.config.source(source)?;
+    if let Some(folder) = TableFolder::of_source(found) {
+        return FolderTask::prepare(session, rules, folder, "check").map(drop);
+    }
     let view = sampled_server::open(session, source).await?;
     let schema = describe_database(view.catalog());
     fit(session, rules, &schema).map(drop)

@@ -38,6 +38,17 @@ impl Rules {
         })
     }
 
+    /// Reads a rule file, and fetches what it refers to: what can be wrong with rules, whatever data
+    /// they are for, shows before anything dear is done.
+    ///
+    /// # Errors
+    /// Fails as [`Rules::read`], [`Rules::key`] and [`Rules::planted`] do.
+    pub(crate) fn preflight(session: &Session, path: &Path) -> Result<(), OperationError> {
+        let rules = Self::read(session, path)?;
+        rules.key(session, "preflight")?;
+        rules.planted(session).map(drop)
+    }
+
     /// Fits them to a schema; returns what is worth telling beside the plan.
     ///
     /// # Errors

@@ -2,22 +2,17 @@
 //!
 //! For those who need an impression and not all rows: discovery and preview. Rows stay in memory.
 
-use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 
-use lifeboat_masking::{Cell, ColumnSchema, ColumnType, RowBatch, Schema, TableSchema};
+use lifeboat_masking::{RowBatch, Schema};
 use lifeboat_source_sqlite::{RowRange, RowReader, SqliteError, TableInfo, read_schema};
-use serde_json::Value;
 
 use crate::error::OperationError;
 use crate::mask::{describe, to_cell};
+use crate::sampled_files;
 
 /// Places of a table that rows are taken from, so that they are not all of its beginning.
 const PLACES: usize = 16;
-/// Longest line of JSON Lines that is read, bytes.
-const LINE_MAX: u64 = 16 << 20;
 
 /// The schema of an input and some of its rows.
 pub(crate) struct SampledInput {
@@ -33,12 +28,9 @@ impl SampledInput {
         table: Option<&str>,
         rows_max: usize,
     ) -> Result<Self, OperationError> {
-        let extension = input.extension().and_then(|extension| extension.to_str());
-        match extension.map(str::to_ascii_lowercase).as_deref() {
-            Some("csv") => read_csv(input, b',', rows_max),
-            Some("tsv") => read_csv(input, b'\t', rows_max),
-            Some("jsonl" | "ndjson") => read_json_lines(input, rows_max),
-            _ => read_database(input, table, rows_max),
+        match sampled_files::of_file(input, rows_max)? {
+            Some(sampled) => Ok(sampled),
+            None => read_database(input, table, rows_max),
         }
     }
 }
@@ -105,118 +97,4 @@ fn sample_table(
         }
     }
     Ok(())
-}
-
-fn read_csv(input: &Path, delimiter: u8, rows_max: usize) -> Result<SampledInput, OperationError> {
-    let failed = |error: csv::Error| csv_error(input, &error);
-    let file = File::open(input).map_err(|error| OperationError::io("open", input, error))?;
-    let mut reader = csv::ReaderBuilder::new()
-        .delimiter(delimiter)
-        .from_reader(BufReader::new(file));
-    let names: Vec<String> = reader
-        .headers()
-        .map_err(failed)?
-        .iter()
-        .map(str::to_owned)
-        .collect();
-    let mut rows = RowBatch::new(names.len(), 0);
-    for record in reader.byte_records().take(rows_max) {
-        let record = record.map_err(failed)?;
-        rows.push_row(record.iter().map(Cell::Text));
-    }
-    Ok(one_table(input, names, rows))
-}
-
-/// The library's own words repeat fields of the file, so only the place is told.
-fn csv_error(input: &Path, error: &csv::Error) -> OperationError {
-    let line = error.position().map_or(0, csv::Position::line);
-    let what = match error.kind() {
-        csv::ErrorKind::UnequalLengths {
-            expected_len, len, ..
-        } => {
-            format!("it has {len} fields and the header {expected_len}")
-        }
-        csv::ErrorKind::Utf8 { .. } => "the header is not valid UTF-8".to_owned(),
-        _ => "it cannot be read as CSV".to_owned(),
-    };
-    OperationError::Usage {
-        message: format!("line {line} of `{}` does not do: {what}", input.display()),
-        hint: "the first line names the columns, every other has as many fields".to_owned(),
-    }
-}
-
-fn read_json_lines(input: &Path, rows_max: usize) -> Result<SampledInput, OperationError> {
-    let failed = |error| OperationError::io("read", input, error);
-    let mut reader = BufReader::new(File::open(input).map_err(failed)?);
-    let mut records = Vec::new();
-    let mut names = BTreeSet::new();
-    let mut line = Vec::new();
-    for number in 1.. {
-        line.clear();
-        let mut limited = std::io::Read::take(&mut reader, LINE_MAX);
-        let len = limited.read_until(b'\n', &mut line).map_err(failed)?;
-        if len == 0 || records.len() == rows_max {
-            break;
-        }
-        if line.trim_ascii().is_empty() {
-            continue;
-        }
-        match serde_json::from_slice(&line) {
-            Ok(Value::Object(members)) => {
-                names.extend(members.keys().cloned());
-                records.push(members);
-            }
-            _ => {
-                return Err(OperationError::Usage {
-                    message: format!("line {number} of `{}` is no JSON object", input.display()),
-                    hint: "JSON Lines has one object on each line".to_owned(),
-                });
-            }
-        }
-    }
-    let names: Vec<String> = names.into_iter().collect();
-    let mut rows = RowBatch::new(names.len(), 0);
-    for record in &records {
-        let texts: Vec<Option<String>> =
-            names.iter().map(|name| nested(record.get(name))).collect();
-        rows.push_row(names.iter().zip(&texts).map(|(name, text)| {
-            match (record.get(name), text) {
-                (_, Some(text)) => Cell::Text(text.as_bytes()),
-                (Some(Value::String(text)), _) => Cell::Text(text.as_bytes()),
-                (Some(Value::Bool(flag)), _) => Cell::Integer(i64::from(*flag)),
-                (Some(Value::Number(number)), _) => match (number.as_i64(), number.as_f64()) {
-                    (Some(number), _) => Cell::Integer(number),
-                    (None, Some(number)) => Cell::Real(number),
-                    (None, None) => Cell::Null,
-                },
-                _ => Cell::Null,
-            }
-        }));
-    }
-    Ok(one_table(input, names, rows))
-}
-
-/// Writes what lies inside a member as a document.
-fn nested(value: Option<&Value>) -> Option<String> {
-    value
-        .filter(|value| value.is_object() || value.is_array())
-        .map(ToString::to_string)
-}
-
-/// A file is one table, called after it.
-fn one_table(input: &Path, names: Vec<String>, rows: RowBatch) -> SampledInput {
-    let name = input.file_stem().unwrap_or_default().to_string_lossy();
-    let columns = names.into_iter();
-    SampledInput {
-        schema: Schema {
-            tables: vec![TableSchema {
-                name: name.into_owned(),
-                columns: columns
-                    .map(|name| ColumnSchema::new(name, ColumnType::Any))
-                    .collect(),
-                rows: None,
-            }],
-        },
-        rows: vec![rows],
-    }
 }

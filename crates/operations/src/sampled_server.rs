@@ -41,8 +41,9 @@ pub(crate) async fn open(
     let (_, found) = session.config.source(source)?;
     let Some(cluster) = found.cluster() else {
         return Err(OperationError::Usage {
-            message: format!("`{source}` is no PostgreSQL cluster"),
-            hint: "name a file with `--input`".to_owned(),
+            message: format!("`{source}` is neither a PostgreSQL cluster nor a folder"),
+            hint: "name the file with `--input`, or a copy of it while somebody writes to it"
+                .to_owned(),
         });
     };
     let conninfo = conninfo(session, cluster)?;

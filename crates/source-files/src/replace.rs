@@ -1,7 +1,7 @@
 //! Puts a folder in the place of another, which stays beside it as an earlier copy.
 //!
-//! Owns the order: everything is durable before it has the name, and the name always means one whole
-//! folder; must never decide whether the old one may go.
+//! Owns the order: everything is durable before it has the name, the name always means one whole
+//! folder, and no earlier one is ever without a name; must never decide whether the old one may go.
 
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt as _;
@@ -30,6 +30,10 @@ pub struct Replaced {
 /// one there has, and keeps the newest `keep_previous` folders that had the name, as
 /// `target.previous-1` and so on.
 ///
+/// Whoever is killed in here leaves a whole folder under the name and loses no earlier one: `new` is
+/// given the place that the old one will have, and one step exchanges the two. Until then it counts as
+/// an earlier folder, if it is left there.
+///
 /// # Errors
 /// Fails if the system cannot make it durable, or refuses the rename; then `target` is what it was.
 pub fn replace_folder(
@@ -53,14 +57,11 @@ pub fn replace_folder(
     fs::set_permissions(new, old.permissions())
         .map_err(|error| FilesError::io("set the mode of", new, error))?;
     flush(new)?;
+    make_room(target)?;
     exchange(new, target)?;
-    // What was the new one is the old one now.
-    let tidied = make_room(target, keep_previous).and_then(|()| match keep_previous {
-        0 => remove_tree(new),
-        _ => rename(new, &previous(target, 1)),
-    });
+    let tidied = sync_parent(target).and_then(|()| remove_oldest(target, keep_previous, new));
     Ok(Replaced {
-        left: tidied.and_then(|()| sync_parent(target)).err(),
+        left: tidied.err(),
         previous: earlier(target),
     })
 }
@@ -70,31 +71,51 @@ fn flush(new: &Path) -> Result<(), FilesError> {
     flushed.map_err(|error| FilesError::io("flush", new, error))
 }
 
-/// Swaps two folders, so that nobody ever finds none.
+/// Moves earlier folders on by one as far as they stand close, so that the first place is free. A free
+/// place further on, as a run that died may have left one, takes the last of them.
+fn make_room(target: &Path) -> Result<(), FilesError> {
+    let places = places(target);
+    let close = places.iter().zip(1..).take_while(|(place, n)| *place == n);
+    for n in (1..=close.count()).rev() {
+        rename(&previous(target, n), &previous(target, n + 1))?;
+    }
+    Ok(())
+}
+
+/// Swaps two folders, so that nobody ever finds none, and the old one is the first of the earlier ones
+/// in the same step.
 fn exchange(new: &Path, target: &Path) -> Result<(), FilesError> {
-    match rustix::fs::renameat_with(CWD, new, CWD, target, RenameFlags::EXCHANGE) {
-        Ok(()) => Ok(()),
+    let first = &previous(target, 1);
+    rename(new, first)?;
+    let Err(error) = swap(first, target) else {
+        return Ok(());
+    };
+    rename(first, new)?;
+    match error {
         // The file system cannot: for a moment the name means nothing.
-        Err(Errno::INVAL | Errno::NOSYS) => {
-            let aside = new.with_extension("old");
-            rename(target, &aside)?;
-            if let Err(error) = rename(new, target) {
-                rename(&aside, target)?;
-                return Err(error);
-            }
-            rename(&aside, new)
+        Errno::INVAL | Errno::NOSYS => {
+            rename(target, first)?;
+            rename(new, target).inspect_err(|_| {
+                // What cannot be put back either is the first of the earlier ones.
+                fs::rename(first, target).ok();
+            })
         }
-        Err(error) => Err(FilesError::io("replace", target, error)),
+        error => Err(FilesError::io("replace", target, error)),
     }
 }
 
-/// Moves earlier copies on by one, so that the first place is free, and removes those beyond the last.
-fn make_room(target: &Path, keep: usize) -> Result<(), FilesError> {
-    for n in places(target).into_iter().rev() {
-        match n >= keep {
-            true => remove_tree(&previous(target, n))?,
-            false => rename(&previous(target, n), &previous(target, n + 1))?,
-        }
+fn swap(new: &Path, target: &Path) -> rustix::io::Result<()> {
+    #[cfg(test)]
+    tests::may_die();
+    rustix::fs::renameat_with(CWD, new, CWD, target, RenameFlags::EXCHANGE)
+}
+
+/// Removes the earlier folders beyond `keep`. Each goes away from its name in one step, to where `new`
+/// was: one that is half removed must not be found under a name that means a whole one.
+fn remove_oldest(target: &Path, keep: usize, new: &Path) -> Result<(), FilesError> {
+    for path in earlier(target).iter().skip(keep) {
+        rename(path, new)?;
+        remove_tree(new)?;
     }
     Ok(())
 }
@@ -118,6 +139,8 @@ fn previous(target: &Path, n: usize) -> PathBuf {
 }
 
 fn rename(from: &Path, to: &Path) -> Result<(), FilesError> {
+    #[cfg(test)]
+    tests::may_die();
     fs::rename(from, to).map_err(|error| FilesError::io("replace", to, error))
 }
 
@@ -175,7 +198,76 @@ mod tests {
         assert_eq!(target.metadata().unwrap().mode() & 0o777, 0o750);
         let texts: Vec<_> = replaced.previous.iter().map(|path| text(path)).collect();
         assert_eq!(texts, ["old", "older"]);
-        assert!(!second.exists());
+        assert!(second.exists(), "nothing had to move");
+    }
+
+    thread_local! {
+        /// How many steps go well before this thread dies, as if it was killed.
+        static STEPS: std::cell::Cell<usize> = const { std::cell::Cell::new(usize::MAX) };
+    }
+
+    pub(super) fn may_die() {
+        let left = STEPS.get();
+        assert!(left > 0, "killed");
+        STEPS.set(left - 1);
+    }
+
+    /// Publishes `text` as the copy, and dies before the step after `steps`; tells whether it got through.
+    fn killed_after(steps: usize, parent: &Path, text: &str, keep: usize) -> bool {
+        let target = parent.join("copy");
+        let scratch = parent.join("copy.refreshing");
+        let new = folder(&scratch, "masked", text);
+        STEPS.set(steps);
+        let done = std::panic::catch_unwind(|| replace_folder(&new, &target, keep).unwrap());
+        STEPS.set(usize::MAX);
+        // What the dead have left in there, the next run removes.
+        remove_tree(&scratch).unwrap();
+        done.is_ok()
+    }
+
+    /// What the copies say that are there, the one that serves first.
+    fn copies(parent: &Path) -> Vec<String> {
+        let target = parent.join("copy");
+        let mut there = earlier(&target);
+        there.insert(0, target);
+        there.iter().map(|path| text(path)).collect()
+    }
+
+    #[test]
+    fn whenever_it_is_killed_the_name_means_a_whole_copy_and_no_earlier_one_is_lost() {
+        for keep in [1, 3] {
+            let mut steps = 0;
+            loop {
+                let dir = tempfile::tempdir().unwrap();
+                for text in ["1", "2", "3"] {
+                    killed_after(usize::MAX, dir.path(), text, 3);
+                }
+                let done = killed_after(steps, dir.path(), "4", keep);
+                let left = copies(dir.path());
+                assert!(["3", "4"].contains(&&*left[0]), "{steps}: {left:?}");
+                let stay: &[&str] = match keep {
+                    1 => &["3"],
+                    _ => &["3", "2", "1"],
+                };
+                for copy in stay {
+                    assert!(
+                        left.iter().any(|one| one == copy),
+                        "{steps}: {left:?} lacks {copy}"
+                    );
+                }
+                // Nor does the next one find anything in its way, or let copies pile up.
+                assert!(killed_after(usize::MAX, dir.path(), "5", keep));
+                let after = copies(dir.path());
+                assert_eq!(after[0], "5");
+                assert_eq!(after[1], left[0], "{steps}: {after:?}");
+                assert_eq!(after.len(), 1 + keep.min(left.len()), "{steps}: {after:?}");
+                if done {
+                    break;
+                }
+                steps += 1;
+            }
+            assert!(steps > 3, "it was never killed");
+        }
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub use ddl::strip_comments;
 pub use error::SqliteError;
 pub use fingerprint::{DatabaseFingerprint, Difference, TableFingerprint, compare, fingerprint};
 pub use install::install;
-pub use publish::{Published, publish};
+pub use publish::{Published, may_replace, publish};
 pub use rebuild::{Rebuild, RebuildReport};
 pub use rows::{RowRange, RowReader};
 pub use rusqlite::types::{ToSqlOutput, Value, ValueRef};

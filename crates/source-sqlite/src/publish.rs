@@ -3,7 +3,8 @@
 //! Owns the one rule that matters here: no `-wal` or `-journal` of the old database may ever lie next
 //! to the new one, because SQLite would apply it.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,6 +19,9 @@ use crate::stamp::{COMPANIONS, exists, sync_file, sync_folder_of, with_suffix};
 
 /// How long to wait for readers and writers of the old database to finish what they are doing.
 const WAIT: Duration = Duration::from_secs(5);
+
+/// How every SQLite database begins.
+const MAGIC: &[u8] = b"SQLite format 3\0";
 
 /// What a swap left behind.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +67,31 @@ pub fn publish(new: &Path, target: &Path, keep_previous: usize) -> Result<Publis
         .map_err(|error| SqliteError::sqlite("unlock", target, error))?;
     Ok(Published {
         previous: previous_of(target),
+    })
+}
+
+/// Refuses what [`publish`] cannot replace, whatever is put there: a folder, or a file that is no
+/// database. Nothing at all may be replaced, and so may an empty file.
+///
+/// # Errors
+/// Says that `target` is no database, or fails if it cannot be read.
+pub fn may_replace(target: &Path) -> Result<(), SqliteError> {
+    let failed = |error| SqliteError::io("read", target, error);
+    let found = match fs::metadata(target) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        found => found.map_err(failed)?,
+    };
+    let mut start = Vec::new();
+    if found.is_file() {
+        let file = File::open(target).map_err(failed)?;
+        let mut limited = file.take(MAGIC.len() as u64);
+        limited.read_to_end(&mut start).map_err(failed)?;
+    }
+    if found.is_file() && (start.is_empty() || start == MAGIC) {
+        return Ok(());
+    }
+    Err(SqliteError::NotADatabase {
+        path: target.to_owned(),
     })
 }
 

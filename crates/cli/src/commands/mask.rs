@@ -6,7 +6,7 @@ use lifeboat_masking::Gate;
 use lifeboat_model::{Problems, Verdict};
 use lifeboat_operations::{
     MaskReport, MaskTask, OperationError, Session, StreamFormat, StreamPlace, StreamRequest,
-    StreamTask, check_server,
+    StreamTask, check_source,
 };
 
 use super::leak_report;
@@ -196,7 +196,7 @@ pub(super) async fn check(args: &Args, command: &MaskCommand) -> Result<Exit, Op
             (input.display().to_string(), warnings)
         }
         (None, Some(source)) => {
-            check_server(&session, &rooted(rules)?, source).await?;
+            check_source(&session, &rooted(rules)?, source).await?;
             (source.to_string(), serde_json::json!([]))
         }
         (None, None) => unreachable!("one of them is required"),

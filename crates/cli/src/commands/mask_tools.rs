@@ -4,7 +4,7 @@ use std::io::IsTerminal as _;
 
 use lifeboat_masking::{ColumnClass, Outcome, RULES_SCHEMA, RowCounts};
 use lifeboat_operations::{
-    OperationError, PreviewTable, SynthRequest, discover as propose, discover_server,
+    OperationError, PreviewTable, SynthRequest, discover as propose, discover_source,
     preview as mask_some, synth as make, write_rules,
 };
 
@@ -19,7 +19,7 @@ pub(super) async fn discover(args: &Args, command: &MaskCommand) -> Result<Exit,
     };
     let discovery = match (input, source) {
         (Some(input), _) => propose(input)?,
-        (None, Some(source)) => discover_server(&setup::session(args)?, source).await?,
+        (None, Some(source)) => discover_source(&setup::session(args)?, source).await?,
         (None, None) => unreachable!("one of them is required"),
     };
     if let Some(file) = out {

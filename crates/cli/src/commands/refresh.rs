@@ -1,6 +1,8 @@
 //! `lifeboat refresh`.
 
-use lifeboat_operations::{CopyOf, OperationError, RefreshPhase, RefreshReport};
+use lifeboat_operations::{
+    CopyOf, OperationError, Preflight, RefreshPhase, RefreshPlan, RefreshReport,
+};
 
 use super::{leak_report, mask};
 use crate::args::{Args, Command};
@@ -25,9 +27,8 @@ pub(super) async fn run(args: &Args) -> Result<Exit, OperationError> {
     };
     let plan = session.plan_refresh(environment, copy).await?;
     if *dry_run {
-        let would = |step: &String| format!("would {step}");
-        let lines: Vec<_> = plan.steps.iter().map(would).collect();
-        table::plan(args.json, &plan, &lines);
+        let preflight = session.preflight_refresh(environment, &plan).await?;
+        show_plan(args.json, &plan, &preflight);
         return Ok(Exit::DONE);
     }
     if let Some(file) = file {
@@ -48,6 +49,19 @@ pub(super) async fn run(args: &Args) -> Result<Exit, OperationError> {
     };
     let verdict = mask.leak_report.verdict();
     Ok(Exit::of_verdict(verdict, Exit::REFUSED).refuse_unverified())
+}
+
+/// Shows what would be done, what was looked at already, and what only the run can tell.
+fn show_plan(as_json: bool, plan: &RefreshPlan, preflight: &Preflight) {
+    let steps = plan.steps.iter().map(|step| format!("would {step}"));
+    let checked = preflight.checked.iter();
+    let checked = checked.map(|what| format!("checked: {what}"));
+    let left = preflight.left_to_run.iter();
+    let left = left.map(|what| format!("not checked: {what}"));
+    let lines: Vec<_> = steps.chain(checked).chain(left).collect();
+    let mut document = table::value(plan);
+    document["preflight"] = table::value(preflight);
+    table::plan(as_json, &document, &lines);
 }
 
 fn show(report: &RefreshReport) {

@@ -57,7 +57,7 @@ pub(super) async fn run(args: &Args) -> Result<Exit, OperationError> {
         if cluster.start {
             start(&session, None, &report).await?;
         }
-        return Ok(finish(args, &report, cluster.start));
+        return Ok(finish(args, environment, &report, cluster.start));
     }
     let session = setup::session(args)?;
     let environment = session.environment(environment)?;
@@ -112,7 +112,8 @@ pub(super) async fn run(args: &Args) -> Result<Exit, OperationError> {
             .and_then(Source::cluster);
         start(&session, configured, &report).await?;
     }
-    Ok(finish(args, &report, cluster.start))
+    let name = environment.name.as_str();
+    Ok(finish(args, name, &report, cluster.start))
 }
 
 /// Starts the server of a restored cluster.
@@ -218,11 +219,11 @@ fn parsed<T: FromStr<Err = InvalidName>>(text: &str) -> Result<T, OperationError
         })
 }
 
-fn finish(args: &Args, report: &RestoreReport, started: bool) -> Exit {
+fn finish(args: &Args, environment: &str, report: &RestoreReport, started: bool) -> Exit {
     if args.json {
         table::json(report);
     } else {
-        show(report);
+        show(environment, report);
         if let Some(recovery) = &report.recovery {
             show_recovery(&report.target, recovery, started);
         }
@@ -234,7 +235,7 @@ fn finish(args: &Args, report: &RestoreReport, started: bool) -> Exit {
     }
 }
 
-fn show(report: &RestoreReport) {
+fn show(environment: &str, report: &RestoreReport) {
     table::line(&format!(
         "restored snapshot {} (state of {:.0}) from {} to {}: {}, {} in {}, {}",
         report.snapshot.short(),
@@ -255,16 +256,16 @@ fn show(report: &RestoreReport) {
     for item in &report.not_restored {
         table::line(&format!("  INCOMPLETE: {item}"));
     }
-    show_damaged(&report.damaged_copies);
+    show_damaged(environment, &report.damaged_copies);
 }
 
 /// Names the regions that need repair, though the restore did without them.
-fn show_damaged(copies: &[DamagedCopy]) {
+fn show_damaged(environment: &str, copies: &[DamagedCopy]) {
     let regions: BTreeSet<&str> = copies.iter().map(|copy| copy.region.as_str()).collect();
     for region in regions {
         let of_region = copies.iter().filter(|copy| copy.region == region);
         table::line(&format!(
-            "  DAMAGED in {region}: {}, read from another region; `lifeboat repair ENVIRONMENT \
+            "  DAMAGED in {region}: {}, read from another region; `lifeboat repair {environment} \
              --region {region}` brings back what is damaged",
             table::counted(of_region.count() as u64, "object"),
         ));

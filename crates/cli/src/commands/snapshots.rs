@@ -56,7 +56,7 @@ pub(super) async fn run(args: &Args) -> Result<Exit, OperationError> {
     if args.json {
         table::json(&found);
     } else {
-        show(&found);
+        show(environment.as_deref(), &found);
     }
     let sound = found.iter().all(|item| item.damaged.is_none());
     Ok(if sound { Exit::DONE } else { Exit::INTEGRITY })
@@ -134,11 +134,13 @@ fn named(name: &SnapshotName) -> Listed {
     }
 }
 
-fn show(listed: &[Listed]) {
+fn show(environment: Option<&str>, listed: &[Listed]) {
     if listed.is_empty() {
-        return table::line(
-            "there are no snapshots here: `lifeboat backup ENV` takes one, `lifeboat replicate ENV` copies",
-        );
+        let environment = environment.unwrap_or("ENV");
+        return table::line(&format!(
+            "there are no snapshots here: `lifeboat backup {environment}` takes one, `lifeboat \
+             replicate {environment}` copies"
+        ));
     }
     let row = |item: &Listed| {
         let remark = match (&item.damaged, item.masked, item.complete) {

@@ -6,7 +6,7 @@ use lifeboat_model::SourceKind;
 use lifeboat_policy::may_restore;
 
 use super::Findings;
-use crate::config::{DatabaseTarget, Environment, Refresh, RefreshTarget, Source, SourceSpec};
+use crate::config::{DatabaseTarget, Environment, Refresh, RefreshTarget, Source};
 
 pub(super) fn check(findings: &mut Findings<'_>) {
     for environment in findings.environments() {
@@ -68,15 +68,25 @@ fn rules(environment: &Environment, refresh: &Refresh, findings: &mut Findings<'
         "there are no masking rules at `{}`",
         refresh.rules.display()
     );
-    let hint = "write them; `lifeboat mask discover --out FILE` proposes some";
-    findings.warn(&["environments", name, "refresh", "rules"], message, hint);
+    let input = match &refresh.target {
+        RefreshTarget::File(_) => "--input DATABASE".to_owned(),
+        _ => format!("--source {}", refresh.from),
+    };
+    let hint = format!("write them; `lifeboat mask discover {input} --out FILE` proposes some");
+    findings.warn(&["environments", name, "refresh", "rules"], message, &hint);
 }
 
 /// A refresh replaces its target, so that must be nothing of production and no repository.
 fn target(environment: &Environment, refresh: &Refresh, findings: &mut Findings<'_>) {
     match &refresh.target {
-        RefreshTarget::File(file) => file_target(environment, file, findings),
-        RefreshTarget::Folder(folder) => folder_target(environment, &folder.path, findings),
+        RefreshTarget::File(file) => {
+            let hint = "name a database that belongs to this environment";
+            path_target(environment, ("target", file), hint, findings);
+        }
+        RefreshTarget::Folder(folder) => {
+            let hint = "name a folder that holds nothing but this environment's copy";
+            path_target(environment, ("folder", &folder.path), hint, findings);
+        }
         RefreshTarget::Database(database) => database_target(environment, database, findings),
     }
 }
@@ -111,20 +121,17 @@ fn database_target(
     }
 }
 
-/// What is in the folder goes, so nothing else may lie in it either.
-fn folder_target(environment: &Environment, folder: &Path, findings: &mut Findings<'_>) {
-    let path = [
-        "environments",
-        environment.name.as_str(),
-        "refresh",
-        "folder",
-    ];
-    let hint = "name a folder that holds nothing but this environment's copy";
-    let meet = |other: &Path| folder.starts_with(other) || other.starts_with(folder);
-    for owner in findings
-        .environments()
-        .filter(|other| other.class.holds_personal_data())
-    {
+/// What is there goes, so nothing else may lie in it either, nor it in something else.
+fn path_target(
+    environment: &Environment,
+    (key, place): (&str, &Path),
+    hint: &str,
+    findings: &mut Findings<'_>,
+) {
+    let path = ["environments", environment.name.as_str(), "refresh", key];
+    let meet = |other: &Path| place.starts_with(other) || other.starts_with(place);
+    let owners = findings.environments();
+    for owner in owners.filter(|other| other.class.holds_personal_data()) {
         let hit = |source: &&Source| source.path.as_deref().is_some_and(meet);
         for source in owner.sources.values().filter(hit) {
             let id = format!("{}/{}", owner.name, source.name);
@@ -137,10 +144,8 @@ fn folder_target(environment: &Environment, folder: &Path, findings: &mut Findin
         let message = format!("the refresh would write into region `{}`", region.name);
         findings.error(&path, message, hint);
     }
-    let others = findings
-        .environments()
-        .filter(|other| other.name != environment.name);
-    for other in others {
+    let others = findings.environments();
+    for other in others.filter(|other| other.name != environment.name) {
         let theirs = other.refresh.as_ref().and_then(Refresh::path);
         if theirs.is_some_and(meet) {
             let message = format!(
@@ -150,44 +155,11 @@ fn folder_target(environment: &Environment, folder: &Path, findings: &mut Findin
             findings.error(&path, message, hint);
         }
     }
-    if findings.config.root.starts_with(folder) {
+    if findings.config.root.starts_with(place) {
         findings.error(
             &path,
             "the refresh would replace the project".to_owned(),
             hint,
         );
-    }
-}
-
-fn file_target(environment: &Environment, file: &Path, findings: &mut Findings<'_>) {
-    let path = [
-        "environments",
-        environment.name.as_str(),
-        "refresh",
-        "target",
-    ];
-    let hint = "name a database that belongs to this environment";
-    for owner in findings
-        .environments()
-        .filter(|other| other.class.holds_personal_data())
-    {
-        let hit = |spec: &SourceSpec, source: &Path| match spec {
-            SourceSpec::Sqlite { .. } => file == source,
-            SourceSpec::Files { .. } | SourceSpec::Postgres(_) => file.starts_with(source),
-        };
-        let hit = |source: &&Source| {
-            let place = source.path.as_deref();
-            place.is_some_and(|place| hit(&source.spec, place))
-        };
-        for source in owner.sources.values().filter(hit) {
-            let id = format!("{}/{}", owner.name, source.name);
-            let message = format!("the refresh would overwrite the production source `{id}`");
-            findings.error(&path, message, hint);
-        }
-    }
-    let regions = findings.config.regions.values();
-    for region in regions.filter(|region| region.holds(file)) {
-        let message = format!("the refresh would write into region `{}`", region.name);
-        findings.error(&path, message, hint);
     }
 }

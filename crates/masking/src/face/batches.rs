@@ -47,7 +47,7 @@ pub struct RowTooLong {
 
 impl Diagnose for RowTooLong {
     fn kind(&self) -> ErrorKind {
-        ErrorKind::Refused
+        ErrorKind::Corrupt
     }
 
     fn hint(&self) -> Option<String> {

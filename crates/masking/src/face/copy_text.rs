@@ -331,7 +331,7 @@ mod tests {
         let mut row = Fields::default();
         let face = CopyText::new(columns);
         face.split(bytes, 0, &mut row)
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| error.reason.into_owned())?;
         let fields = row.fields.iter();
         Ok(fields.map(|field| &bytes[field.start..field.end]).collect())
     }

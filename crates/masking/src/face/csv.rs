@@ -17,7 +17,7 @@ pub struct Csv {
     null: Vec<u8>,
 }
 
-const UNCLOSED: Malformed = Malformed::Borrowed("a quoted field has no closing quote");
+const UNCLOSED: Malformed = Malformed::new("a quoted field has no closing quote");
 
 /// One field as it stands.
 struct Scanned {
@@ -223,7 +223,7 @@ mod tests {
     fn row(bytes: &[u8], columns: usize) -> Result<Vec<Option<Vec<u8>>>, String> {
         let face = Csv::new(columns, "");
         let mut fields = Fields::default();
-        let failed = |error: Malformed| error.into_owned();
+        let failed = |error: Malformed| error.reason.into_owned();
         face.split(bytes, 0, &mut fields).map_err(failed)?;
         let read = |field: &Field| {
             let mut out = Vec::new();

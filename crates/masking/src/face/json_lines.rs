@@ -4,8 +4,10 @@
 //! escapes included. A text is decoded for its mask; numbers and truth values are handed on as
 //! numbers; objects and arrays as their JSON text.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
+use lifeboat_model::ErrorKind;
 use memchr::{memchr_iter, memchr2, memrchr};
 
 use super::{Decoded, Face, Field, Fields, Malformed};
@@ -21,9 +23,12 @@ pub struct JsonLines {
     unlisted: Unlisted,
 }
 
-const NOT_AN_OBJECT: Malformed = Malformed::Borrowed("the line is not one JSON object");
-const UNLISTED: Malformed = Malformed::Borrowed("the object has a member that no rule names");
-const TWICE: Malformed = Malformed::Borrowed("the object has a member twice");
+const NOT_AN_OBJECT: Malformed = Malformed::new("the line is not one JSON object");
+const UNLISTED: Malformed = Malformed {
+    reason: Cow::Borrowed("the object has a member that no rule names"),
+    kind: ErrorKind::Refused,
+};
+const TWICE: Malformed = Malformed::new("the object has a member twice");
 
 /// Deepest nesting of a value.
 const DEPTH_MAX: usize = 128;
@@ -118,7 +123,7 @@ impl Face for JsonLines {
     }
 
     fn decode(&self, raw: &[u8], out: &mut Vec<u8>) -> Result<Decoded, Malformed> {
-        let malformed = || Malformed::Borrowed("the value is not valid JSON");
+        let malformed = || Malformed::new("the value is not valid JSON");
         match raw {
             b"null" => return Ok(Decoded::Null),
             b"true" => return Ok(Decoded::Integer(1)),

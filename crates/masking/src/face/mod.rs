@@ -14,6 +14,8 @@ mod splice;
 
 use std::borrow::Cow;
 
+use lifeboat_model::ErrorKind;
+
 pub use batches::{RowTooLong, TextBatch, TextBatches};
 pub use copy_text::CopyText;
 pub use csv::Csv;
@@ -67,8 +69,38 @@ pub(crate) enum Decoded {
     Real(f64),
 }
 
-/// Why bytes are no row of the format. Holds none of them.
-pub(crate) type Malformed = Cow<'static, str>;
+/// Why bytes are no row that may pass. Holds none of them.
+#[derive(Debug, Clone)]
+pub(crate) struct Malformed {
+    pub(crate) reason: Cow<'static, str>,
+    /// Bytes that are not in their format are corrupt; what rules do not cover is refused.
+    pub(crate) kind: ErrorKind,
+}
+
+impl Malformed {
+    /// Bytes that are not in their format.
+    const fn new(reason: &'static str) -> Self {
+        Self {
+            reason: Cow::Borrowed(reason),
+            kind: ErrorKind::Corrupt,
+        }
+    }
+}
+
+impl From<&'static str> for Malformed {
+    fn from(reason: &'static str) -> Self {
+        Self::new(reason)
+    }
+}
+
+impl From<String> for Malformed {
+    fn from(reason: String) -> Self {
+        Self {
+            reason: reason.into(),
+            kind: ErrorKind::Corrupt,
+        }
+    }
+}
 
 /// What a text format must be able to do.
 pub(crate) trait Face: Send + Sync {

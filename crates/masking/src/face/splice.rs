@@ -182,7 +182,7 @@ impl<'p, F: Face> Splicer<'p, F> {
         into: &mut Fields,
     ) -> Result<(), MaskError> {
         let split = self.face.split(bytes, start, into);
-        split.map_err(|reason| self.table.error("*", number, reason.into_owned()))
+        split.map_err(|why| self.table.malformed("*", number, why))
     }
 
     /// Reads the fields that a rule looks at where they stand, in `line`, which starts at `line_start`.
@@ -232,9 +232,9 @@ impl<'p, F: Face> Splicer<'p, F> {
             arena.extend_from_slice(raw);
             return Ok(typed(self.readings[column], start, arena));
         }
-        let decoded = self.face.decode(raw, arena).map_err(|reason| {
+        let decoded = self.face.decode(raw, arena).map_err(|why| {
             let name = &self.table.columns[column].name;
-            self.table.error(name, number, reason.into_owned())
+            self.table.malformed(name, number, why)
         })?;
         Ok(match decoded {
             Decoded::Null => Slot::Null,

@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use super::{ArmPlan, ColumnPlan, TablePlan};
 use crate::batch::{Row, RowBatch, Slot};
+use crate::face::Malformed;
 use crate::mask::{Bound, Fault, Made, RowContext};
 use crate::rules::written;
 
@@ -21,15 +22,20 @@ pub struct MaskError {
     pub row: u64,
     /// Why.
     pub reason: String,
+    /// Whether the row is not in its format, or may not pass.
+    pub kind: ErrorKind,
 }
 
 impl Diagnose for MaskError {
     fn kind(&self) -> ErrorKind {
-        ErrorKind::Refused
+        self.kind
     }
 
     fn hint(&self) -> Option<String> {
         let Self { table, column, .. } = self;
+        if self.kind == ErrorKind::Corrupt {
+            return Some("mend that row in the source, or what writes it".to_owned());
+        }
         if column == "*" {
             return Some("look at that row in the source".to_owned());
         }
@@ -115,6 +121,16 @@ impl TablePlan {
             column: column.to_owned(),
             row: number + 1,
             reason,
+            kind: ErrorKind::Refused,
+        }
+    }
+
+    /// Says that a row is not in its format, or may not pass as a whole.
+    #[cold]
+    pub(crate) fn malformed(&self, column: &str, number: u64, why: Malformed) -> MaskError {
+        MaskError {
+            kind: why.kind,
+            ..self.error(column, number, why.reason.into_owned())
         }
     }
 }

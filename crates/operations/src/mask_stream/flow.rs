@@ -202,7 +202,7 @@ enum ReadFault {
 impl ReadFault {
     fn at(self, place: &Path) -> OperationError {
         match self {
-            Self::Io(error) => OperationError::io("read", place, error),
+            Self::Io(error) => io::failed_to_read(place, error),
             Self::TooLong(error) => OperationError::RowTooLong(error),
         }
     }

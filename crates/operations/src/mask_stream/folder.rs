@@ -16,7 +16,8 @@ use lifeboat_runtime::Stopwatch;
 use super::flow::{Flow, Input, Output, TableStream};
 use super::head::Head;
 use super::io::{self, Sink};
-use super::{StreamFormat, StreamPlace, described, evidence, table_called};
+use super::listing::{Below, TableFolder};
+use super::{StreamFormat, StreamPlace, described, evidence, in_file, table_called};
 use crate::error::OperationError;
 use crate::mask::MaskReport;
 use crate::rules::Rules;
@@ -52,8 +53,7 @@ struct Found {
 }
 
 impl FolderTask {
-    /// Reads the rules and all headers below `folder`, and fits them to each other; `null` stands for
-    /// NULL in CSV.
+    /// Reads the rules and all headers below `folder`, and fits them to each other.
     ///
     /// # Errors
     /// Fails with every problem of the rules, or of the rules against the headers (then as a refusal),
@@ -61,22 +61,22 @@ impl FolderTask {
     pub(crate) fn prepare(
         session: &Session,
         rules: &Path,
-        (folder, null): (&Path, &str),
+        folder: TableFolder<'_>,
         scope_id: &str,
     ) -> Result<Self, OperationError> {
         let rules = Rules::read(session, rules)?;
         let key = rules.key(session, scope_id)?;
         let canaries = rules.planted(session)?.search();
         let (mut found, mut left_out, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
-        for Below { path, is_file } in below(folder)? {
+        for Below { path, is_file } in folder.below()? {
             let shown = path.display();
             // What a link leads to may lie anywhere.
             if !is_file {
                 left_out.push(format!("{shown}: no file"));
                 continue;
             }
-            let place = StreamPlace::File(folder.join(&path));
-            let Some(format) = StreamFormat::of_name(&place, null) else {
+            let place = StreamPlace::File(folder.path.join(&path));
+            let Some(format) = StreamFormat::of_name(&place, folder.null) else {
                 left_out.push(format!("file {shown}: neither CSV nor JSON Lines"));
                 continue;
             };
@@ -86,7 +86,9 @@ impl FolderTask {
             }
         }
         refuse_unknown(&unknown)?;
-        refuse_empty(&found)?;
+        if found.is_empty() {
+            return Err(no_tables(folder.path));
+        }
         let schema = schema(&found)?;
         let (plan, warnings) = rules.fit(&schema, &key)?;
         for warning in warnings.iter() {
@@ -107,7 +109,7 @@ impl FolderTask {
             }
         };
         Ok(Self {
-            folder: folder.to_owned(),
+            folder: folder.path.to_owned(),
             files: found.into_iter().map(with_masks).collect(),
             plan: plan.clone(),
             canaries,
@@ -134,7 +136,7 @@ impl FolderTask {
         for file in &self.files {
             let before = rows.entry(file.table().to_owned()).or_default();
             let flow = self.mask(session, (file, *before), output, &mut originals);
-            let flow = flow.map_err(|error| in_file(file, *before, error))?;
+            let flow = flow.map_err(|error| in_file(&file.path, *before, error))?;
             *before += flow.rows;
             hasher.update(file.path.as_os_str().as_encoded_bytes());
             hasher.update(flow.output_hash.as_bytes());
@@ -165,7 +167,7 @@ impl FolderTask {
         let parent = to.parent().expect("it lies in the output");
         fs::create_dir_all(parent)
             .map_err(|error| OperationError::io("create the folder", parent, error))?;
-        let failed = |error| OperationError::io("read", &from, error);
+        let failed = |error| io::failed_to_read(&file.path, error);
         let mut source = io::open(&StreamPlace::File(from.clone())).map_err(failed)?;
         let mut header = vec![0; file.stream.header.len()];
         source.read_exact(&mut header).map_err(failed)?;
@@ -243,7 +245,7 @@ impl Found {
         table: String,
         rules: &RuleSet,
     ) -> Result<Self, OperationError> {
-        let failed = |error| OperationError::io("read", &path, error);
+        let failed = |error| io::failed_to_read(&path, error);
         let mut source = io::open(&place).map_err(failed)?;
         let head = Head::read(&format, &path, rules, &table, &mut source)?;
         head.refuse_rows(&path, rules, &table)?;
@@ -281,33 +283,25 @@ fn refuse_unknown(files: &[String]) -> Result<(), OperationError> {
     })
 }
 
-fn refuse_empty(files: &[Found]) -> Result<(), OperationError> {
-    if !files.is_empty() {
-        return Ok(());
+/// Says that a folder holds no file of rows.
+pub(crate) fn no_tables(folder: &Path) -> OperationError {
+    OperationError::Refused {
+        message: format!("`{}` holds neither CSV nor JSON Lines", folder.display()),
+        hint: "see `path`, `include` and `exclude` of the source".to_owned(),
     }
-    Err(OperationError::Refused {
-        message: "the snapshot holds neither CSV nor JSON Lines".to_owned(),
-        hint: "see `from` in `[refresh]`, and what that source reads".to_owned(),
-    })
 }
 
-/// Names the file in which something is wrong, and counts the row in it.
-fn in_file(file: &TableFile, first_row: u64, error: OperationError) -> OperationError {
-    let error = match error {
-        OperationError::Mask(mut error) => {
-            error.row = error.row.saturating_sub(first_row);
-            OperationError::Mask(error)
-        }
-        OperationError::RowTooLong(mut error) => {
-            error.row = error.row.saturating_sub(first_row);
-            OperationError::RowTooLong(error)
-        }
-        // They name it.
-        other => return other,
-    };
-    OperationError::InFile {
-        path: file.path.clone(),
-        source: Box::new(error),
+/// Says that two files of a table are not alike.
+pub(crate) fn not_alike(first: &Path, other: &Path, table: &str) -> OperationError {
+    OperationError::Refused {
+        message: format!(
+            "`{}` and `{}` are of table `{table}` and have different columns",
+            first.display(),
+            other.display(),
+        ),
+        hint: "give them the same header, or a table of its own to each; a table is either CSV or JSON \
+               Lines"
+            .to_owned(),
     }
 }
 
@@ -330,17 +324,7 @@ fn schema(files: &[Found]) -> Result<Schema, OperationError> {
     for file in files {
         let first = *tables.entry(&file.table).or_insert(file);
         if first.columns != file.columns {
-            return Err(OperationError::Refused {
-                message: format!(
-                    "`{}` and `{}` are of table `{}` and have different columns",
-                    first.path.display(),
-                    file.path.display(),
-                    file.table
-                ),
-                hint: "give them the same header, or a table of its own to each; a table is either CSV or \
-                       JSON Lines"
-                    .to_owned(),
-            });
+            return Err(not_alike(&first.path, &file.path, &file.table));
         }
     }
     let tables = tables
@@ -349,34 +333,4 @@ fn schema(files: &[Found]) -> Result<Schema, OperationError> {
     Ok(Schema {
         tables: tables.collect(),
     })
-}
-
-/// What lies in a folder and is none itself.
-struct Below {
-    path: PathBuf,
-    /// Or a link, a socket, a device.
-    is_file: bool,
-}
-
-/// Lists what lies below `folder` at any depth, in the order of its paths.
-fn below(folder: &Path) -> Result<Vec<Below>, OperationError> {
-    let (mut found, mut folders) = (Vec::new(), vec![PathBuf::new()]);
-    while let Some(at) = folders.pop() {
-        let here = folder.join(&at);
-        let failed = |error| OperationError::io("list", &here, error);
-        for entry in fs::read_dir(&here).map_err(failed)? {
-            let entry = entry.map_err(failed)?;
-            let kind = entry.file_type().map_err(failed)?;
-            let path = at.join(entry.file_name());
-            match kind.is_dir() {
-                true => folders.push(path),
-                false => found.push(Below {
-                    path,
-                    is_file: kind.is_file(),
-                }),
-            }
-        }
-    }
-    found.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok(found)
 }

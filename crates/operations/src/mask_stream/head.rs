@@ -6,6 +6,7 @@ use std::path::Path;
 use lifeboat_masking::{Csv, RuleSet};
 
 use super::StreamFormat;
+use super::io::failed_to_read;
 use crate::error::OperationError;
 
 /// Bytes read at once.
@@ -47,7 +48,7 @@ impl Head {
                 break header;
             }
             let len = source.read(&mut chunk);
-            let len = len.map_err(|error| OperationError::io("read", place, error))?;
+            let len = len.map_err(|error| failed_to_read(place, error))?;
             if len == 0 && !read.is_empty() && !ended {
                 // The export of an empty table may end with its header.
                 ended = true;
@@ -55,10 +56,7 @@ impl Head {
                 continue;
             }
             if len == 0 || read.len() > HEADER_BYTES_MAX {
-                return Err(OperationError::Usage {
-                    message: format!("`{}` has no header that ends", place.display()),
-                    hint: "its first row must name the columns".to_owned(),
-                });
+                return Err(no_header(place));
             }
             read.extend_from_slice(&chunk[..len]);
         };
@@ -96,16 +94,31 @@ impl Head {
     }
 }
 
-fn refuse_twice(columns: &[String], place: &Path) -> Result<(), OperationError> {
-    let mut names = columns.iter().enumerate();
-    match names.find(|(n, name)| columns[..*n].contains(name)) {
+/// Says that a file of CSV has no header.
+pub(crate) fn no_header(place: &Path) -> OperationError {
+    not_csv(place, "it has no header that ends".to_owned())
+}
+
+/// Refuses a header that has a name twice. It may be no header at all, so what stands in it is not
+/// shown.
+pub(crate) fn refuse_twice(columns: &[String], place: &Path) -> Result<(), OperationError> {
+    let before = |n: usize| columns[..n].iter().position(|name| *name == columns[n]);
+    let mut twice = (0..columns.len()).filter_map(|n| Some((before(n)?, n)));
+    match twice.next() {
         None => Ok(()),
-        Some((_, name)) => Err(OperationError::Usage {
-            message: format!(
-                "the header of `{}` names column `{name}` twice",
-                place.display()
-            ),
-            hint: "give each column a name of its own".to_owned(),
-        }),
+        Some((first, second)) => {
+            let (first, second) = (first + 1, second + 1);
+            let what = format!("its header has a name twice, as columns {first} and {second}");
+            Err(not_csv(place, what))
+        }
+    }
+}
+
+fn not_csv(place: &Path, what: String) -> OperationError {
+    OperationError::Malformed {
+        path: place.to_owned(),
+        format: "CSV",
+        what,
+        hint: "its first row must name the columns, each by a name of its own",
     }
 }

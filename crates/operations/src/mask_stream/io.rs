@@ -8,6 +8,8 @@ use flate2::Compression;
 use flate2::bufread::MultiGzDecoder;
 use flate2::write::GzEncoder;
 
+use crate::error::OperationError;
+
 /// Bytes read and written at once.
 const BUFFER_BYTES: usize = 256 << 10;
 
@@ -26,7 +28,7 @@ pub enum StreamPlace {
 impl StreamPlace {
     /// Returns the file's name without its ending, and that ending in lower case, both without that of
     /// its compression.
-    pub(super) fn name_and_ending(&self) -> Option<(String, String)> {
+    pub(crate) fn name_and_ending(&self) -> Option<(String, String)> {
         let Self::File(path) = self else {
             return None;
         };
@@ -52,8 +54,47 @@ impl StreamPlace {
     }
 }
 
+/// What was packed cannot be unpacked.
+#[derive(Debug, thiserror::Error)]
+#[error("{why}")]
+struct Unpackable {
+    packing: &'static str,
+    why: io::Error,
+}
+
+/// A stream that unpacks, and says so of its own faults: all others are the system's.
+struct Unpacking<R> {
+    packing: &'static str,
+    stream: R,
+}
+
+impl<R: Read> Read for Unpacking<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.stream.read(into).map_err(|why| {
+            if why.raw_os_error().is_some() || why.kind() == io::ErrorKind::Interrupted {
+                return why;
+            }
+            let packing = self.packing;
+            io::Error::new(io::ErrorKind::InvalidData, Unpackable { packing, why })
+        })
+    }
+}
+
+/// Says that a stream could not be read: that it is not packed as it should be, or what the system says.
+pub(crate) fn failed_to_read(place: &Path, error: io::Error) -> OperationError {
+    match error.downcast::<Unpackable>() {
+        Ok(Unpackable { packing, why }) => OperationError::Malformed {
+            path: place.to_owned(),
+            format: packing,
+            what: why.to_string(),
+            hint: "it is cut off or damaged: get it anew from where it comes from",
+        },
+        Err(error) => OperationError::io("read", place, error),
+    }
+}
+
 /// Opens a stream and unpacks it if its first bytes say that it is packed.
-pub(super) fn open(place: &StreamPlace) -> io::Result<Box<dyn Read + Send>> {
+pub(crate) fn open(place: &StreamPlace) -> io::Result<Box<dyn Read + Send>> {
     let raw: Box<dyn Read + Send> = match place {
         StreamPlace::Standard => Box::new(io::stdin()),
         StreamPlace::File(path) => Box::new(File::open(path)?),
@@ -61,10 +102,16 @@ pub(super) fn open(place: &StreamPlace) -> io::Result<Box<dyn Read + Send>> {
     let mut raw = BufReader::with_capacity(BUFFER_BYTES, raw);
     let start = raw.fill_buf()?;
     if start.starts_with(&[0x1f, 0x8b]) {
-        return Ok(Box::new(MultiGzDecoder::new(raw)));
+        return Ok(Box::new(Unpacking {
+            packing: "gzip",
+            stream: MultiGzDecoder::new(raw),
+        }));
     }
     if start.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
-        return Ok(Box::new(zstd::Decoder::with_buffer(raw)?));
+        return Ok(Box::new(Unpacking {
+            packing: "Zstandard",
+            stream: zstd::Decoder::with_buffer(raw)?,
+        }));
     }
     Ok(Box::new(raw))
 }

@@ -9,15 +9,16 @@ mod flow;
 mod folder;
 mod head;
 mod io;
+mod listing;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lifeboat_masking::{
-    Canaries, ColumnSchema, ColumnType, Csv, Evidence, IntegrityCheck, JsonLines, LeakReport,
-    Masked, NotMasked, Originals, OutputScan, Plan, RuleSet, ScanFindings, Schema, TablePlan,
-    TableSchema, TextFormat, TextMasker, Unlisted, verify,
+    Canaries, ColumnSchema, ColumnType, Csv, Evidence, JsonLines, LeakReport, Masked, NotMasked,
+    Originals, OutputScan, Plan, RuleSet, ScanFindings, Schema, TablePlan, TableSchema, TextFormat,
+    TextMasker, Unlisted, verify,
 };
 use lifeboat_model::{Problems, RunId, Verdict};
 use lifeboat_runtime::Stopwatch;
@@ -26,8 +27,11 @@ use flow::{Flow, Input, Output, Passing, TableStream};
 use head::Head;
 use io::Sink;
 
-pub(crate) use folder::{FolderTask, MaskedFolder};
+pub(crate) use folder::{FolderTask, MaskedFolder, no_tables, not_alike};
+pub(crate) use head::{no_header, refuse_twice};
 pub use io::StreamPlace;
+pub(crate) use io::{failed_to_read, open};
+pub(crate) use listing::TableFolder;
 
 use crate::error::OperationError;
 use crate::mask::MaskReport;
@@ -126,7 +130,7 @@ impl StreamTask {
         let canaries = rules.planted(session)?.search();
         let shown = request.input.shown();
         let mut source =
-            io::open(&request.input).map_err(|error| OperationError::io("read", &shown, error))?;
+            io::open(&request.input).map_err(|error| io::failed_to_read(&shown, error))?;
         let head = Head::read(&request.format, &shown, &rules.set, &table, &mut source)?;
         head.refuse_rows(&shown, &rules.set, &table)?;
         let schema = schema(&rules.set, &table, &head.columns);
@@ -242,7 +246,11 @@ impl StreamTask {
         };
         let pool = &session.world.pool;
         let look = passes.then_some(&mut passing);
-        let flow = self.stream.flow(pool, input, output, originals, look)?;
+        let flow = self.stream.flow(pool, input, output, originals, look);
+        let flow = flow.map_err(|error| match &self.request.input {
+            StreamPlace::File(path) => in_file(path, 0, error),
+            StreamPlace::Standard => error,
+        })?;
         Ok((flow, passing.findings))
     }
 
@@ -267,18 +275,34 @@ impl StreamTask {
 
 type Released = Result<Masked<PathBuf>, NotMasked>;
 
+/// Names the file in which something is wrong, and counts the row in it.
+fn in_file(path: &Path, first_row: u64, error: OperationError) -> OperationError {
+    let error = match error {
+        OperationError::Mask(mut error) => {
+            error.row = error.row.saturating_sub(first_row);
+            OperationError::Mask(error)
+        }
+        OperationError::RowTooLong(mut error) => {
+            error.row = error.row.saturating_sub(first_row);
+            OperationError::RowTooLong(error)
+        }
+        // They name it.
+        other => return other,
+    };
+    OperationError::InFile {
+        path: path.to_owned(),
+        source: Box::new(error),
+    }
+}
+
 /// What the gates are told of rows that came as a stream.
 fn evidence(session: &Session, output_hash: String) -> Evidence {
-    let mut evidence = Evidence {
+    Evidence {
         tool_version: session.program.clone(),
         output_hash: Some(output_hash),
+        is_keyless: true,
         ..Evidence::default()
-    };
-    evidence.integrity.push(IntegrityCheck {
-        name: "every row has the header's fields".to_owned(),
-        verdict: Verdict::Pass,
-    });
-    evidence
+    }
 }
 
 fn refuse_existing(output: &StreamPlace) -> Result<(), OperationError> {

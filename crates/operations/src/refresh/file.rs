@@ -5,61 +5,40 @@
 
 use std::path::{Path, PathBuf};
 
-use lifeboat_config::{Environment, Refresh};
+use lifeboat_config::Environment;
 use lifeboat_masking::Masked;
 use lifeboat_model::{SnapshotId, SourceKind};
 use lifeboat_repository::{Repository, Role, Snapshot};
-use lifeboat_source_sqlite::publish;
+use lifeboat_source_sqlite::{may_replace, publish};
 
 use super::phases::Phases;
-use super::{RefreshPlan, RefreshReport, Way, beside, masked_draft, restore_original};
+use super::{Preflight, RefreshPlan, RefreshReport, beside, masked_draft, restore_original};
 use crate::backup::end_without_snapshot;
 use crate::error::OperationError;
 use crate::mask::{MaskTask, MaskedDatabase};
 use crate::place::Opened;
+use crate::rules::Rules;
 use crate::session::Session;
 use crate::sqlite::{Observe, read_database};
 
-pub(super) fn plan(
-    environment: &Environment,
-    refresh: &Refresh,
-    origin: &Environment,
-    record: Snapshot,
+/// Looks ahead, by the checks that [`refresh`] begins with.
+pub(super) fn preflight(
+    session: &Session,
+    plan: &RefreshPlan,
     target: &Path,
-) -> RefreshPlan {
-    let steps = vec![
-        format!(
-            "restore snapshot {} (state of {:.0}, from region {}) into a scratch folder",
-            record.id.short(),
-            record.instant,
-            origin.home
-        ),
-        format!(
-            "mask it by {} into a new database, and judge it",
-            refresh.rules.display()
-        ),
-        "keep the masked copy in the repository".to_owned(),
-        format!(
-            "publish it as {}, and keep {} earlier copies",
-            target.display(),
-            refresh.keep_previous
-        ),
-    ];
-    RefreshPlan {
-        environment: environment.name.to_string(),
-        from: refresh.from.to_string(),
-        snapshot: Some(record.id),
-        instant: Some(record.instant),
-        region: origin.home.clone(),
-        rules: refresh.rules.clone(),
-        target: target.display().to_string(),
-        keep_previous: refresh.keep_previous,
-        steps,
-        way: Way::File {
-            record,
-            target: target.to_owned(),
-        },
-    }
+) -> Result<Preflight, OperationError> {
+    ready(session, plan, target)?;
+    let mut found = Preflight::default();
+    found.checked(format!("that `{}` may be replaced", plan.target));
+    found.rules_alone();
+    found.left_to_run("that nobody has it open or refreshes it at that moment");
+    Ok(found)
+}
+
+/// Refuses what can be refused before anything is restored.
+fn ready(session: &Session, plan: &RefreshPlan, target: &Path) -> Result<(), OperationError> {
+    may_replace(target)?;
+    Rules::preflight(session, &plan.rules)
 }
 
 pub(super) async fn refresh(
@@ -70,6 +49,7 @@ pub(super) async fn refresh(
     report: &mut RefreshReport,
 ) -> Result<(), OperationError> {
     let mut phases = Phases::start(&*session.world.clock);
+    ready(session, plan, target)?;
     // The copy is made beside its target, so that publishing it is one rename.
     let beside = beside(target, report.run)?;
     let copy = beside.path().join("masked.sqlite");

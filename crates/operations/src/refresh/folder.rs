@@ -6,64 +6,49 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use lifeboat_config::{Environment, FolderTarget, Refresh};
+use lifeboat_config::{Environment, FolderTarget};
 use lifeboat_masking::{LeakReport, Masked};
 use lifeboat_model::{SnapshotId, SourceKind, error_chain};
 use lifeboat_repository::{Repository, Role, Snapshot};
 use lifeboat_source_files::{earlier, replace_folder};
 
 use super::phases::Phases;
-use super::{RefreshPlan, RefreshReport, Way, beside, masked_draft, restore_original};
+use super::{Preflight, RefreshPlan, RefreshReport, beside, masked_draft, restore_original};
 use crate::backup::end_without_snapshot;
 use crate::error::OperationError;
 use crate::files::read_folder;
-use crate::mask_stream::{FolderTask, MaskedFolder};
+use crate::mask_stream::{FolderTask, MaskedFolder, TableFolder};
 use crate::place::Opened;
+use crate::rules::Rules;
 use crate::session::Session;
 
 /// Says in a copy what it was made of and what the gates said; also how a refresh knows a copy.
 const MANIFEST: &str = "lifeboat-copy.json";
 
-pub(super) fn plan(
-    environment: &Environment,
-    refresh: &Refresh,
-    origin: &Environment,
-    record: Snapshot,
+/// Looks ahead, by the checks that [`refresh`] begins with.
+pub(super) fn preflight(
+    session: &Session,
+    plan: &RefreshPlan,
     target: &FolderTarget,
-) -> RefreshPlan {
-    let steps = vec![
-        format!(
-            "restore snapshot {} (state of {:.0}, from region {}) into a scratch folder",
-            record.id.short(),
-            record.instant,
-            origin.home
-        ),
-        format!(
-            "mask its CSV and JSON Lines by {} into a new folder, and judge it",
-            refresh.rules.display()
-        ),
-        "keep the masked copy in the repository".to_owned(),
-        format!(
-            "publish it as {}, and keep {} earlier copies",
-            target.path.display(),
-            refresh.keep_previous
-        ),
-    ];
-    RefreshPlan {
-        environment: environment.name.to_string(),
-        from: refresh.from.to_string(),
-        snapshot: Some(record.id),
-        instant: Some(record.instant),
-        region: origin.home.clone(),
-        rules: refresh.rules.clone(),
-        target: target.path.display().to_string(),
-        keep_previous: refresh.keep_previous,
-        steps,
-        way: Way::Folder {
-            record,
-            target: target.clone(),
-        },
-    }
+) -> Result<Preflight, OperationError> {
+    ready(session, plan, target)?;
+    let mut found = Preflight::default();
+    found.checked(format!("that `{}` may be replaced", plan.target));
+    found.rules_alone();
+    found.left_to_run("that nobody else refreshes it at that moment");
+    Ok(found)
+}
+
+/// Refuses what can be refused before anything is restored; returns the folder that is replaced.
+fn ready(
+    session: &Session,
+    plan: &RefreshPlan,
+    target: &FolderTarget,
+) -> Result<PathBuf, OperationError> {
+    let path = real_target(&target.path)?;
+    refuse_foreign(&path)?;
+    Rules::preflight(session, &plan.rules)?;
+    Ok(path)
 }
 
 pub(super) async fn refresh(
@@ -74,8 +59,7 @@ pub(super) async fn refresh(
     report: &mut RefreshReport,
 ) -> Result<(), OperationError> {
     let mut phases = Phases::start(&*session.world.clock);
-    let path = &real_target(&target.path)?;
-    refuse_foreign(path)?;
+    let path = &ready(session, plan, target)?;
     // The copy is made beside its target, so that publishing it is one rename.
     let beside = beside(path, report.run)?;
     let copy = beside.path().join("masked");
@@ -83,7 +67,7 @@ pub(super) async fn refresh(
     let original = scratch.path().join("original");
     restore_original(session, plan, record, &original).await?;
     phases.end("restore the snapshot");
-    let folder = (original.as_path(), target.null.as_str());
+    let folder = TableFolder::whole(&original, &target.null);
     let task = FolderTask::prepare(session, &plan.rules, folder, &record.id.to_string())?;
     report.left_out.clone_from(&task.left_out);
     let (mask, released) = task.run(session, &copy)?;

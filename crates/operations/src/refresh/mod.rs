@@ -8,6 +8,7 @@ mod database;
 mod file;
 mod folder;
 mod phases;
+mod preflight;
 
 use std::path::{Path, PathBuf};
 
@@ -32,6 +33,7 @@ use crate::session::Session;
 
 pub(crate) use database::describe_database;
 pub use phases::RefreshPhase;
+pub use preflight::Preflight;
 
 /// Which copy of the data a refresh publishes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -80,6 +82,16 @@ enum Way {
         target: FolderTarget,
     },
     Database(database::DatabasePlan),
+}
+
+impl Way {
+    /// Reports whether a copy is masked anew, which the repository then keeps.
+    fn makes_copy(&self) -> bool {
+        match self {
+            Self::File { .. } | Self::Folder { .. } => true,
+            Self::Database(plan) => plan.makes_copy(),
+        }
+    }
 }
 
 /// What a refresh did.
@@ -154,12 +166,18 @@ impl Session {
             RefreshTarget::File(target) => {
                 let kind = SourceKind::Sqlite;
                 let record = self.newest_of(origin, source, kind, environment).await?;
-                Ok(file::plan(environment, refresh, origin, record, target))
+                let about = (&record.clone(), &**target, "it");
+                let target = target.clone();
+                let way = Way::File { record, target };
+                Ok(plan_of_files(environment, refresh, origin, about, way))
             }
             RefreshTarget::Folder(target) => {
                 let kind = SourceKind::Files;
                 let record = self.newest_of(origin, source, kind, environment).await?;
-                Ok(folder::plan(environment, refresh, origin, record, target))
+                let about = (&record.clone(), &*target.path, "its CSV and JSON Lines");
+                let target = target.clone();
+                let way = Way::Folder { record, target };
+                Ok(plan_of_files(environment, refresh, origin, about, way))
             }
         }
     }
@@ -209,6 +227,7 @@ impl Session {
             phases: Vec::new(),
             secs: 0.0,
         };
+        self.can_keep(environment, plan, home).await?;
         match &plan.way {
             Way::File { record, target } => {
                 let about = (plan, record, target.as_path());
@@ -242,6 +261,46 @@ impl Session {
         refuse_other_kind(&record, kind)?;
         may_restore(record.class, environment.class, true)?;
         Ok(record)
+    }
+}
+
+/// Plans what is done with files: a SQLite file, or a folder of CSV and JSON Lines.
+fn plan_of_files(
+    environment: &Environment,
+    refresh: &Refresh,
+    origin: &Environment,
+    (record, target, what): (&Snapshot, &Path, &str),
+    way: Way,
+) -> RefreshPlan {
+    let target = target.display();
+    let steps = vec![
+        format!(
+            "restore snapshot {} (state of {:.0}, from region {}) into a scratch folder",
+            record.id.short(),
+            record.instant,
+            origin.home
+        ),
+        format!(
+            "mask {what} by {} beside {target}, and judge the copy",
+            refresh.rules.display()
+        ),
+        "keep the masked copy in the repository".to_owned(),
+        format!(
+            "publish it as {target}, and keep {} earlier copies",
+            refresh.keep_previous
+        ),
+    ];
+    RefreshPlan {
+        environment: environment.name.to_string(),
+        from: refresh.from.to_string(),
+        snapshot: Some(record.id),
+        instant: Some(record.instant),
+        region: origin.home.clone(),
+        rules: refresh.rules.clone(),
+        target: target.to_string(),
+        keep_previous: refresh.keep_previous,
+        steps,
+        way,
     }
 }
 

@@ -119,7 +119,7 @@ async fn push_file(archive: &Archive, path: &Path) -> Result<WalPush, OperationE
     };
     let kept = archive.keep(&draft, bytes).await?;
     for (region, why) in &kept.missed {
-        tracing::warn!(
+        tracing::error!(
             "`{file}` is not in region `{region}`: {why}; `lifeboat replicate` brings it"
         );
     }

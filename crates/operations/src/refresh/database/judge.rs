@@ -60,6 +60,7 @@ impl<'a> Judgement<'a> {
             evidence: Evidence {
                 source_rows: rows.source_rows.clone(),
                 integrity: Vec::new(),
+                is_keyless: false,
                 tool_version: session.program.clone(),
                 output_hash: Some(session.world.pool.install(|| rows.spool.hash())?),
             },

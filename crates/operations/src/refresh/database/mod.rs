@@ -10,6 +10,7 @@ mod finish;
 mod judge;
 mod load;
 mod original;
+mod preflight;
 mod schema;
 mod spool;
 mod store;
@@ -26,6 +27,7 @@ use lifeboat_source_files::PathFilter;
 use lifeboat_source_postgres::conninfo::Conninfo;
 use lifeboat_source_postgres::logical::{Adopt, DatabaseIdentity, TargetServer, database_identity};
 
+pub(super) use self::preflight::preflight;
 pub(crate) use self::schema::describe as describe_database;
 
 use self::copy::MaskedRows;
@@ -43,6 +45,7 @@ use crate::error::OperationError;
 use crate::mask::MaskReport;
 use crate::place::Opened;
 use crate::restore::{Onto, restore_snapshot};
+use crate::rules::Rules;
 use crate::select::RestorePoint;
 use crate::session::Session;
 
@@ -66,6 +69,13 @@ enum CopiedFrom {
     Server,
     /// A copy that was masked before.
     Masked(Box<Snapshot>),
+}
+
+impl DatabasePlan {
+    /// Reports whether rows are masked anew.
+    pub(super) const fn makes_copy(&self) -> bool {
+        !matches!(self.from, CopiedFrom::Masked(_))
+    }
 }
 
 pub(super) async fn plan(
@@ -249,16 +259,7 @@ pub(super) async fn refresh(
         run: report.run,
     };
     let mut phases = Phases::start(&*session.world.clock);
-    // Before anything dear is done: is it there, may we, does nobody else do the same?
-    let server = TargetServer::connect(&job.target).await?;
-    let adopt = match way.target.adopt {
-        true => Adopt::Anything,
-        false => Adopt::OnlyCopies,
-    };
-    let protected = protected(&job).await;
-    server
-        .may_replace(&plan.target, protected.as_ref(), adopt)
-        .await?;
+    let server = connect(&job).await?;
     for left in server.leftovers(&plan.target).await? {
         server.drop(&left).await?;
         tracing::warn!("removed `{left}`, which a refresh that died had left behind");
@@ -270,6 +271,21 @@ pub(super) async fn refresh(
     report.secs = phases.secs();
     report.phases = phases.finish();
     outcome
+}
+
+/// Connects to the target's server before anything dear is done: is it there, may we, does nobody
+/// else do the same?
+async fn connect(job: &Job<'_>) -> Result<TargetServer, OperationError> {
+    let server = TargetServer::connect(&job.target).await?;
+    let adopt = match job.way.target.adopt {
+        true => Adopt::Anything,
+        false => Adopt::OnlyCopies,
+    };
+    let protected = protected(job).await;
+    server
+        .may_replace(&job.plan.target, protected.as_ref(), adopt)
+        .await?;
+    Ok(server)
 }
 
 /// Tells which database is production's, wherever it is reached from. If its server cannot be asked
@@ -296,8 +312,7 @@ async fn anew(
     phases: &mut Phases<'_>,
     report: &mut RefreshReport,
 ) -> Result<(), OperationError> {
-    // What can be wrong with the rules and the key shows before anything is restored.
-    Task::preflight(job)?;
+    Rules::preflight(job.session, &job.plan.rules)?;
     let scratch = job.session.scratch(report.run)?;
     let copy = make_copy(job, server, scratch.path(), phases).await?;
     report.left_out = copy.dump.left_out();
@@ -375,10 +390,7 @@ async fn make_copy(
 ) -> Result<MaskedCopy, OperationError> {
     let original = Original::open(job, scratch).await?;
     phases.end(original.opened_by());
-    let dump = Dump::read(job, &original).await?;
-    let task = Task::prepare(job, &dump)?;
-    task.refuse_leaking(&dump)?;
-    dump.check_target(server).await?;
+    let (dump, task) = fit(job, server, &original).await?;
     phases.end("read the definitions");
     let rows = MaskedRows::copy(job, &original, &task, &dump, scratch).await?;
     let instant = original.instant();
@@ -390,6 +402,20 @@ async fn make_copy(
         rows,
         instant,
     })
+}
+
+/// Reads the definitions, and fits rules and target to them: all that can be refused before a row is
+/// read.
+async fn fit(
+    job: &Job<'_>,
+    server: &TargetServer,
+    original: &Original,
+) -> Result<(Dump, Task), OperationError> {
+    let dump = Dump::read(job, original).await?;
+    let task = Task::prepare(job, &dump)?;
+    task.refuse_leaking(&dump)?;
+    dump.check_target(server).await?;
+    Ok((dump, task))
 }
 
 /// Publishes a copy that was masked, judged and kept before.

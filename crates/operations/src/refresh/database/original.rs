@@ -32,24 +32,22 @@ pub(super) struct Original {
 impl Original {
     /// Opens it. What is restored goes below `scratch`.
     pub(super) async fn open(job: &Job<'_>, scratch: &Path) -> Result<Self, OperationError> {
-        let cluster = job.way.source.cluster();
-        let cluster = cluster.expect("the configuration was checked: it is a cluster");
         match &job.way.from {
             CopiedFrom::Snapshot { record, recovery } => {
                 let data = scratch.join("original");
                 restore(job, record, recovery, &data).await?;
-                Self::of_files(job, cluster, record, &data).await
+                Self::of_files(job, record, &data).await
             }
-            CopiedFrom::Server | CopiedFrom::Masked(_) => Self::of_server(job, cluster).await,
+            CopiedFrom::Server | CopiedFrom::Masked(_) => Self::of_server(job).await,
         }
     }
 
     async fn of_files(
         job: &Job<'_>,
-        cluster: &Cluster,
         record: &Snapshot,
         data: &Path,
     ) -> Result<Self, OperationError> {
+        let cluster = cluster_of(job);
         let isolated = IsolatedCluster::start(job.session, cluster, record, data).await?;
         let database = cluster_database(job.session, cluster)?;
         let conninfo = isolated.server.conninfo(&database);
@@ -71,7 +69,9 @@ impl Original {
         })
     }
 
-    async fn of_server(job: &Job<'_>, cluster: &Cluster) -> Result<Self, OperationError> {
+    /// Opens it on the server of the source.
+    pub(super) async fn of_server(job: &Job<'_>) -> Result<Self, OperationError> {
+        let cluster = cluster_of(job);
         let instant = job.session.world.clock.now();
         let conninfo = conninfo(job.session, cluster)?;
         let view = LogicalSource::open(&conninfo).await?;
@@ -105,6 +105,11 @@ impl Original {
         }
         Ok(())
     }
+}
+
+fn cluster_of<'a>(job: &Job<'a>) -> &'a Cluster {
+    let cluster = job.way.source.cluster();
+    cluster.expect("the configuration was checked: it is a cluster")
 }
 
 /// Restores a cluster into a private folder, its tablespaces beside it.

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use lifeboat_masking::LeakReport;
 use lifeboat_model::{Entry, EntryKind, EntryPath, Metadata, SnapshotId, SourceKind};
 use lifeboat_repository::{Layout, Role, SnapshotWriter};
-use lifeboat_source_postgres::logical::Section;
+use lifeboat_source_postgres::logical::{Section, Statement, StatementKind};
 use serde::{Deserialize, Serialize};
 
 use super::Job;
@@ -154,16 +154,18 @@ fn path_of(dump: &Dump, part: &Part) -> String {
 }
 
 fn script(dump: &Dump, section: Section) -> String {
-    let statements = dump
-        .ddl
-        .statements
-        .iter()
-        .filter(|one| one.section == section);
+    let statements = dump.ddl.statements.iter();
+    let statements = statements.filter(|one| one.section == section && !is_event_trigger(one));
     statements.fold(String::new(), |mut text, one| {
         text.push_str(one.sql.trim());
         text.push_str("\n\n");
         text
     })
+}
+
+/// Tells those that are made last, or they would act on what fills the database.
+fn is_event_trigger(statement: &Statement) -> bool {
+    statement.kind == StatementKind::EventTrigger
 }
 
 /// Writes what `psql -f load.sql` needs to load the copy, run in its folder.
@@ -189,6 +191,10 @@ fn load_script(dump: &Dump, parts: &[PartFile]) -> String {
         line(format!("REFRESH MATERIALIZED VIEW {};", view.quoted()));
     }
     line("ANALYZE;".to_owned());
+    let statements = dump.ddl.statements.iter();
+    for statement in statements.filter(|one| is_event_trigger(one)) {
+        line(statement.sql.trim().to_owned());
+    }
     text
 }
 

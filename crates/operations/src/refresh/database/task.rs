@@ -21,13 +21,6 @@ pub(super) struct Task {
 }
 
 impl Task {
-    /// Reads the rules, and fetches the key and the planted values.
-    pub(super) fn preflight(job: &Job<'_>) -> Result<(), OperationError> {
-        let rules = Rules::read(job.session, &job.plan.rules)?;
-        rules.key(job.session, "preflight")?;
-        rules.planted(job.session).map(drop)
-    }
-
     /// Fits the rules to the database, and reports every problem at once.
     pub(super) fn prepare(job: &Job<'_>, dump: &Dump) -> Result<Self, OperationError> {
         let session = job.session;
