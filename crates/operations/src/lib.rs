@@ -69,7 +69,7 @@ pub use lease::HeldLease;
 pub use ledger::{Facts, Run};
 pub use mask::{MaskReport, MaskTask, MaskedDatabase};
 pub use mask_stream::{StreamFormat, StreamPlace, StreamRequest, StreamTask};
-pub use place::{DamagedCopy, Opened, StoreOpener};
+pub use place::{DamagedCopy, Opened, ReadFrom, StoreOpener};
 pub use preview::{PreviewTable, check_server, preview};
 pub use prune::{PruneDecision, PrunePlan, PruneRun};
 pub use refresh::{CopyOf, RefreshPhase, RefreshPlan, RefreshReport};
