@@ -178,6 +178,65 @@ fn pieces_of_a_segment_that_lie_in_two_regions_are_joined() {
 }
 
 #[test]
+fn a_hole_in_the_log_is_damage_that_a_repair_heals_from_another_region() {
+    let Some(project) = Project::or_skip("a hole that is healed", Log::Pushed) else {
+        return;
+    };
+    history::prepare(&project.cluster, 1);
+    project.must(&["backup", "prod", "main"]);
+    project.must(&["replicate", "prod"]);
+    let segments = some_segments(&project);
+    let lost = [1, 2].map(|number| object(&project, "home", &segments[number]));
+    let bytes = lost.clone().map(|object| fs::read(object).unwrap());
+    lost.iter()
+        .for_each(|object| fs::remove_file(object).unwrap());
+    let verify = |region: &str, code: i32| {
+        let output = project.run(&["verify", "prod", "--region", region]);
+        let told = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{region}: {told}");
+        told
+    };
+    verify("away", 0);
+    let told = verify("home", 4);
+    for part in [
+        &format!("{}: it and 1 more are missing", segments[1]),
+        "region `away` has all of it",
+        "lifeboat repair",
+    ] {
+        assert!(told.contains(part), "{part} is missing: {told}");
+    }
+    let would = project.run(&["repair", "prod", "--region", "home", "--dry-run"]);
+    assert_eq!(would.status.code(), Some(4), "it is damaged still");
+    let would = String::from_utf8(would.stdout).unwrap();
+    assert!(would.contains("2 objects would be brought back"), "{would}");
+    assert!(!lost[0].exists());
+    let repaired = project.json(&["repair", "prod", "--region", "home"]);
+    assert_eq!(
+        repaired["repaired"].as_object().unwrap().len(),
+        2,
+        "{repaired}"
+    );
+    assert_eq!(lost.clone().map(|object| fs::read(object).unwrap()), bytes);
+    verify("home", 0);
+    project.must(&["wal", "status", "prod", "--region", "home"]);
+    // A lost end is no hole that the region itself could tell of, and comes back all the same.
+    let end = object(&project, "home", &segments[3]);
+    fs::remove_file(&end).unwrap();
+    verify("home", 0);
+    project.must(&["repair", "prod", "--region", "home"]);
+    assert!(end.exists());
+    // What nobody has is told, and stays.
+    fs::remove_file(&lost[0]).unwrap();
+    fs::remove_file(object(&project, "away", &segments[1])).unwrap();
+    let output = project.run(&["repair", "prod", "--region", "home"]);
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(4), "{told}");
+    let nobody = format!("{}: it is missing", segments[1]);
+    assert!(told.contains(&nobody), "{told}");
+    assert!(told.contains("no other region has it"), "{told}");
+}
+
+#[test]
 fn only_a_file_that_is_nowhere_ends_a_recovery() {
     let Some(project) = Project::or_skip("the contract of wal fetch", Log::Pushed) else {
         return;

@@ -15,6 +15,7 @@ use lifeboat_repository::{Repository, Role};
 use lifeboat_storage::ListedBy;
 use serde::Serialize;
 
+use super::missing::GAP_PATIENCE;
 use super::region_log::{Held, RegionLog, log_of};
 use super::spool::{Spool, write_whole};
 use crate::error::OperationError;
@@ -24,8 +25,6 @@ use crate::session::Session;
 
 /// How long a store that fails is asked again before the recovery is stopped.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// How long a segment that is missing between others may be on its way still.
-const GAP_PATIENCE: Duration = Duration::from_secs(5);
 const GAP_PAUSE: Duration = Duration::from_millis(500);
 /// How long a segment that somebody is fetching ahead is waited for.
 const AHEAD_WAIT: Duration = Duration::from_secs(20);
