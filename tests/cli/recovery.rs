@@ -181,6 +181,7 @@ fn status_shows_replicas_that_lag_and_runs_that_died() {
         (&replica["region"], &replica["behind"]),
         (&"eu-west".into(), &2.into())
     );
+    assert_eq!(replica["lost_at_home"], 0, "{status}");
     assert!(replica["exposure_secs"].as_f64() > status[0]["regions"][0]["exposure_secs"].as_f64());
     assert!(status[0]["unfinished"].as_array().unwrap().is_empty());
     std::fs::rename(project.path("regions/eu-west"), project.path("lost")).unwrap();
@@ -393,6 +394,10 @@ fn a_snapshot_that_the_home_does_not_list_is_found_in_the_region_that_does() {
         let restored = std::fs::read_to_string(project.path(place).join("shop.toml")).unwrap();
         assert_eq!(restored, "port = 2\n");
     }
+    let status = project.command(&["status", "prod"]).output().unwrap();
+    let status = String::from_utf8_lossy(&status.stdout).into_owned();
+    let lost = "LOST at home: 1 snapshot in eu-west newer than the newest there";
+    assert!(status.contains(lost), "{status}");
     let drill = project.json(&["drill", "run", "prod", "config"]);
     assert_eq!(drill["region"], "eu-west", "{drill}");
     // Who names a region gets what it lists.
