@@ -181,6 +181,7 @@ fn status_shows_replicas_that_lag_and_runs_that_died() {
         (&replica["region"], &replica["behind"]),
         (&"eu-west".into(), &2.into())
     );
+    assert_eq!(replica["lost_at_home"], 0, "{status}");
     assert!(replica["exposure_secs"].as_f64() > status[0]["regions"][0]["exposure_secs"].as_f64());
     assert!(status[0]["unfinished"].as_array().unwrap().is_empty());
     std::fs::rename(project.path("regions/eu-west"), project.path("lost")).unwrap();
@@ -345,6 +346,88 @@ fn a_drill_of_a_lost_region_is_not_served_by_that_region() {
     project.fails(&args, 2, &["pretended to be lost"]);
     let args = ["drill", "run", "prod", "--scenario", "region-loss"];
     project.fails(&args, 1, &["no snapshot of `prod/shop` in", "eu-west"]);
+}
+
+/// Takes the newest of several snapshots of `prod/config` out of the home, and returns its id.
+fn home_without_its_newest_snapshot(project: &Project) -> String {
+    for port in 0..3 {
+        project.write("production/config/shop.toml", &format!("port = {port}\n"));
+        project.ok(&["backup", "prod", "config"]);
+    }
+    project.ok(&["replicate", "prod"]);
+    let records = project.path("regions/eu-central/snapshots/prod/config");
+    let records = std::fs::read_dir(records).unwrap();
+    // Their names begin with the moment.
+    let newest = records.map(|entry| entry.unwrap().path()).max().unwrap();
+    std::fs::remove_file(&newest).unwrap();
+    let name = newest.file_name().unwrap().to_str().unwrap();
+    name.split_once('-').unwrap().1.to_owned()
+}
+
+#[test]
+fn a_snapshot_that_the_home_does_not_list_is_found_in_the_region_that_does() {
+    let project = Project::new();
+    let newest = home_without_its_newest_snapshot(&project);
+    for (place, at) in [("latest", "latest"), ("by-id", &newest[..8])] {
+        let output = project
+            .command(&[
+                "restore", "prod", "config", "--at", at, "--to", place, "--json",
+            ])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(
+            (&report["snapshot"], &report["region"]),
+            (&newest.as_str().into(), &"eu-west".into())
+        );
+        let lacks = format!(
+            "region `eu-central` does not list snapshot `{}`",
+            &newest[..8]
+        );
+        for part in [&lacks, "lifeboat verify prod --region eu-central"] {
+            assert!(said.contains(part), "{part} is missing: {said}");
+        }
+        // That it is not there may be on purpose.
+        assert!(report["damaged_copies"].is_null(), "{report}");
+        let restored = std::fs::read_to_string(project.path(place).join("shop.toml")).unwrap();
+        assert_eq!(restored, "port = 2\n");
+    }
+    let status = project.command(&["status", "prod"]).output().unwrap();
+    let status = String::from_utf8_lossy(&status.stdout).into_owned();
+    let lost = "LOST at home: 1 snapshot in eu-west newer than the newest there";
+    assert!(status.contains(lost), "{status}");
+    let drill = project.json(&["drill", "run", "prod", "config"]);
+    assert_eq!(drill["region"], "eu-west", "{drill}");
+    // Who names a region gets what it lists.
+    let home = ["--region", "eu-central"];
+    let restore = ["restore", "prod", "config", "--to", "home"];
+    project.ok(&[&restore[..], &home].concat());
+    let restored = std::fs::read_to_string(project.path("home/shop.toml")).unwrap();
+    assert_eq!(restored, "port = 1\n");
+    let by_id = ["restore", "prod", "config", "--at", &newest, "--to", "none"];
+    project.fails(&[&by_id[..], &home].concat(), 1, &["no snapshot"]);
+}
+
+#[test]
+fn a_region_that_cannot_be_asked_what_it_has_is_told_and_keeps_no_restore_from_its_end() {
+    let project = Project::new();
+    project.ok(&["backup", "prod", "config"]);
+    project.ok(&["replicate", "prod"]);
+    std::fs::rename(project.path("regions/eu-west"), project.path("lost")).unwrap();
+    let restore = |place: &str, more: &[&str]| {
+        let args = ["restore", "prod", "config", "--to", place];
+        let output = project.command(&[&args, more].concat()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        said
+    };
+    let told = "what region `eu-west` alone has is not considered";
+    let said = restore("back", &[]);
+    assert!(said.contains(told), "{said}");
+    let said = restore("home", &["--region", "eu-central"]);
+    assert!(!said.contains(told), "{said}");
 }
 
 #[test]

@@ -47,18 +47,193 @@ fn a_missing_segment_is_named_and_another_region_serves() {
     assert_eq!(output.status.code(), Some(3), "{told}");
     let missing = format!("MISSING: 1 segment from {lost} to {lost}");
     assert!(told.contains(&missing), "{told}");
+    // Who names the region gets what that one has.
     let to = project.place("refused");
     let restore = ["restore", "prod", "main", "--to", to.to_str().unwrap()];
-    let said = project.must_fail(&restore, 1);
+    let strict = [&restore[..], &["--region", "home"]].concat();
+    let said = project.must_fail(&strict, 1);
     assert!(
         said.contains(&format!("WAL segment `{lost}` is missing")),
         "{said}"
     );
     assert!(said.contains("can be recovered"), "{said}");
     assert!(!to.exists());
-    project.restore("restored", &["--region", "away"]);
     let expected = project.cluster.psql(ALL);
-    assert_eq!(restored::ask(&project, "restored", ALL), expected);
+    for (place, how) in [
+        ("away", &["--region", "away"][..]),
+        ("fetched", &[]),
+        ("brought", &["--with-log"]),
+    ] {
+        let to = project.place(place);
+        let restore = ["restore", "prod", "main", "--to", to.to_str().unwrap()];
+        let output = project.run(&[&restore, how].concat());
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{place}: {said}");
+        let told = format!("region `home` lacks `{lost}` of the log of `prod/main`");
+        let hint = "lifeboat repair prod --region home";
+        assert_eq!(said.contains(&told), place != "away", "{place}: {said}");
+        assert_eq!(said.contains(hint), place != "away", "{place}: {said}");
+        assert_eq!(restored::ask(&project, place, ALL), expected, "{place}");
+    }
+}
+
+#[test]
+fn a_log_that_no_region_has_alone_is_replayed_whole() {
+    let Some(project) = Project::or_skip("a log in parts", Log::Pushed) else {
+        return;
+    };
+    history::prepare(&project.cluster, 1);
+    project.must(&["backup", "prod", "main"]);
+    project.must(&["replicate", "prod"]);
+    let segments = some_segments(&project);
+    let moment = history::now(&project.cluster);
+    history::commit(&project.cluster, 1);
+    project.cluster.psql("SELECT pg_switch_wal()");
+    project.wait_for_archive();
+    fs::remove_file(object(&project, "home", &segments[1])).unwrap();
+    fs::remove_file(object(&project, "away", &segments[2])).unwrap();
+    // What lies in the way at home is damaged, besides.
+    let damaged = object(&project, "home", &segments[3]);
+    let mut bytes = fs::read(&damaged).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&damaged, bytes).unwrap();
+    for region in ["home", "away"] {
+        let to = project.place("refused");
+        let restore = ["restore", "prod", "main", "--to", to.to_str().unwrap()];
+        project.must_fail(&[&restore[..], &["--region", region]].concat(), 1);
+    }
+    let expected = project.cluster.psql(ALL);
+    project.restore("fetched", &[]);
+    assert_eq!(restored::ask(&project, "fetched", ALL), expected);
+    project.restore("brought", &["--with-log"]);
+    assert_eq!(restored::ask(&project, "brought", ALL), expected);
+    project.restore("moment", &["--with-log", "--at", &moment]);
+    let expected = history::committed_until(&project.cluster, &moment);
+    assert_eq!(restored::ask(&project, "moment", ALL), expected);
+}
+
+#[test]
+fn a_home_that_lost_its_snapshots_still_serves_its_log() {
+    let Some(project) = Project::or_skip("a home without snapshots", Log::Pushed) else {
+        return;
+    };
+    history::prepare(&project.cluster, 1);
+    project.must(&["backup", "prod", "main"]);
+    project.must(&["replicate", "prod"]);
+    let segments = some_segments(&project);
+    fs::remove_dir_all(project.place("regions/home/snapshots")).unwrap();
+    // The replica missed the newest.
+    fs::remove_file(object(&project, "away", &segments[2])).unwrap();
+    fs::remove_file(object(&project, "away", &segments[3])).unwrap();
+    let expected = project.cluster.psql(ALL);
+    for (place, how) in [("fetched", &[][..]), ("brought", &["--with-log"])] {
+        let report = [&["restore", "prod", "main", "--to", place], how].concat();
+        let report = project.json(&report);
+        assert_eq!(report["region"], "away", "{report}");
+        assert_eq!(restored::ask(&project, place, ALL), expected, "{place}");
+    }
+}
+
+#[test]
+fn pieces_of_a_segment_that_lie_in_two_regions_are_joined() {
+    let Some(project) = Project::or_skip("pieces in two regions", Log::Unpushed) else {
+        return;
+    };
+    let cluster = &project.cluster;
+    history::prepare(cluster, 1);
+    let receiver = project.start(&["wal", "receive", "prod", "main"]);
+    project.wait_until_received("home");
+    project.must(&["backup", "prod", "main"]);
+    project.must(&["replicate", "prod"]);
+    cluster.psql("SELECT pg_switch_wal()");
+    for _ in 0..4 {
+        history::commit(cluster, 2);
+        project.wait_until_received("home");
+        project.wait_until_received("away");
+    }
+    let segment = cluster.psql("SELECT pg_walfile_name(pg_current_wal_lsn())");
+    drop(receiver);
+    let pieces = |region: &str| project.objects(region, &format!("/{segment}-"));
+    // Each lacks what the other has: the home an early piece, the replica the last ones.
+    let home = pieces("home");
+    assert!(home.len() > 2, "{home:?}");
+    fs::remove_file(&home[1]).unwrap();
+    let away = pieces("away");
+    let end = |piece: &std::path::Path| {
+        let name = piece.file_name().unwrap().to_str().unwrap();
+        name.split(['-', '_']).nth(2).unwrap().to_owned()
+    };
+    let lost = end(&home[1]);
+    let last = away.iter().filter(|piece| end(piece) > lost);
+    let last: Vec<_> = last.skip(1).collect();
+    assert!(!last.is_empty(), "{away:?}");
+    last.into_iter()
+        .for_each(|piece| fs::remove_file(piece).unwrap());
+    let expected = cluster.psql(ALL);
+    for (place, how) in [("fetched", &[][..]), ("brought", &["--with-log"])] {
+        project.restore(place, how);
+        assert_eq!(restored::ask(&project, place, ALL), expected, "{place}");
+    }
+}
+
+#[test]
+fn a_hole_in_the_log_is_damage_that_a_repair_heals_from_another_region() {
+    let Some(project) = Project::or_skip("a hole that is healed", Log::Pushed) else {
+        return;
+    };
+    history::prepare(&project.cluster, 1);
+    project.must(&["backup", "prod", "main"]);
+    project.must(&["replicate", "prod"]);
+    let segments = some_segments(&project);
+    let lost = [1, 2].map(|number| object(&project, "home", &segments[number]));
+    let bytes = lost.clone().map(|object| fs::read(object).unwrap());
+    lost.iter()
+        .for_each(|object| fs::remove_file(object).unwrap());
+    let verify = |region: &str, code: i32| {
+        let output = project.run(&["verify", "prod", "--region", region]);
+        let told = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{region}: {told}");
+        told
+    };
+    verify("away", 0);
+    let told = verify("home", 4);
+    for part in [
+        &format!("{}: it and 1 more are missing", segments[1]),
+        "region `away` has all of it",
+        "lifeboat repair",
+    ] {
+        assert!(told.contains(part), "{part} is missing: {told}");
+    }
+    let would = project.run(&["repair", "prod", "--region", "home", "--dry-run"]);
+    assert_eq!(would.status.code(), Some(4), "it is damaged still");
+    let would = String::from_utf8(would.stdout).unwrap();
+    assert!(would.contains("2 objects would be brought back"), "{would}");
+    assert!(!lost[0].exists());
+    let repaired = project.json(&["repair", "prod", "--region", "home"]);
+    assert_eq!(
+        repaired["repaired"].as_object().unwrap().len(),
+        2,
+        "{repaired}"
+    );
+    assert_eq!(lost.clone().map(|object| fs::read(object).unwrap()), bytes);
+    verify("home", 0);
+    project.must(&["wal", "status", "prod", "--region", "home"]);
+    // A lost end is no hole that the region itself could tell of, and comes back all the same.
+    let end = object(&project, "home", &segments[3]);
+    fs::remove_file(&end).unwrap();
+    verify("home", 0);
+    project.must(&["repair", "prod", "--region", "home"]);
+    assert!(end.exists());
+    // What nobody has is told, and stays.
+    fs::remove_file(&lost[0]).unwrap();
+    fs::remove_file(object(&project, "away", &segments[1])).unwrap();
+    let output = project.run(&["repair", "prod", "--region", "home"]);
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(4), "{told}");
+    let nobody = format!("{}: it is missing", segments[1]);
+    assert!(told.contains(&nobody), "{told}");
+    assert!(told.contains("no other region has it"), "{told}");
 }
 
 #[test]

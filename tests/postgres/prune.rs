@@ -42,4 +42,9 @@ fn a_prune_takes_the_log_that_no_promise_needs() {
     let status = project.json(&["wal", "status", "prod", "--region", "home"]);
     let log = &status[0]["regions"][0]["clusters"][0];
     assert_eq!(log["lost"], serde_json::json!([]), "{status}");
+    // So it is no damage either, and a repair leaves it, though the other region has what was there.
+    project.must(&["verify", "prod", "--region", "home"]);
+    let repaired = project.json(&["repair", "prod", "--region", "home"]);
+    assert_eq!(repaired["repaired"], serde_json::json!({}), "{repaired}");
+    assert_eq!(project.objects("home", "/wal/").len(), left);
 }

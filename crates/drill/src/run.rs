@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use lifeboat_config::{Environment, Source};
 use lifeboat_model::{Objectives, RegionName, RunId, SourceKind, Verdict};
 use lifeboat_operations::{
-    ClusterRestore, OperationError, RestorePlan, RestorePoint, RestoreRequest, Session,
+    ClusterRestore, OperationError, ReadFrom, RestorePlan, RestorePoint, RestoreRequest, Session,
 };
 use lifeboat_policy::{Measured, judge};
 use lifeboat_repository::{Outcome, RunKind};
@@ -44,6 +44,9 @@ pub struct DrillPlan {
     pub source: String,
     /// The region that serves.
     pub region: RegionName,
+    /// Whether what other regions have besides serves as well, as in a restore that names none.
+    #[serde(skip)]
+    pub anywhere: bool,
     /// Regions that are denied to the drill.
     pub denied: Vec<RegionName>,
 }
@@ -96,6 +99,7 @@ pub fn plan_drill(
         environment: environment.name.to_string(),
         source: source.name.to_string(),
         region,
+        anywhere: request.region.is_none() && request.scenario == Scenario::Latest,
         denied,
     })
 }
@@ -213,7 +217,10 @@ async fn recover_timed(
     let request = RestoreRequest {
         source: source.name.as_str(),
         point: &RestorePoint::Latest,
-        region: &plan.region,
+        from: match plan.anywhere {
+            true => ReadFrom::Anywhere,
+            false => ReadFrom::Region(&plan.region),
+        },
         target: &target,
         into: environment.class,
         paths: &[],
@@ -324,7 +331,7 @@ fn report(
         environment: environment.name.clone(),
         source: source.name.clone(),
         source_kind: source.spec.kind(),
-        region: plan.region.clone(),
+        region: recovered.plan.region.clone(),
         denied: plan.denied.clone(),
         snapshot: recovered.plan.snapshot,
         instant: recovered.plan.instant,

@@ -70,7 +70,7 @@ pub use lease::HeldLease;
 pub use ledger::{Facts, Run};
 pub use mask::{MaskReport, MaskTask, MaskedDatabase};
 pub use mask_stream::{StreamFormat, StreamPlace, StreamRequest, StreamTask};
-pub use place::{DamagedCopy, Opened, StoreOpener};
+pub use place::{DamagedCopy, Opened, ReadFrom, StoreOpener};
 pub use preview::{PreviewTable, check_source, preview};
 pub use prune::{PruneDecision, PrunePlan, PruneRun};
 pub use refresh::{CopyOf, Preflight, RefreshPhase, RefreshPlan, RefreshReport};

@@ -8,8 +8,10 @@ use futures::future::join_all;
 use lifeboat_config::{Environment, Place, Region};
 use lifeboat_model::{Diagnose as _, ErrorKind, Location, RegionName, error_chain};
 use lifeboat_policy::{Placement, place_bucket};
-use lifeboat_repository::{ObjectClass, RegionMarker, Repository, Role, StoreIdentity};
-use lifeboat_storage::{FailoverStore, ObjectKey, ObjectStore, StoreError};
+use lifeboat_repository::{
+    ObjectClass, RegionMarker, Repository, RepositoryError, Role, Snapshot, StoreIdentity,
+};
+use lifeboat_storage::{FailoverStore, ListedBy, ObjectKey, ObjectStore, StoreError};
 use serde::Serialize;
 
 use crate::error::OperationError;
@@ -42,6 +44,15 @@ pub struct Opened {
     pub identity: StoreIdentity,
 }
 
+/// Which region is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadFrom<'a> {
+    /// This one alone tells what there is; others stand in for what of it cannot be had.
+    Region(&'a RegionName),
+    /// The environment's home, and what its other regions have besides.
+    Anywhere,
+}
+
 /// An object that is damaged or missing in one region, and was read from another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DamagedCopy {
@@ -61,6 +72,32 @@ impl Opened {
             object: one.key.to_string(),
         });
         copies.collect()
+    }
+
+    /// Returns the region to read a snapshot from: the preferred one, or the first of the others if
+    /// that does not list it, with a warning. A snapshot may be gone there on purpose.
+    pub(crate) fn region_of(&self, snapshot: &Snapshot) -> RegionName {
+        let Some(regions) = self.store.as_failover() else {
+            return self.region.clone();
+        };
+        let key = snapshot.name().key();
+        if !regions.is_lacking(&key) {
+            return self.region.clone();
+        }
+        let lacking: Vec<&str> = regions.lacking(&key).iter().map(|one| one.name()).collect();
+        let mut holders = regions.members().iter();
+        let holder = holders.find(|member| !lacking.contains(&member.name()));
+        let holder = holder.expect("who lacks it did not list it when another did");
+        let (id, of) = (snapshot.id.short(), &snapshot.environment);
+        tracing::warn!(
+            "region `{0}` does not list snapshot `{id}` of `{of}/{1}`, and `{2}` is read, which does: \
+             `lifeboat verify {of} --region {0}` tells whether more is missing there",
+            self.region,
+            snapshot.source,
+            holder.name(),
+        );
+        let name = holder.name().parse();
+        name.expect("members are called by their regions' names")
     }
 }
 
@@ -91,7 +128,8 @@ impl Session {
     }
 
     /// Opens the regions of an environment as one to read from: the named one as long as it serves,
-    /// and another where it fails or is slow.
+    /// and another where it fails or is slow. Whether the others tell what there is, too, is for
+    /// `listed_by` to say.
     ///
     /// # Errors
     /// Fails if none can be read, or the named one is not what the configuration says.
@@ -99,6 +137,7 @@ impl Session {
         &self,
         environment: &Environment,
         name: &RegionName,
+        listed_by: ListedBy,
     ) -> Result<Opened, OperationError> {
         // A lease and the ledger's entry of a restore go to every region that is read: to no other
         // than may hold them, then.
@@ -107,13 +146,17 @@ impl Session {
             false => self.open_region_for(environment, one).await,
         };
         let others = environment.regions().filter(|other| *other != name);
-        let names = std::iter::once(name).chain(others);
-        let opens = names.map(|name| async {
+        let names: Vec<&RegionName> = std::iter::once(name).chain(others).collect();
+        let opens = names.iter().map(|name| async {
             let opened = tokio::time::timeout(OPEN_WITHIN, open(name)).await;
             opened.unwrap_or_else(|_| Err(too_slow(name)))
         });
         let mut opened = join_all(opens).await.into_iter();
         let named = opened.next().expect("one region was named");
+        if listed_by == ListedBy::Any {
+            let failed = opened.as_slice().iter().zip(&names[1..]);
+            failed.for_each(|(other, name)| warn_if_unknown(name, other));
+        }
         let mut found: Vec<Opened> = opened.filter_map(Result::ok).collect();
         match named {
             Ok(named) => found.insert(0, named),
@@ -133,10 +176,8 @@ impl Session {
         if stores.len() == 1 {
             return Ok(first);
         }
-        let sound =
-            |key: &ObjectKey, bytes: &[u8]| ObjectClass::name_matches(key, bytes) != Some(false);
         Ok(Opened {
-            store: Arc::new(FailoverStore::new(stores, sound)),
+            store: as_one(stores, listed_by),
             ..first
         })
     }
@@ -184,7 +225,7 @@ impl Session {
             {
                 None
             }
-            Err(error) => return Err(lifeboat_repository::RepositoryError::from(error).into()),
+            Err(error) => return Err(RepositoryError::from(error).into()),
         };
         let named = bucket.s3_region.as_deref();
         match place_bucket(told.as_deref(), &region.location, named) {
@@ -214,13 +255,23 @@ impl Session {
     }
 }
 
+/// Joins stores of one repository, with their regions' names, to be read as one.
+pub(crate) fn as_one(
+    stores: Vec<(String, Arc<dyn ObjectStore>)>,
+    listed_by: ListedBy,
+) -> Arc<dyn ObjectStore> {
+    let sound =
+        |key: &ObjectKey, bytes: &[u8]| ObjectClass::name_matches(key, bytes) != Some(false);
+    Arc::new(FailoverStore::new(stores, sound).with_listed_by(listed_by))
+}
+
 /// How long a region may take to open when there are others.
 const OPEN_WITHIN: Duration = Duration::from_secs(15);
 
 fn too_slow(name: &RegionName) -> OperationError {
     let why = "it did not answer in time";
     let error = StoreError::new("open", "", name.as_str(), ErrorKind::Transient, why);
-    lifeboat_repository::RepositoryError::from(error).into()
+    RepositoryError::from(error).into()
 }
 
 /// Tells whether the fault is that a region does not serve, and not that it is the wrong one.
@@ -229,6 +280,17 @@ fn is_out_of_reach(error: &OperationError) -> bool {
         error.kind(),
         ErrorKind::Transient | ErrorKind::Denied | ErrorKind::NoRepository | ErrorKind::NotFound
     )
+}
+
+/// Warns of a region of which nobody can say what it has. One without a repository has nothing.
+fn warn_if_unknown(name: &RegionName, opened: &Result<Opened, OperationError>) {
+    match opened {
+        Ok(_) | Err(OperationError::Repository(RepositoryError::NoRepository { .. })) => {}
+        Err(error) => {
+            let error = error_chain(error);
+            tracing::warn!("what region `{name}` alone has is not considered: {error}");
+        }
+    }
 }
 
 fn check_marker(region: &Region, marker: &RegionMarker) -> Result<(), OperationError> {

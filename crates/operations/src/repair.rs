@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use lifeboat_config::Environment;
 use lifeboat_model::{RegionName, error_chain};
-use lifeboat_repository::{Outcome, RepairReport, Role, RunKind, VerifyLevel};
+use lifeboat_repository::{Outcome, RepairReport, Repository, Role, RunKind, VerifyLevel};
 use lifeboat_runtime::Stopwatch;
 use lifeboat_storage::ObjectStore;
 use serde::Serialize;
@@ -13,6 +13,7 @@ use crate::error::OperationError;
 use crate::lease::HeldLease;
 use crate::ledger::Facts;
 use crate::session::Session;
+use crate::wal::lacking_objects;
 
 /// What a repair will do.
 #[derive(Debug, Clone, Serialize)]
@@ -92,17 +93,18 @@ impl Session {
         self.progress
             .phase(&format!("repairing {}", plan.region), 0);
         if plan.dry_run {
-            let found = repository.repair(plan.level, &sources, true).await?;
-            return Ok(done(found));
+            let found = self.bring_back(environment, plan, &repository, &sources);
+            return Ok(done(found.await?));
         }
         let run = self
             .begin_run(&opened, RunKind::Repair, environment, None)
             .await?;
         // What is brought back must not be taken for garbage meanwhile.
         let lease = HeldLease::take(self, &opened.store, RunKind::Repair).await?;
-        let found = repository.repair(plan.level, &sources, false).await;
+        let found = self.bring_back(environment, plan, &repository, &sources);
+        let found = found.await;
         lease.end().await;
-        let result = found.map_err(OperationError::from).map(done);
+        let result = found.map(done);
         run.end(self, result, |run| {
             let left = run.report.left.damage.len();
             let outcome = if left == 0 {
@@ -118,6 +120,23 @@ impl Session {
             (outcome, facts)
         })
         .await
+    }
+
+    /// Brings back what is damaged, and what the region lacks of the logs that it is to keep.
+    async fn bring_back(
+        &self,
+        environment: &Environment,
+        plan: &RepairPlan,
+        repository: &Repository,
+        sources: &[Arc<dyn ObjectStore>],
+    ) -> Result<RepairReport, OperationError> {
+        let now = self.world.clock.now();
+        let log = lacking_objects(repository, environment, sources, now).await?;
+        let repair = repository.repair(plan.level, (sources, &log), plan.dry_run);
+        let mut report = repair.await?;
+        let holes = self.log_damage(environment, (&plan.region, repository));
+        report.left.damage.extend(holes.await?);
+        Ok(report)
     }
 
     /// Opens the regions to copy from; one that is gone keeps none of the others from helping.

@@ -10,6 +10,7 @@ use lifeboat_policy::may_restore;
 use lifeboat_repository::{Outcome, Repository, Role, RunKind, Snapshot, SnapshotReader};
 use lifeboat_runtime::{Clock, Stopwatch};
 use lifeboat_source_files::{PathFilter, TreeReport, TreeWriter};
+use lifeboat_storage::ListedBy;
 use serde::Serialize;
 
 use crate::cluster::{self, ClusterRestore, IntoCluster, LogAccess, Recovery};
@@ -17,7 +18,7 @@ use crate::delta::{self, Delta, DeltaReport};
 use crate::error::OperationError;
 use crate::lease::HeldLease;
 use crate::ledger::Facts;
-use crate::place::DamagedCopy;
+use crate::place::{DamagedCopy, ReadFrom};
 use crate::restore_database;
 use crate::restore_target;
 use crate::select::RestorePoint;
@@ -52,6 +53,8 @@ pub struct RestorePlan {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recovery: Option<Recovery>,
     #[serde(skip)]
+    listed_by: ListedBy,
+    #[serde(skip)]
     log: LogAccess,
     #[serde(skip)]
     record: Snapshot,
@@ -66,8 +69,8 @@ pub struct RestoreRequest<'a> {
     pub source: &'a str,
     /// Which state.
     pub point: &'a RestorePoint,
-    /// The region to read.
-    pub region: &'a RegionName,
+    /// Which region is read.
+    pub from: ReadFrom<'a>,
     /// Where it goes: a file for a database, an empty or missing folder for a folder.
     pub target: &'a Path,
     /// The class of the environment that the target belongs to.
@@ -120,7 +123,7 @@ pub struct RestoreReport {
 }
 
 impl Session {
-    /// Plans a restore from one region. Raw production data goes nowhere but production.
+    /// Plans a restore. Raw production data goes nowhere but production.
     ///
     /// # Errors
     /// Fails if there is no such snapshot, policy refuses, or parts of a database are asked for.
@@ -132,14 +135,20 @@ impl Session {
         let RestoreRequest {
             source,
             point,
-            region,
+            from,
             target,
             into,
             paths,
             delta,
             cluster,
         } = *request;
-        let opened = self.open_for_reading(environment, region).await?;
+        let (region, listed_by) = match from {
+            ReadFrom::Region(name) => (name, ListedBy::Preferred),
+            ReadFrom::Anywhere => (&environment.home, ListedBy::Any),
+        };
+        let opened = self
+            .open_for_reading(environment, region, listed_by)
+            .await?;
         let repository = self
             .open_repository(environment, &opened, Role::Reader)
             .await?;
@@ -189,7 +198,8 @@ impl Session {
             source,
             source_kind: record.source_kind,
             instant: record.instant,
-            region: opened.region,
+            region: opened.region_of(&record),
+            listed_by,
             target: target.to_owned(),
             bytes: record.totals.bytes,
             delta,
@@ -251,7 +261,9 @@ impl Session {
         environment: &Environment,
         plan: &RestorePlan,
     ) -> Result<RestoreReport, OperationError> {
-        let opened = self.open_for_reading(environment, &plan.region).await?;
+        let opened = self
+            .open_for_reading(environment, &plan.region, plan.listed_by)
+            .await?;
         let repository = self
             .open_repository(environment, &opened, Role::Reader)
             .await?;
@@ -289,7 +301,9 @@ impl Session {
         environment: &Environment,
         plan: &RestorePlan,
     ) -> Result<DeltaReport, OperationError> {
-        let opened = self.open_for_reading(environment, &plan.region).await?;
+        let opened = self
+            .open_for_reading(environment, &plan.region, plan.listed_by)
+            .await?;
         let repository = self
             .open_repository(environment, &opened, Role::Reader)
             .await?;

@@ -10,7 +10,7 @@ use lifeboat_model::{
 };
 use lifeboat_repository::{
     DamagedSnapshot, Listing, Outcome, Receipt, Replication, Repository, Role, RunKind, RunRecord,
-    Snapshot,
+    Snapshot, SnapshotName,
 };
 use serde::Serialize;
 
@@ -96,6 +96,9 @@ pub struct RegionStatus {
     pub fault: Option<String>,
     /// Snapshots of the home that this region has no receipt for; 0 for the home.
     pub behind: u64,
+    /// Snapshots that it lists and that are newer than the newest of their source at home. A prune
+    /// deletes no newest snapshot, so the home has lost them. 0 if the home cannot be asked.
+    pub lost_at_home: u64,
     /// Time since the newest state that the region is known to hold, by a snapshot or by the log of a
     /// cluster, seconds, of the source where it is longest: what a loss of everything else now costs. `None`: everything.
     pub exposure_secs: Option<f64>,
@@ -121,7 +124,8 @@ pub async fn status(
     environment: &Environment,
 ) -> Result<EnvironmentStatus, OperationError> {
     let now = session.world.clock.now();
-    let Listing { snapshots, damaged } = known_snapshots(session, environment).await?;
+    let (told_by, Listing { snapshots, damaged }) = known_snapshots(session, environment).await?;
+    let at_home = (told_by == environment.home).then(|| newest_names(&snapshots, &damaged));
     let runs = all_runs(session, environment).await?;
     let sources: BTreeSet<&SourceName> = environment
         .sources
@@ -130,8 +134,8 @@ pub async fn status(
         .collect();
     let mut regions = Vec::new();
     for region in environment.regions() {
-        regions
-            .push(region_status(session, environment, region, (&sources, &snapshots), now).await);
+        let known = (&sources, &snapshots[..], at_home.as_ref());
+        regions.push(region_status(session, environment, region, known, now).await);
     }
     tell_lags(&mut regions, &sources);
     let last = |kind| {
@@ -189,10 +193,26 @@ fn newest_of_each(runs: &[RunRecord]) -> impl Iterator<Item = RunRecord> {
     newest.into_values()
 }
 
+/// Returns the newest snapshot of each source, those with a damaged commit record included.
+fn newest_names(
+    snapshots: &[Snapshot],
+    damaged: &[DamagedSnapshot],
+) -> BTreeMap<SourceName, Timestamp> {
+    let readable = snapshots.iter().map(Snapshot::name);
+    let names = readable.chain(damaged.iter().map(|one| one.name.clone()));
+    let mut newest = BTreeMap::new();
+    for name in names {
+        let known = newest.entry(name.source).or_insert(name.instant);
+        *known = name.instant.max(*known);
+    }
+    newest
+}
+
+/// Lists the snapshots of the home, or of the first region that can be read, which is returned.
 async fn known_snapshots(
     session: &Session,
     environment: &Environment,
-) -> Result<Listing, OperationError> {
+) -> Result<(RegionName, Listing), OperationError> {
     let mut first_failure = None;
     for region in environment.regions() {
         let read = async {
@@ -203,7 +223,7 @@ async fn known_snapshots(
             Ok::<_, OperationError>(repository.listing(Some(&environment.name), None).await?)
         };
         match read.await {
-            Ok(listing) => return Ok(listing),
+            Ok(listing) => return Ok((region.clone(), listing)),
             Err(error) => first_failure = first_failure.or(Some(error)),
         }
     }
@@ -259,25 +279,36 @@ async fn region_status(
     session: &Session,
     environment: &Environment,
     region: &RegionName,
-    (sources, snapshots): (&BTreeSet<&SourceName>, &[Snapshot]),
+    (sources, snapshots, at_home): (
+        &BTreeSet<&SourceName>,
+        &[Snapshot],
+        Option<&BTreeMap<SourceName, Timestamp>>,
+    ),
     now: Timestamp,
 ) -> RegionStatus {
     let home = *region == environment.home;
     let held = async {
         let opened = session.open_region(region).await?;
         let names = Repository::snapshot_names(&*opened.store, None, None).await?;
-        let committed: BTreeSet<SnapshotId> = names.into_iter().map(|name| name.id).collect();
+        let committed: BTreeSet<SnapshotId> = names.iter().map(|name| name.id).collect();
         if home {
-            return Ok(committed);
+            return Ok((committed, 0));
         }
+        let newer = |name: &&SnapshotName| {
+            let of_home = at_home.map(|newest| newest.get(&name.source));
+            name.environment == environment.name
+                && of_home.is_some_and(|newest| newest.is_none_or(|newest| *newest < name.instant))
+        };
+        let lost_at_home = names.iter().filter(newer).count() as u64;
         // A receipt counts as long as the commit record it speaks of is still there.
         let receipts = Receipt::list(&*opened.store, region).await?;
         let ids = receipts.into_iter().map(|receipt| receipt.snapshot);
-        Ok::<_, OperationError>(ids.filter(|id| committed.contains(id)).collect())
+        let held = ids.filter(|id| committed.contains(id)).collect();
+        Ok::<_, OperationError>((held, lost_at_home))
     };
-    let (held, fault) = match held.await {
+    let ((held, lost_at_home), fault) = match held.await {
         Ok(held) => (held, None),
-        Err(error) => (BTreeSet::new(), Some(error.to_string())),
+        Err(error) => ((BTreeSet::new(), 0), Some(error.to_string())),
     };
     let logs = logs_of_region(session, environment, region, (snapshots, &held)).await;
     let (logs, fault) = match logs {
@@ -304,6 +335,7 @@ async fn region_status(
             .iter()
             .filter(|snapshot| !held.contains(&snapshot.id))
             .count() as u64,
+        lost_at_home,
         exposure_secs: oldest.map(|instant| age(now, *instant)),
         lag_secs: None,
         pending_bytes: match (home, &fault) {

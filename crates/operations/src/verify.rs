@@ -2,7 +2,7 @@
 
 use lifeboat_config::Environment;
 use lifeboat_model::RegionName;
-use lifeboat_repository::{Outcome, Role, RunKind, VerifyLevel, VerifyReport};
+use lifeboat_repository::{Outcome, Repository, Role, RunKind, VerifyLevel, VerifyReport};
 use lifeboat_runtime::Stopwatch;
 use serde::Serialize;
 
@@ -59,11 +59,11 @@ impl Session {
         self.progress
             .phase(&format!("verifying {}", plan.region), 0);
         let lease = HeldLease::for_reading(self, &opened.store, RunKind::Verify).await;
-        let found = repository.verify(plan.level).await;
+        let found = self.look_at(environment, plan, &repository).await;
         if let Some(lease) = lease {
             lease.end().await;
         }
-        let result = found.map_err(OperationError::from).map(|report| VerifyRun {
+        let result = found.map(|report| VerifyRun {
             region: plan.region.clone(),
             level: plan.level,
             report,
@@ -79,5 +79,19 @@ impl Session {
             (outcome, Facts::from([("damage".to_owned(), damage.into())]))
         })
         .await
+    }
+
+    /// Verifies what is there, and looks for holes in the environment's logs: whether a part of a log
+    /// is missing, only its window tells, which no repository knows.
+    async fn look_at(
+        &self,
+        environment: &Environment,
+        plan: &VerifyPlan,
+        repository: &Repository,
+    ) -> Result<VerifyReport, OperationError> {
+        let mut report = repository.verify(plan.level).await?;
+        let holes = self.log_damage(environment, (&plan.region, repository));
+        report.damage.extend(holes.await?);
+        Ok(report)
     }
 }

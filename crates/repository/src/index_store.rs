@@ -8,12 +8,13 @@ use lifeboat_storage::ObjectMeta;
 
 use crate::chunk_index::ChunkIndex;
 use crate::error::{Flaw, RepositoryError};
-use crate::format::index::{IndexPublic, IndexV1, IndexedPackV1};
+use crate::format::index::{IndexPublic, IndexV1, IndexedPackV1, prefix_of};
 use crate::format::{Kind, sealed};
-use crate::index_catalog::id_of;
+use crate::index_catalog::{IndexCatalog, id_of, index_needed_by};
 use crate::layout::{INDEX, PACKS};
 use crate::prune::Tombstones;
 use crate::repository::{READS_AT_ONCE, Repository};
+use crate::snapshot::Snapshot;
 
 /// An index object, opened.
 #[derive(Debug)]
@@ -40,16 +41,60 @@ impl Repository {
 
     /// Loads the index for reading content, and for nothing that refers to it: it names packs that the
     /// store has lost or cut as well, where no whole one has a chunk. Another region may have them, and
-    /// if none has, a read fails with the pack's name.
-    pub(crate) async fn load_index_to_read(&self) -> Result<ChunkIndex, RepositoryError> {
+    /// if none has, a read fails with the pack's name. Index objects that the snapshot needs and the
+    /// store has lost are read from another region, too.
+    pub(crate) async fn load_index_to_read(
+        &self,
+        snapshot: &Snapshot,
+    ) -> Result<ChunkIndex, RepositoryError> {
         let doomed = Tombstones::read(&*self.store).await?.packs();
         let objects = self.index_objects().await?;
+        let elsewhere = self.index_objects_elsewhere(snapshot, &objects).await?;
         let sizes = self.packs_there().await?;
         let mut index = self.index_of(&objects, &sizes, &doomed);
         // What is known already stays as it is.
-        let all = objects.iter().flat_map(|object| &object.packs);
+        let all = objects.iter().chain(&elsewhere);
+        let all = all.flat_map(|object| &object.packs);
         all.for_each(|pack| index.add(pack));
         Ok(index)
+    }
+
+    /// Reads what other regions have of the index, if one of the objects that a snapshot needs is not
+    /// `here` and nothing that is stands in for it.
+    ///
+    /// All of it, as what is needed may lie there in objects that stand in for others.
+    async fn index_objects_elsewhere(
+        &self,
+        snapshot: &Snapshot,
+        here: &[IndexObject],
+    ) -> Result<Vec<IndexObject>, RepositoryError> {
+        let Some(regions) = self.store.as_failover() else {
+            return Ok(Vec::new());
+        };
+        let key = snapshot.name().key();
+        let mut lacking = index_needed_by(&key, &self.store.get(&key).await?)?;
+        let known = here.iter().map(|object| (object.id, object.public.clone()));
+        let catalog = IndexCatalog::new(known.collect());
+        lacking.retain(|prefix| !catalog.serves(prefix));
+        let mut found = Vec::new();
+        if lacking.is_empty() {
+            return Ok(found);
+        }
+        for meta in regions.list_told(INDEX).await? {
+            let id = id_of(&meta.key)?;
+            if here.iter().any(|object| object.id == id) {
+                continue;
+            }
+            if lacking.contains(&prefix_of(&id)) && regions.is_lacking(&meta.key) {
+                regions.note_damage(&regions.members()[0], &meta.key, "it is missing");
+            }
+            match self.read_index_object(meta).await {
+                Ok(object) => found.push(object),
+                // Whether it was needed shows when a chunk cannot be found.
+                Err(error) => tracing::warn!("a part of the index is left out: {error}"),
+            }
+        }
+        Ok(found)
     }
 
     /// Loads the index for a session that honours these tombstones: it holds nothing of what they
@@ -114,19 +159,20 @@ impl Repository {
 
     async fn read_index_objects(&self) -> Result<Vec<IndexObject>, RepositoryError> {
         let listed = self.store.list(INDEX).await?;
-        let read = |meta: ObjectMeta| async move {
-            let bytes = self.store.get(&meta.key).await?;
-            let id = id_of(&meta.key)?;
-            let (public, packs) = self
-                .open_index_object(&bytes)
-                .map_err(|flaw| flaw.of(&meta.key))?;
-            Ok(IndexObject { id, public, packs })
-        };
         stream::iter(listed)
-            .map(read)
+            .map(|meta| self.read_index_object(meta))
             .buffered(READS_AT_ONCE)
             .try_collect()
             .await
+    }
+
+    async fn read_index_object(&self, meta: ObjectMeta) -> Result<IndexObject, RepositoryError> {
+        let bytes = self.store.get(&meta.key).await?;
+        let id = id_of(&meta.key)?;
+        let (public, packs) = self
+            .open_index_object(&bytes)
+            .map_err(|flaw| flaw.of(&meta.key))?;
+        Ok(IndexObject { id, public, packs })
     }
 
     /// Opens an index object: what anyone can read of it, and its packs.

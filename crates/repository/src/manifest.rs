@@ -190,7 +190,7 @@ impl Repository {
     /// # Errors
     /// Fails if an object is missing or damaged.
     pub async fn manifest(&self, snapshot: &Snapshot) -> Result<Manifest, RepositoryError> {
-        let index = Arc::new(self.load_index_to_read().await?);
+        let index = Arc::new(self.load_index_to_read(snapshot).await?);
         let mut reader = ManifestReader::new(self.clone(), index.clone(), snapshot);
         let mut entries = Vec::new();
         while let Some(entry) = reader.next().await? {

@@ -42,6 +42,7 @@ impl Repository {
     /// Verifies to the depth asked and brings back what is lost or damaged. Needs the pruner key,
     /// and the right to delete at the store.
     ///
+    /// What is missing and only its owner can say that it belongs here is brought as well: `besides`.
     /// With `dry_run` it looks for good copies and writes nothing.
     ///
     /// # Errors
@@ -49,7 +50,7 @@ impl Repository {
     pub async fn repair(
         &self,
         level: VerifyLevel,
-        sources: &[Arc<dyn ObjectStore>],
+        (sources, besides): (&[Arc<dyn ObjectStore>], &BTreeSet<ObjectKey>),
         dry_run: bool,
     ) -> Result<RepairReport, RepositoryError> {
         if !dry_run {
@@ -59,7 +60,9 @@ impl Repository {
         for _ in 0..ROUNDS_MAX {
             report.left = self.verify(level).await?;
             let mut progress = false;
-            for key in self.wanted(&report.left, sources).await? {
+            let mut wanted = self.wanted(&report.left, sources).await?;
+            wanted.extend(besides.iter().cloned());
+            for key in wanted {
                 if report.repaired.contains_key(key.as_str()) {
                     continue;
                 }

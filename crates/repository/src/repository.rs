@@ -22,6 +22,7 @@ use crate::lease::Lease;
 use crate::ledger::RunKind;
 use crate::role::Role;
 use crate::snapshot::Snapshot;
+use crate::stored::list_told;
 
 /// How many small objects are read at the same time.
 pub(crate) const READS_AT_ONCE: usize = 16;
@@ -227,6 +228,15 @@ impl Repository {
         &self.store
     }
 
+    /// Returns the same repository as another store has it, or several.
+    #[must_use]
+    pub fn read_from(&self, store: Arc<dyn ObjectStore>) -> Self {
+        Self {
+            store,
+            ..self.clone()
+        }
+    }
+
     /// Announces a session on the repository's store; take the lease before anything is read.
     ///
     /// # Errors
@@ -249,7 +259,7 @@ impl Repository {
             (Some(environment), None) => format!("{SNAPSHOTS}{environment}/"),
             (None, _) => SNAPSHOTS.to_owned(),
         };
-        let listed = store.list(&prefix).await?;
+        let listed = list_told(store, &prefix).await?;
         let names = listed
             .iter()
             .filter_map(|meta| SnapshotName::parse(&meta.key));

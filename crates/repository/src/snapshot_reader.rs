@@ -76,7 +76,7 @@ impl Repository {
     ) -> Result<SnapshotReader, RepositoryError> {
         Ok(SnapshotReader {
             repository: self.clone(),
-            index: Arc::new(self.load_index_to_read().await?),
+            index: Arc::new(self.load_index_to_read(snapshot).await?),
             snapshot: snapshot.clone(),
         })
     }

@@ -1,4 +1,5 @@
-//! Reading parts of objects, which prove to be right only once they are opened.
+//! Reading from several regions as one: what there is, and parts of objects, which prove to be right
+//! only once they are opened.
 //!
 //! Where several regions are read as one, bytes that cannot be opened are asked of each of them: the
 //! first region with sound ones serves, and those before it are noted as damaged. An object that is
@@ -8,10 +9,21 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use lifeboat_model::ErrorKind;
-use lifeboat_storage::ObjectKey;
+use lifeboat_storage::{ObjectKey, ObjectMeta, ObjectStore, StoreError};
 
 use crate::error::{Flaw, RepositoryError};
 use crate::repository::Repository;
+
+/// Lists what is there: of several regions, what those have whose listings tell.
+pub(crate) async fn list_told(
+    store: &dyn ObjectStore,
+    prefix: &str,
+) -> Result<Vec<ObjectMeta>, StoreError> {
+    match store.as_failover() {
+        Some(regions) => regions.list_told(prefix).await,
+        None => store.list(prefix).await,
+    }
+}
 
 impl Repository {
     /// Reads part of an object that must be there: if it is not, or too short, that is damage.

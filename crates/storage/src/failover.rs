@@ -3,8 +3,11 @@
 //! A read goes to the first store. If that one fails, or takes far longer than reads usually do, the
 //! next is asked as well, and the first good answer counts. One that failed, or was overtaken again
 //! and again, is asked last for a while.
+//!
+//! What there is at all is told by the listing of the preferred store, or by those of all: then an
+//! object is read from a store that lists it, and that another one lacks it is no damage by itself.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -14,7 +17,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::{BoxFuture, join_all};
 use futures::stream::{FuturesUnordered, StreamExt as _};
-use lifeboat_model::ErrorKind;
+use lifeboat_model::{ErrorKind, error_chain};
 use tokio::time::{Instant, timeout};
 
 use crate::error::StoreError;
@@ -36,6 +39,16 @@ const DAMAGED_MAX: usize = 1000;
 /// Tells whether bytes can be the object of a key, as far as a name can tell.
 pub type NameCheck = fn(&ObjectKey, &[u8]) -> bool;
 
+/// Whose listings tell what there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ListedBy {
+    /// That of the preferred store, as long as it answers.
+    #[default]
+    Preferred,
+    /// Those of all stores that answer.
+    Any,
+}
+
 /// Stores with the same objects, the one to prefer first.
 ///
 /// Writes go to every store that takes them: what is written through this, such as the lease of a
@@ -46,6 +59,9 @@ pub struct FailoverStore {
     patience: Duration,
     /// Of reads of ranges, whose length is known.
     pace: Pace,
+    listed_by: ListedBy,
+    /// Objects that listings of some members had and those of these members, by their place, had not.
+    lacking: Mutex<BTreeMap<ObjectKey, Vec<usize>>>,
     damaged: Mutex<BTreeSet<DamagedObject>>,
 }
 
@@ -64,19 +80,40 @@ pub struct Member {
     store: Arc<dyn ObjectStore>,
     /// Until when it is asked last, since it failed.
     resting: Mutex<Option<Instant>>,
+    /// Until when its listing is done without, since it could not be had.
+    unlisted: Mutex<Option<Instant>>,
     /// How often another was faster, since it last answered in time.
     overtaken: AtomicU32,
 }
 
 impl Member {
     fn is_resting(&self, now: Instant) -> bool {
-        let until = *self.resting.lock().expect("no holder panics");
-        until.is_some_and(|until| now < until)
+        is_before(&self.resting, now)
     }
 
     fn rest(&self) {
         let until = Instant::now() + REST;
         *self.resting.lock().expect("no holder panics") = Some(until);
+    }
+
+    /// Lists what it holds, or says that it does without: what it alone has will not be found. It is
+    /// not asked again for a while, so that one that hangs costs its time once.
+    async fn list(&self, prefix: &str) -> Option<Vec<ObjectMeta>> {
+        if is_before(&self.unlisted, Instant::now()) {
+            return None;
+        }
+        let why = match timeout(LISTING_PATIENCE, self.store.list(prefix)).await {
+            Ok(Ok(listed)) => return Some(listed),
+            Ok(Err(error)) => error_chain(&error),
+            Err(_) => format!("it did not answer within {} s", LISTING_PATIENCE.as_secs()),
+        };
+        tracing::warn!(
+            "what region `{}` alone has is not considered: {why}",
+            self.name
+        );
+        *self.unlisted.lock().expect("no holder panics") = Some(Instant::now() + REST);
+        self.rest();
+        None
     }
 
     fn note(&self, error: &StoreError) {
@@ -112,6 +149,11 @@ impl Member {
     }
 }
 
+fn is_before(until: &Mutex<Option<Instant>>, now: Instant) -> bool {
+    let until = *until.lock().expect("no holder panics");
+    until.is_some_and(|until| now < until)
+}
+
 /// Tells whether an error is about one object, and says nothing of the rest of the store.
 fn is_about_the_object(error: &StoreError) -> bool {
     matches!(error.kind, ErrorKind::Corrupt | ErrorKind::NotFound)
@@ -129,6 +171,7 @@ impl FailoverStore {
             name,
             store,
             resting: Mutex::new(None),
+            unlisted: Mutex::new(None),
             overtaken: AtomicU32::new(0),
         };
         Self {
@@ -136,8 +179,17 @@ impl FailoverStore {
             check,
             patience: PATIENCE,
             pace: Pace::default(),
+            listed_by: ListedBy::default(),
+            lacking: Mutex::default(),
             damaged: Mutex::default(),
         }
+    }
+
+    /// Sets whose listings tell what there is.
+    #[must_use]
+    pub fn with_listed_by(mut self, listed_by: ListedBy) -> Self {
+        self.listed_by = listed_by;
+        self
     }
 
     /// Sets how long a store may take over a read before the next one is asked too, as long as nothing
@@ -176,11 +228,69 @@ impl FailoverStore {
         damaged.iter().cloned().collect()
     }
 
-    /// Returns the members in the order to ask them now.
-    fn in_order(&self) -> Vec<&Member> {
+    /// Lists what is there according to those whose listings tell ([`ListedBy`]), sorted by key. Where
+    /// stores differ in an object, the preferred one's word counts.
+    ///
+    /// A store whose listing cannot be had in time is left out, with a warning.
+    ///
+    /// # Errors
+    /// Fails if no store can be listed.
+    pub async fn list_told(&self, prefix: &str) -> Result<Vec<ObjectMeta>, StoreError> {
+        if self.listed_by == ListedBy::Preferred {
+            return self.list(prefix).await;
+        }
+        let lists = self.members.iter().map(|member| member.list(prefix));
+        let lists: Vec<_> = join_all(lists).await;
+        let told = (0..)
+            .zip(lists)
+            .filter_map(|(place, list)| Some((place, list?)));
+        let told: Vec<(usize, Vec<ObjectMeta>)> = told.collect();
+        if told.is_empty() {
+            return self.list(prefix).await;
+        }
+        self.note_lacking(prefix, &told);
+        let mut found = BTreeMap::new();
+        for meta in told.into_iter().flat_map(|(_, list)| list) {
+            found.entry(meta.key.clone()).or_insert(meta);
+        }
+        Ok(found.into_values().collect())
+    }
+
+    /// Remembers what some listings have and others have not.
+    fn note_lacking(&self, prefix: &str, told: &[(usize, Vec<ObjectMeta>)]) {
+        let keys = |list: &'_ [ObjectMeta]| list.iter().map(|meta| meta.key.clone()).collect();
+        let held = told.iter().map(|(place, list)| (*place, keys(list)));
+        let held: Vec<(usize, HashSet<ObjectKey>)> = held.collect();
+        let mut lacking = self.lacking.lock().expect("no holder panics");
+        lacking.retain(|key, _| !key.as_str().starts_with(prefix));
+        for key in held.iter().flat_map(|(_, keys)| keys) {
+            let without = held.iter().filter(|(_, keys)| !keys.contains(key));
+            let without: Vec<usize> = without.map(|(place, _)| *place).collect();
+            if !without.is_empty() {
+                lacking.insert(key.clone(), without);
+            }
+        }
+    }
+
+    /// Returns the members that did not list an object when another did.
+    pub fn lacking(&self, key: &ObjectKey) -> Vec<&Member> {
+        let lacking = self.lacking.lock().expect("no holder panics");
+        let places = lacking.get(key).into_iter().flatten();
+        places.map(|place| &self.members[*place]).collect()
+    }
+
+    /// Reports whether the preferred store did not list an object when another did.
+    pub fn is_lacking(&self, key: &ObjectKey) -> bool {
+        let lacking = self.lacking.lock().expect("no holder panics");
+        lacking.get(key).is_some_and(|places| places.contains(&0))
+    }
+
+    /// Returns the members in the order to ask them now: for an object, first those that list it.
+    fn in_order(&self, key: Option<&ObjectKey>) -> Vec<&Member> {
         let now = Instant::now();
+        let lacking = key.map_or_else(Vec::new, |key| self.lacking(key));
         let mut order: Vec<&Member> = self.members.iter().collect();
-        order.sort_by_key(|member| member.is_resting(now));
+        order.sort_by_key(|member| (is_among(&lacking, member), member.is_resting(now)));
         order
     }
 
@@ -196,7 +306,7 @@ impl FailoverStore {
             let (begun, answer) = (Instant::now(), read(&*member.store));
             async move { (member, answer.await, begun.elapsed()) }
         };
-        let mut waiting = self.in_order().into_iter();
+        let mut waiting = self.in_order(key).into_iter();
         let mut newest = waiting.next();
         let mut asked: FuturesUnordered<_> = newest.map(start).into_iter().collect();
         let mut slow: Vec<&Member> = Vec::new();
@@ -243,9 +353,10 @@ impl FailoverStore {
             winner.overtaken.store(0, Ordering::Relaxed);
         }
         let Some(key) = key else { return };
+        let lacking = self.lacking(key);
         for (member, error) in failed
             .iter()
-            .filter(|(_, error)| is_about_the_object(error))
+            .filter(|(member, error)| is_about_the_object(error) && !is_among(&lacking, member))
         {
             let why = error
                 .source
@@ -273,6 +384,15 @@ impl FailoverStore {
             why,
         ))
     }
+}
+
+fn not_found(key: &ObjectKey, store: &dyn ObjectStore) -> StoreError {
+    let (place, kind) = (store.describe(), ErrorKind::NotFound);
+    StoreError::new("look for", key.as_str(), place, kind, "it is not there")
+}
+
+fn is_among(members: &[&Member], member: &Member) -> bool {
+    members.iter().any(|one| std::ptr::eq(*one, member))
 }
 
 #[async_trait]
@@ -313,7 +433,9 @@ impl ObjectStore for FailoverStore {
         match sound.await {
             Ok((body, _)) => Ok(body),
             // Nobody has a sound one: what is wrong with it is for the reader to say.
-            Err(error) if error.kind == ErrorKind::Corrupt => self.members[0].store.get(key).await,
+            Err(error) if error.kind == ErrorKind::Corrupt => {
+                self.in_order(Some(key))[0].store.get(key).await
+            }
             Err(error) => Err(error),
         }
     }
@@ -330,8 +452,20 @@ impl ObjectStore for FailoverStore {
     }
 
     async fn head(&self, key: &ObjectKey) -> Result<Option<ObjectMeta>, StoreError> {
-        let answered = self.ask(None, self.patience, |store| store.head(key)).await;
-        answered.map(|(meta, _)| meta)
+        let none_is_final = self.listed_by == ListedBy::Preferred;
+        let found = self.ask(None, self.patience, |store| {
+            Box::pin(async move {
+                match store.head(key).await? {
+                    None if !none_is_final => Err(not_found(key, store)),
+                    meta => Ok(meta),
+                }
+            })
+        });
+        match found.await {
+            Ok((meta, _)) => Ok(meta),
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<ObjectMeta>, StoreError> {

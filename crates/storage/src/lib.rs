@@ -19,7 +19,7 @@ mod recorded;
 mod store;
 
 pub use error::StoreError;
-pub use failover::{DamagedObject, FailoverStore, Member, NameCheck};
+pub use failover::{DamagedObject, FailoverStore, ListedBy, Member, NameCheck};
 pub use faulty::{Calls, Fault, FaultPlan, FaultRates, FaultyStore};
 pub use key::{InvalidKey, ObjectKey};
 pub use local::LocalStore;

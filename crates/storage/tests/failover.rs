@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use lifeboat_model::{Diagnose as _, ErrorKind};
 use lifeboat_storage::{
-    Calls, FailoverStore, Fault, FaultPlan, FaultyStore, MemoryStore, NameCheck, ObjectKey,
-    ObjectMeta, ObjectStore, Op, Put, StoreError,
+    Calls, FailoverStore, Fault, FaultPlan, FaultyStore, ListedBy, MemoryStore, NameCheck,
+    ObjectKey, ObjectMeta, ObjectStore, Op, Put, StoreError,
 };
 
 fn key(text: &str) -> ObjectKey {
@@ -158,6 +158,50 @@ async fn what_is_damaged_or_missing_in_one_store_is_named_once() {
         .map(|one| (one.member.as_str(), one.key.as_str()));
     let named: Vec<_> = named.collect();
     assert_eq!(named, [("home", "packs/one"), ("home", "packs/two")]);
+}
+
+async fn told(store: &FailoverStore) -> Vec<String> {
+    let listed = store.list_told("packs/").await.unwrap();
+    listed.iter().map(|meta| meta.key.to_string()).collect()
+}
+
+#[tokio::test]
+async fn what_any_store_lists_is_there_and_that_another_lacks_it_is_no_damage() {
+    let (home, replica) = (
+        holding("home", b"home").await,
+        holding("replica", b"replica").await,
+    );
+    let two = key("packs/two");
+    replica.put(&two, Bytes::from_static(b"two")).await.unwrap();
+    let stores = || -> Vec<Arc<dyn ObjectStore>> { vec![home.clone(), replica.clone()] };
+    let preferred = joined(stores(), anything);
+    assert_eq!(told(&preferred).await, ["packs/one"]);
+    assert!(preferred.lacking(&two).is_empty());
+    assert_eq!(preferred.head(&two).await.unwrap(), None);
+    let any = joined(stores(), anything).with_listed_by(ListedBy::Any);
+    assert_eq!(told(&any).await, ["packs/one", "packs/two"]);
+    let lacking: Vec<_> = any.lacking(&two).iter().map(|one| one.name()).collect();
+    assert_eq!(lacking, ["home"]);
+    assert_eq!(any.get(&two).await.unwrap(), "two");
+    assert_eq!(any.head(&two).await.unwrap().unwrap().size, 3);
+    assert_eq!(any.head(&key("packs/three")).await.unwrap(), None);
+    assert_eq!(any.get(&key("packs/one")).await.unwrap(), "home");
+    assert_eq!(any.damaged(), []);
+    // What comes later is found by the next listing.
+    home.put(&two, Bytes::from_static(b"two")).await.unwrap();
+    told(&any).await;
+    assert!(any.lacking(&two).is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_cannot_be_listed_costs_its_time_once_and_is_done_without() {
+    let home = holding("home", b"body").await;
+    let both = joined(vec![home, Arc::new(Hanging)], anything).with_listed_by(ListedBy::Any);
+    for seconds in [15, 0, 0] {
+        let start = tokio::time::Instant::now();
+        assert_eq!(told(&both).await, ["packs/one"]);
+        assert_eq!(start.elapsed(), Duration::from_secs(seconds));
+    }
 }
 
 /// A store that takes its time over reads.

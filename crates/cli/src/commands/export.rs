@@ -1,7 +1,7 @@
 //! `lifeboat export`.
 
 use lifeboat_model::SourceKind;
-use lifeboat_operations::{ClusterRestore, OperationError, RestoreRequest};
+use lifeboat_operations::{ClusterRestore, OperationError, ReadFrom, RestoreRequest};
 
 use crate::args::{Args, Command};
 use crate::exit::Exit;
@@ -24,9 +24,9 @@ pub(super) async fn run(args: &Args) -> Result<Exit, OperationError> {
     })?;
     let session = setup::session(args)?;
     let environment = session.environment(environment)?;
-    let region = match region {
-        Some(name) => &session.config.region(name)?.name,
-        None => &environment.home,
+    let from = match region {
+        Some(name) => ReadFrom::Region(&session.config.region(name)?.name),
+        None => ReadFrom::Anywhere,
     };
     let Some(refresh) = &environment.refresh else {
         return Err(OperationError::NotConfigured {
@@ -38,7 +38,7 @@ pub(super) async fn run(args: &Args) -> Result<Exit, OperationError> {
     let request = RestoreRequest {
         source: refresh.from.source.as_str(),
         point: at,
-        region,
+        from,
         target: &target,
         into: environment.class,
         paths: &[],

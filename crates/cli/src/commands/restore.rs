@@ -8,7 +8,7 @@ use lifeboat_config::{Cluster, Source};
 use lifeboat_model::{InvalidName, Timeline};
 use lifeboat_operations::{
     Changes, ClusterRestore, DamagedCopy, DeltaReport, FetchCommand, LogAccess, OperationError,
-    Recovery, RescueRequest, RestoreReport, RestoreRequest, Session, ThenDo,
+    ReadFrom, Recovery, RescueRequest, RestoreReport, RestoreRequest, Session, ThenDo,
 };
 
 use crate::args::{Args, ClusterArgs, Command};
@@ -62,14 +62,14 @@ pub(super) async fn run(args: &Args) -> Result<Exit, OperationError> {
     let session = setup::session(args)?;
     let environment = session.environment(environment)?;
     let fetch = fetch_command(&session, args, region.as_deref())?;
-    let region = match region {
-        Some(name) => &session.config.region(name)?.name,
-        None => &environment.home,
+    let from = match region {
+        Some(name) => ReadFrom::Region(&session.config.region(name)?.name),
+        None => ReadFrom::Anywhere,
     };
     let request = RestoreRequest {
         source,
         point: at,
-        region,
+        from,
         target: &target,
         into: into.unwrap_or(environment.class),
         paths: path,

@@ -132,6 +132,14 @@ fn show(status: &EnvironmentStatus) {
         "if only this is left, a loss costs",
     ];
     table::print(&header, status.regions.iter().map(region));
+    for region in status.regions.iter().filter(|one| one.lost_at_home > 0) {
+        table::line(&format!(
+            "  LOST at home: {} in {} newer than the newest there; `lifeboat restore` finds what any region \
+             has, and a new `lifeboat backup` makes up for them",
+            table::counted(region.lost_at_home, "snapshot"),
+            region.region,
+        ));
+    }
     show_run("last drill", status.last_drill.as_ref());
     show_run("last refresh", status.last_refresh.as_ref());
     for run in &status.failed {

@@ -92,7 +92,7 @@ fn show(run: &VerifyRun) {
         }
     }
     table::line(
-        "  hint: `lifeboat repair` brings back what another region still has; until then, restore \
-         from there with `--region`",
+        "  hint: `lifeboat repair` brings back what another region still has; a restore reads it from \
+         there until then",
     );
 }

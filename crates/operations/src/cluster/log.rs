@@ -1,9 +1,10 @@
 //! Bringing the log along that a recovery replays, so that the server needs nothing else.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use futures::stream::{self, TryStreamExt as _};
-use lifeboat_model::{SegmentSize, WalFileName, WalObject};
+use lifeboat_model::{Segment, SegmentSize, Timeline, WalFileName, WalObject};
 use lifeboat_repository::{Repository, Snapshot, WalListing, WalPlace};
 
 use super::recovery::Recovery;
@@ -33,6 +34,7 @@ pub(super) async fn bring_log(
     let listing = Repository::wal_listing(&**repository.store(), &place).await?;
     let size = recovery.range.segment_size;
     let files = files_needed(&listing, recovery);
+    refuse_missing(&files, recovery, to)?;
     std::fs::create_dir_all(to).map_err(|error| OperationError::io("create", to, error))?;
     let bytes = files.len() as u64 * u64::from(size.bytes());
     session.progress.phase("fetching the log", bytes);
@@ -53,6 +55,75 @@ pub(super) async fn bring_log(
             }
         })
         .await
+}
+
+/// Refuses to go on without a segment that was there when the recovery was planned: the server would
+/// take the place for the end of the log. What a snapshot carries along lies in `to` already.
+fn refuse_missing(
+    files: &[WalFileName],
+    recovery: &Recovery,
+    to: &Path,
+) -> Result<(), OperationError> {
+    let size = recovery.range.segment_size;
+    let number = |file: &WalFileName| match file {
+        WalFileName::Segment(segment) => Some(segment.number(size)),
+        _ => None,
+    };
+    let there: BTreeSet<u64> = files.iter().filter_map(number).collect();
+    let carried = |number| {
+        let timelines = 1..=recovery.timeline.get();
+        let mut segments = timelines.map(|one| Segment::numbered(Timeline::new(one), number, size));
+        segments.any(|segment| to.join(segment.to_string()).exists())
+    };
+    let mut needed = recovery.first.number(size)..=recovery.last.number(size);
+    match needed.find(|number| !there.contains(number) && !carried(*number)) {
+        Some(missing) => Err(OperationError::WalGap {
+            segment: Segment::numbered(recovery.timeline, missing, size),
+            held: 0,
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Warns of what a recovery replays and the region that is read lacks, though another one has it: the
+/// region may have lost it, or be behind, or have deleted it with a prune.
+pub(super) async fn warn_of_lacking(
+    repository: &Repository,
+    place: &WalPlace,
+    listing: &WalListing,
+    recovery: &Recovery,
+) {
+    let Some(regions) = repository.store().as_failover() else {
+        return;
+    };
+    let read = &regions.members()[0];
+    let lacks = |object: &WalObject| regions.is_lacking(&place.key(object));
+    let files = files_needed(listing, recovery).into_iter();
+    let suspects = files.filter(|file| listing.of(*file).iter().any(lacks));
+    let suspects: Vec<WalFileName> = suspects.collect();
+    if suspects.is_empty() {
+        return;
+    }
+    // What was being written while the listings were made is there by now. Of a region that cannot be
+    // asked any more nothing is known.
+    let Ok(own) = Repository::wal_listing(read.store(), place).await else {
+        return;
+    };
+    let size = recovery.range.segment_size;
+    let is_less = |file: &&WalFileName| match file {
+        WalFileName::Segment(segment) => own.reach(*segment, size) < listing.reach(*segment, size),
+        file => own.of(**file).is_empty(),
+    };
+    let lacking: Vec<&WalFileName> = suspects.iter().filter(is_less).collect();
+    if let Some(first) = lacking.first() {
+        let (name, of) = (read.name(), &place.environment);
+        tracing::warn!(
+            "region `{name}` lacks `{first}` of the log of `{of}/{}`, {} files in all, and another one is \
+             read: `lifeboat repair {of} --region {name}` brings back what belongs there",
+            place.source,
+            lacking.len(),
+        );
+    }
 }
 
 /// Names the segments between the first and the last, on every timeline up to the one that is

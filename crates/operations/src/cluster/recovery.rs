@@ -10,6 +10,7 @@ use lifeboat_policy::{RecoveryRequest, SnapshotWal, WalArchive, choose};
 use lifeboat_repository::{Repository, Snapshot, WalPlace};
 use serde::Serialize;
 
+use super::log::warn_of_lacking;
 use super::restore::FetchCommand;
 use crate::error::OperationError;
 use crate::select::RestorePoint;
@@ -142,6 +143,7 @@ pub(crate) async fn choose_recovery(
         starts: wanted.starts,
         tablespaces: wanted.tablespaces.clone(),
     };
+    warn_of_lacking(repository, &place, &objects, &recovery).await;
     Ok((snapshot, recovery))
 }
 

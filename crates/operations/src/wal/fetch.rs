@@ -8,22 +8,23 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use lifeboat_model::{
-    Diagnose as _, ErrorKind, InvalidName, RegionName, Segment, SegmentSize, SystemId, WalFileName,
-    error_chain,
+    Diagnose as _, EnvironmentName, ErrorKind, InvalidName, RegionName, Segment, SegmentSize,
+    SourceName, SystemId, WalFileName, error_chain,
 };
-use lifeboat_repository::Role;
+use lifeboat_repository::{Repository, Role};
+use lifeboat_storage::ListedBy;
 use serde::Serialize;
 
-use super::region_log::{Held, RegionLog};
+use super::missing::GAP_PATIENCE;
+use super::region_log::{Held, RegionLog, log_of};
 use super::spool::{Spool, write_whole};
 use crate::error::OperationError;
+use crate::place::as_one;
 use crate::rescue::Rescue;
 use crate::session::Session;
 
 /// How long a store that fails is asked again before the recovery is stopped.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// How long a segment that is missing between others may be on its way still.
-const GAP_PATIENCE: Duration = Duration::from_secs(5);
 const GAP_PAUSE: Duration = Duration::from_millis(500);
 /// How long a segment that somebody is fetching ahead is waited for.
 const AHEAD_WAIT: Duration = Duration::from_secs(20);
@@ -148,17 +149,16 @@ impl Session {
             Some(name) => vec![&self.config.region(name)?.name],
             None => environment.regions().collect(),
         };
-        let (mut logs, mut unasked, mut failed) = (Vec::new(), None, None);
+        let mut regions_read = Vec::new();
+        let (mut unasked, mut failed) = (None, None);
         for (order, region) in regions.into_iter().enumerate() {
             let open = async {
                 let opened = self.open_region(region).await?;
-                let repository = self
-                    .open_repository(environment, &opened, Role::Reader)
-                    .await?;
-                RegionLog::find(repository, &environment.name, &source, from.system).await
+                self.open_repository(environment, &opened, Role::Reader)
+                    .await
             };
             match open.await {
-                Ok(log) => logs.push(log),
+                Ok(repository) => regions_read.push((region.to_string(), repository)),
                 Err(error) => {
                     tracing::info!("region `{region}` cannot serve: {}", error_chain(&error));
                     match order {
@@ -168,11 +168,43 @@ impl Session {
                 }
             }
         }
-        match unasked.take_if(|_| logs.is_empty()).or(failed) {
-            Some(error) if logs.is_empty() => Err(error),
-            _ => Ok(WalSource { logs, unasked }),
+        match unasked.take_if(|_| regions_read.is_empty()).or(failed) {
+            Some(error) if regions_read.is_empty() => Err(error),
+            _ => {
+                let of = (&environment.name, &source);
+                let logs = logs_of(regions_read, of, from.system).await?;
+                Ok(WalSource { logs, unasked })
+            }
         }
     }
+}
+
+/// Finds the log of the cluster named, or of that of the newest snapshot, in regions of one
+/// repository. What the first says that has such a snapshot holds for all: one that has lost its
+/// snapshots may have the log still.
+///
+/// # Errors
+/// Fails if no region has a snapshot of such a cluster.
+async fn logs_of(
+    regions: Vec<(String, Repository)>,
+    (environment, source): (&EnvironmentName, &SourceName),
+    system: Option<SystemId>,
+) -> Result<Vec<(String, RegionLog)>, OperationError> {
+    let mut of = None;
+    for (_, repository) in &regions {
+        let found = log_of(repository, environment, source, system).await;
+        let is_found = found.is_ok();
+        // Why the first cannot tell matters most.
+        if is_found || of.is_none() {
+            of = Some(found);
+        }
+        if is_found {
+            break;
+        }
+    }
+    let place = of.expect("there is a region")?;
+    let log = |(region, repository)| (region, RegionLog::new(repository, place.clone()));
+    Ok(regions.into_iter().map(log).collect())
 }
 
 impl Rescue {
@@ -183,15 +215,10 @@ impl Rescue {
     pub async fn wal(&self, from: &WalFrom<'_>) -> Result<WalSource, OperationError> {
         let environment = parse_name(from.environment)?;
         let source = parse_name(from.source)?;
-        let log = RegionLog::find(
-            self.repository().clone(),
-            &environment,
-            &source,
-            from.system,
-        )
-        .await?;
+        let store = self.repository().store().describe();
+        let regions = vec![(store, self.repository().clone())];
         Ok(WalSource {
-            logs: vec![log],
+            logs: logs_of(regions, (&environment, &source), from.system).await?,
             unasked: None,
         })
     }
@@ -207,7 +234,7 @@ fn parse_name<T: FromStr<Err = InvalidName>>(text: &str) -> Result<T, OperationE
 
 /// The log of one cluster, in every region that can serve it, the preferred one first.
 pub struct WalSource {
-    logs: Vec<RegionLog>,
+    logs: Vec<(String, RegionLog)>,
     /// Why the preferred region cannot be opened. A replica may lack the newest part of the log, so
     /// without the home nobody can say that a file is nowhere.
     unasked: Option<OperationError>,
@@ -250,7 +277,7 @@ impl WalSource {
     ) -> Result<WalFetch, OperationError> {
         let mut longest: Option<Held> = None;
         let (mut failed, mut home_failed) = (None, self.unasked.is_some());
-        for (order, log) in self.logs.iter().enumerate() {
+        for (order, (_, log)) in self.logs.iter().enumerate() {
             match patiently(session, || log.file(file)).await {
                 Ok(Some(held)) if held.whole => {
                     write_whole(request.target, &held.bytes)?;
@@ -267,6 +294,15 @@ impl WalSource {
                     failed = failed.or(Some(error));
                 }
             }
+        }
+        if let (WalFileName::Segment(segment), Some(part)) = (file, &longest)
+            && let Some(joined) = self.joined(session, segment, part.end).await?
+        {
+            if joined.whole {
+                write_whole(request.target, &joined.bytes)?;
+                return Ok(WalFetch::Found);
+            }
+            longest = Some(joined);
         }
         // What a replica has of a segment may be less than what the home would have.
         if longest.is_none() || home_failed {
@@ -285,6 +321,24 @@ impl WalSource {
         }
     }
 
+    /// Puts a segment together from pieces of all regions, if that makes more of it than the `held`
+    /// bytes that one of them has.
+    async fn joined(
+        &self,
+        session: &Session,
+        segment: Segment,
+        held: u32,
+    ) -> Result<Option<Held>, OperationError> {
+        let [(_, first), _, ..] = self.logs.as_slice() else {
+            return Ok(None);
+        };
+        let stores = self.logs.iter();
+        let stores = stores.map(|(region, log)| (region.clone(), log.store().clone()));
+        let all = first.read_from(as_one(stores.collect(), ListedBy::Any));
+        let joined = patiently(session, || all.segment(segment)).await?;
+        Ok(joined.filter(|joined| joined.end > held))
+    }
+
     /// Makes sure that the log ends in a segment of which no more than `held` bytes are there: a server
     /// takes the end of what it is given for the end of the log, and opens the database.
     async fn expect_end(
@@ -298,11 +352,14 @@ impl WalSource {
         let is_no_end = held == 0
             && (request.is_for_standby()
                 || request.is_done_before(segment)
-                || self.logs.iter().any(|log| log.is_segment(&own, segment)));
+                || self
+                    .logs
+                    .iter()
+                    .any(|(_, log)| log.is_segment(&own, segment)));
         if is_no_end {
             return Ok(());
         }
-        for log in &self.logs {
+        for (_, log) in &self.logs {
             if log.goes_on_after(segment).await? {
                 let held = u64::from(held);
                 return Err(OperationError::WalGap { segment, held });
@@ -324,7 +381,7 @@ impl WalSource {
     ) -> Result<(), OperationError> {
         let spool = Spool::at(spool);
         match (spool.lock()?, self.logs.first()) {
-            (Some(_fetching), Some(log)) => log.fetch_ahead(&spool, after, count).await,
+            (Some(_fetching), Some((_, log))) => log.fetch_ahead(&spool, after, count).await,
             _ => Ok(()),
         }
     }

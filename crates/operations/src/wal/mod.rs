@@ -7,6 +7,7 @@
 mod archive;
 mod fetch;
 mod incoming;
+mod missing;
 mod prune;
 mod push;
 mod receive;
@@ -16,6 +17,7 @@ mod spool;
 mod status;
 
 pub use fetch::{WalFetch, WalFetchRequest, WalFrom, WalSource};
+pub(crate) use missing::lacking_objects;
 pub(crate) use prune::Logs;
 pub use receive::{ReceiveOptions, Received};
 pub(crate) use spool::write_whole;

@@ -1,12 +1,14 @@
 //! The log of one cluster in one region, as a recovery asks for it.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use lifeboat_model::{
     EnvironmentName, Segment, SegmentSize, SourceName, SystemId, WalFileName, WalObject,
 };
 use lifeboat_repository::{Repository, WalListing, WalPlace};
 use lifeboat_source_postgres::wal::check_segment;
+use lifeboat_storage::ObjectStore;
 
 use super::spool::Spool;
 use crate::error::OperationError;
@@ -29,22 +31,23 @@ pub(super) struct RegionLog {
 }
 
 impl RegionLog {
-    /// Finds the log of the cluster named, or of that of the newest snapshot.
-    ///
-    /// # Errors
-    /// Fails if no snapshot is of such a cluster.
-    pub(super) async fn find(
-        repository: Repository,
-        environment: &EnvironmentName,
-        source: &SourceName,
-        system: Option<SystemId>,
-    ) -> Result<Self, OperationError> {
-        let (place, size) = log_of(&repository, environment, source, system).await?;
-        Ok(Self {
+    pub(super) fn new(repository: Repository, (place, size): (WalPlace, SegmentSize)) -> Self {
+        Self {
             repository,
             place,
             size,
-        })
+        }
+    }
+
+    /// Returns the same log as another store has it, or several.
+    pub(super) fn read_from(&self, store: Arc<dyn ObjectStore>) -> Self {
+        let place = (self.place.clone(), self.size);
+        Self::new(self.repository.read_from(store), place)
+    }
+
+    /// Returns the region's store.
+    pub(super) fn store(&self) -> &Arc<dyn ObjectStore> {
+        self.repository.store()
     }
 
     /// Reads a file of the log; of a segment, as much as was received.
@@ -114,7 +117,8 @@ impl RegionLog {
         }))
     }
 
-    async fn segment(&self, segment: Segment) -> Result<Option<Held>, OperationError> {
+    /// Reads as much of a segment as was received.
+    pub(super) async fn segment(&self, segment: Segment) -> Result<Option<Held>, OperationError> {
         let listing = self.listing_beside(segment).await?;
         if listing.of(WalFileName::Segment(segment)).is_empty() {
             return Ok(None);
@@ -139,7 +143,10 @@ impl RegionLog {
 
 /// Finds which cluster's log is meant, the one named or that of the newest snapshot, and how long its
 /// segments are.
-async fn log_of(
+///
+/// # Errors
+/// Fails if no snapshot is of such a cluster.
+pub(super) async fn log_of(
     repository: &Repository,
     environment: &EnvironmentName,
     source: &SourceName,

@@ -292,6 +292,19 @@ async fn position(session: &SqlSession) -> Result<ServerPosition, OperationError
     })
 }
 
+/// Returns what is missing of what point-in-time recovery promises.
+pub(super) fn promised_gaps(
+    snapshots: &[SnapshotWal],
+    archive: &WalArchive,
+    point_in_time: Duration,
+    now: Timestamp,
+) -> Vec<Gap> {
+    let promised = promised_from(snapshots, archive, point_in_time, now);
+    let mut gaps = coverage(snapshots, archive).gaps;
+    gaps.retain(|gap| gap.last.end(archive.segment_size()) > promised);
+    gaps
+}
+
 /// Returns the position from which on every part of the log must be there. Before it, of what a prune
 /// has left, snapshots alone are promised, with holes between them.
 fn promised_from(
@@ -316,8 +329,7 @@ fn cluster_log(
     let of_system = of_cluster(snapshots, place.system);
     let archive = WalArchive::new(size_of(&of_system), listing.objects());
     let covered = coverage(&of_system, &archive);
-    let promised = promised_from(&of_system, &archive, point_in_time, now);
-    let missed = |gap: &&Gap| gap.last.end(archive.segment_size()) > promised;
+    let gaps = promised_gaps(&of_system, &archive, point_in_time, now);
     let end = covered.newest.map(|(_, end, _)| end);
     // How far one timeline is says nothing of another.
     let known = covered.newest.map(|(timeline, _, _)| timeline);
@@ -328,12 +340,7 @@ fn cluster_log(
     ClusterLog {
         system: place.system,
         recoverable: covered.intervals.iter().map(Recoverable::from).collect(),
-        gaps: covered
-            .gaps
-            .iter()
-            .filter(missed)
-            .map(MissingLog::from)
-            .collect(),
+        gaps: gaps.iter().map(MissingLog::from).collect(),
         lost: covered.lost,
         conflicts: listing
             .conflicts()

@@ -10,6 +10,7 @@ use lifeboat_storage::{ObjectMeta, ObjectStore};
 
 use crate::error::RepositoryError;
 use crate::repository::Repository;
+use crate::stored::list_told;
 use crate::wal::name::WalPlace;
 use crate::wal::put::WalDraft;
 
@@ -136,7 +137,7 @@ pub(super) fn conflict(
 
 /// Lists the objects below a prefix of one place.
 async fn list(store: &dyn ObjectStore, prefix: &str) -> Result<WalListing, RepositoryError> {
-    let listed = store.list(prefix).await?;
+    let listed = list_told(store, prefix).await?;
     let objects = listed.iter().filter_map(|meta: &ObjectMeta| {
         let parsed = WalPlace::parse(meta);
         if parsed.is_none() {

@@ -58,6 +58,11 @@ impl WalPlace {
         }
     }
 
+    /// Returns where the objects of a file lie, with its name: what their keys begin with.
+    pub fn path_of(&self, file: WalFileName) -> String {
+        format!("{}{file}", self.folder_beside(file))
+    }
+
     /// Returns the key of an object.
     pub fn key(&self, object: &WalObject) -> ObjectKey {
         layout::key(format!("{}_{}", self.stem(object), object.hash))

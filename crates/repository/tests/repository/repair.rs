@@ -1,5 +1,6 @@
 //! Repair from another store, and of an index that nobody has any more.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use lifeboat_model::BackupKind;
@@ -56,7 +57,7 @@ async fn whatever_is_lost_or_damaged_comes_back_from_another_region() {
             }
             let sources = [replica.clone()];
             let foretold = auditor
-                .repair(VerifyLevel::Full, &sources, true)
+                .repair(VerifyLevel::Full, (&sources, &BTreeSet::new()), true)
                 .await
                 .unwrap();
             assert!(
@@ -64,7 +65,7 @@ async fn whatever_is_lost_or_damaged_comes_back_from_another_region() {
                 "{key}: {foretold:?}"
             );
             let report = auditor
-                .repair(VerifyLevel::Full, &sources, false)
+                .repair(VerifyLevel::Full, (&sources, &BTreeSet::new()), false)
                 .await
                 .unwrap();
             assert_eq!(report.left.damage, [], "{key}");
@@ -84,7 +85,7 @@ async fn what_is_damaged_everywhere_is_left_as_it_is_and_told() {
     replica.delete(&key).await.unwrap();
     let auditor = bench.open(Role::Pruner).await.unwrap();
     let report = auditor
-        .repair(VerifyLevel::Full, &[replica], false)
+        .repair(VerifyLevel::Full, (&[replica], &BTreeSet::new()), false)
         .await
         .unwrap();
     assert!(report.repaired.is_empty() && !report.left.damage.is_empty());
@@ -99,7 +100,10 @@ async fn an_index_that_nobody_has_is_made_anew_from_the_packs() {
     }
     assert!(bench.restore(&snapshot).await.is_err());
     let auditor = bench.open(Role::Pruner).await.unwrap();
-    let report = auditor.repair(VerifyLevel::Full, &[], false).await.unwrap();
+    let report = auditor
+        .repair(VerifyLevel::Full, (&[], &BTreeSet::new()), false)
+        .await
+        .unwrap();
     assert!(report.reindexed >= 2, "{report:?}");
     assert_eq!(report.left.damage, []);
     assert_eq!(bench.restore(&snapshot).await.unwrap(), tree(1));

@@ -11,7 +11,7 @@ use lifeboat_repository::{
     CopyLimits, ObjectClass, Replication, Role, RunKind, Snapshot, copy_checked,
 };
 use lifeboat_storage::{
-    FailoverStore, MemoryStore, ObjectKey, ObjectMeta, ObjectStore, Put, StoreError,
+    FailoverStore, ListedBy, MemoryStore, ObjectKey, ObjectMeta, ObjectStore, Put, StoreError,
 };
 
 use crate::support::{Bench, Tree};
@@ -55,15 +55,32 @@ async fn replace(store: &dyn ObjectStore, key: &ObjectKey, bytes: Bytes) {
     store.put(key, bytes).await.unwrap();
 }
 
+/// Copies the commit records as well.
+async fn commit(bench: &Bench, plan: &Replication, target: &Arc<MemoryStore>) {
+    let lease =
+        lifeboat_repository::Lease::take(target.clone(), &bench.world, RunKind::Replicate, "host");
+    let mut lease = lease.await.unwrap();
+    plan.commit(&*bench.store, &mut lease).await.unwrap();
+}
+
 /// Reads the bench's store, and `away` where it fails.
 fn joined(bench: &Bench, away: Arc<dyn ObjectStore>) -> Arc<FailoverStore> {
+    Arc::new(reading(bench, away))
+}
+
+/// Reads the bench's store, and what `away` has besides.
+fn joined_any(bench: &Bench, away: Arc<dyn ObjectStore>) -> FailoverStore {
+    reading(bench, away).with_listed_by(ListedBy::Any)
+}
+
+fn reading(bench: &Bench, away: Arc<dyn ObjectStore>) -> FailoverStore {
     let sound =
         |key: &ObjectKey, bytes: &[u8]| ObjectClass::name_matches(key, bytes) != Some(false);
     let stores: Vec<(String, Arc<dyn ObjectStore>)> = vec![
         ("home".to_owned(), bench.store.clone()),
         ("away".to_owned(), away),
     ];
-    Arc::new(FailoverStore::new(stores, sound))
+    FailoverStore::new(stores, sound)
 }
 
 #[tokio::test]
@@ -184,6 +201,70 @@ async fn packs_that_are_missing_or_cut_are_read_from_another_store_and_told() {
         assert!(text.contains("`home`, `away`"), "{text}");
         assert!(neither.hint().unwrap().contains("repair"), "{neither}");
     }
+}
+
+#[tokio::test]
+async fn an_index_object_that_is_missing_is_read_from_another_store_and_told() {
+    let (bench, first) = backed_up().await;
+    let mut changed = tree();
+    changed.insert("more".to_owned(), vec![7; 100_000]);
+    let second = bench.backup(&changed, BackupKind::Incremental).await;
+    let second = second.unwrap();
+    let away = Arc::new(MemoryStore::new("away"));
+    let plan = copied(&bench, &away).await;
+    commit(&bench, &plan, &away).await;
+    let index = bench.store.list("index/").await.unwrap();
+    assert_eq!(index.len(), 2);
+    for lost in index.iter().map(|meta| &meta.key) {
+        let bytes = bench.store.get(lost).await.unwrap();
+        bench.store.delete(lost).await.unwrap();
+        bench.restore(&second).await.unwrap_err();
+        let both = Arc::new(joined_any(&bench, away.clone()));
+        let reader = Bench::with_store(&bench, both.clone());
+        assert_eq!(reader.restore(&second).await.unwrap(), changed);
+        assert_eq!(reader.restore(&first).await.unwrap(), tree());
+        let told = both.damaged();
+        let told: Vec<_> = told
+            .iter()
+            .map(|one| (one.member.as_str(), &one.key))
+            .collect();
+        assert_eq!(told, [("home", lost)]);
+        // Who is told to go by the home's listing does not find it.
+        let strict = Bench::with_store(&bench, joined(&bench, away.clone()));
+        strict.restore(&second).await.unwrap_err();
+        bench.store.put(lost, bytes).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_a_store_has_deleted_is_read_from_another_and_is_no_damage() {
+    let (bench, first) = backed_up().await;
+    let away = Arc::new(MemoryStore::new("away"));
+    let plan = copied(&bench, &away).await;
+    commit(&bench, &plan, &away).await;
+    for prefix in ["snapshots/", "index/", "packs/"] {
+        for meta in bench.store.list(prefix).await.unwrap() {
+            bench.store.delete(&meta.key).await.unwrap();
+        }
+    }
+    let new = Tree::from([("new".to_owned(), vec![1; 5000])]);
+    let second = bench.backup(&new, BackupKind::Full).await.unwrap();
+    // The one that lists the snapshot comes first, as a restore has it.
+    let sound =
+        |key: &ObjectKey, bytes: &[u8]| ObjectClass::name_matches(key, bytes) != Some(false);
+    let stores: Vec<(String, Arc<dyn ObjectStore>)> = vec![
+        ("away".to_owned(), away),
+        ("home".to_owned(), bench.store.clone()),
+    ];
+    let both = FailoverStore::new(stores, sound).with_listed_by(ListedBy::Any);
+    let both = Arc::new(both);
+    let reader = Bench::with_store(&bench, both.clone());
+    let repository = reader.open(Role::Reader).await.unwrap();
+    let listed = repository.snapshots(None, None).await.unwrap();
+    let listed: Vec<_> = listed.iter().map(|snapshot| snapshot.id).collect();
+    assert_eq!(listed, [first.id, second.id]);
+    assert_eq!(reader.restore(&first).await.unwrap(), tree());
+    assert_eq!(both.damaged(), []);
 }
 
 #[tokio::test]
