@@ -139,7 +139,7 @@ fn compare(words: &[&str]) {
         false => Duration::ZERO,
     };
     let before = words.iter().find_map(|word| word.strip_prefix("before="));
-    let mut tools = vec!["lifeboat", "rclone 16", "rclone 64"];
+    let mut tools = vec!["lifeboat", "rclone", "rclone 16", "rclone 64"];
     tools.extend(before.map(|_| "before"));
     let source = Served::start(delay);
     let runtime = tokio::runtime::Runtime::new().expect("threads are granted");
@@ -151,6 +151,8 @@ fn compare(words: &[&str]) {
             let command = match tool {
                 "lifeboat" => own(None, &source.place, &target.place),
                 "before" => own(before, &source.place, &target.place),
+                // As it comes: 4 transfers.
+                "rclone" => rclone(&source.place, &target.place, &[]),
                 "rclone 16" => rclone(&source.place, &target.place, &["--transfers=16"]),
                 _ => rclone(
                     &source.place,
