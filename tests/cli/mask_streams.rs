@@ -268,3 +268,31 @@ fn what_is_not_in_its_format_ends_with_4_and_names_the_file_and_the_row() {
         .unwrap();
     assert_exit(&discovered, 0, &["[table.people.columns]"], &[]);
 }
+
+/// The name of a member may be somebody's address.
+#[test]
+fn a_member_that_no_rule_names_goes_with_its_name() {
+    let folder = Folder::new();
+    for unlisted in ["null", "redact"] {
+        folder.write(
+            "rules.toml",
+            &RULES.replace("\"error\"", &format!("{unlisted:?}")),
+        );
+        for (line, masked) in [
+            (r#"{"maria@post.de":1}"#, "{}"),
+            (
+                r#"{ "a" : [1, {"x":","}] , "plan" : "p" , "b":null}"#,
+                r#"{  "plan" : "p" }"#,
+            ),
+            (r#"{"a":1,"b":"}","plan":"p"}"#, r#"{"plan":"p"}"#),
+            (r#"{"plan":"p","a":1,"b":2}"#, r#"{"plan":"p"}"#),
+            (
+                r#"{"a":1, "plan":"p","b":2,"name":null,"c":3 }"#,
+                r#"{ "plan":"p","name":null }"#,
+            ),
+        ] {
+            let args = ["--format", "jsonl", "--table", "people"];
+            assert_eq!(folder.masked(&args, line), masked, "{line}");
+        }
+    }
+}

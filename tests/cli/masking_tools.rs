@@ -144,6 +144,21 @@ fn csv_and_json_lines_are_discovered_as_databases_are() {
         said.contains("line 2") && !said.contains("secret-value"),
         "{said}"
     );
+    // A file without a header: no value becomes the name of a column.
+    project.write(
+        "bare.csv",
+        "Maria Schmidt,maria@posteo.de,7\nJan Vogel,jan@posteo.de,8\n",
+    );
+    let output = project
+        .command(&["mask", "discover", "--input", "bare.csv"])
+        .output()
+        .unwrap();
+    let said = text(&output);
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    assert!(
+        said.contains("column 2") && !said.contains("maria"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use crate::error::OperationError;
 use crate::mask_stream::{
     StreamPlace, TableFolder, failed_to_read, no_header, no_tables, not_alike, open, refuse_twice,
+    refuse_values,
 };
 use crate::sampled::SampledInput;
 
@@ -245,6 +246,7 @@ fn read_delimited(
         return Err(no_header(shown));
     }
     refuse_twice(&columns, shown)?;
+    refuse_values(&columns, shown)?;
     let mut rows = RowBatch::new(columns.len(), 0);
     for record in reader.byte_records().take(rows_max) {
         let record = record.map_err(failed)?;

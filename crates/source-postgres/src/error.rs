@@ -178,6 +178,14 @@ pub enum PostgresError {
     /// Tables are made and dropped so often that they cannot all be locked.
     #[error("failed to lock the tables: some come or go whenever they are listed")]
     TablesComeAndGo,
+    /// Foreign keys of a new database are not those that were added.
+    #[error("{added} foreign keys were added, and {found} are there to be checked")]
+    KeysNotFound {
+        /// How many were added.
+        added: usize,
+        /// How many the server has.
+        found: usize,
+    },
     /// A database that a copy must not replace.
     #[error("database `{database}` is not replaced: {why}")]
     NotReplaced {
@@ -290,6 +298,10 @@ impl ServerAnswer {
 
 /// What fails if a masked value does not fit its column.
 pub(crate) const LOAD: &str = "load rows into";
+/// What makes a definition of a copy.
+pub(crate) const MAKE: &str = "make";
+/// What fills a view of a copy.
+pub(crate) const FILL: &str = "fill the materialized view";
 
 impl PostgresError {
     pub(crate) fn io(op: &'static str, path: &Path, source: impl Into<std::io::Error>) -> Self {
@@ -326,6 +338,7 @@ impl Diagnose for PostgresError {
             Self::NotEmpty { .. } => ErrorKind::AlreadyExists,
             Self::BadQuery { .. } | Self::BadSetting { .. } => ErrorKind::Usage,
             Self::UnsupportedVersion { .. }
+            | Self::KeysNotFound { .. }
             | Self::WalLevelMinimal
             | Self::WalGone { .. }
             | Self::TablespaceGone { .. }
@@ -364,6 +377,9 @@ impl Diagnose for PostgresError {
             Self::BadQuery { hint, .. } => hint,
             Self::OtherSystem { .. } => "a cluster made anew needs a source of its own",
             Self::Dump { .. } => "run as a role that may read every table",
+            Self::KeysNotFound { .. } => {
+                "somebody else changes the new database; nothing was published, refresh again"
+            }
             Self::TablesComeAndGo => {
                 "wait until whatever makes and drops them is done, or read a snapshot"
             }
@@ -387,10 +403,19 @@ impl Diagnose for PostgresError {
 }
 
 impl PostgresError {
+    /// Tells a server that takes a copy from one that is read.
+    fn is_about_a_copy(&self) -> bool {
+        matches!(self, Self::Relation { op, .. } if *op == MAKE || *op == FILL)
+    }
+
     fn general_hint(&self) -> Option<String> {
         let hint = match self.kind() {
             ErrorKind::Denied if matches!(self, Self::Io { .. }) => {
                 "run as the account that owns the data directory"
+            }
+            ErrorKind::Denied if self.is_about_a_copy() => {
+                "grant the role of `database` in `[refresh]` what making this needs: event triggers and \
+                 some extensions need a superuser; nothing was published"
             }
             ErrorKind::Denied => {
                 "grant the role of `url` what the documentation lists; to read tables, it needs \

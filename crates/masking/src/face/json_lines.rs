@@ -54,7 +54,12 @@ impl JsonLines {
         Ok(self.columns.get(name.as_bytes()).copied())
     }
 
-    fn member(&self, cursor: &mut Cursor<'_>, into: &mut Fields) -> Result<(), Malformed> {
+    /// Takes a member apart, and returns where it ends if it has to be left out.
+    fn member(
+        &self,
+        cursor: &mut Cursor<'_>,
+        into: &mut Fields,
+    ) -> Result<Option<usize>, Malformed> {
         let name = cursor.string()?;
         cursor.expect(b':')?;
         let (start, end) = cursor.value()?;
@@ -65,12 +70,12 @@ impl JsonLines {
                     return Err(TWICE);
                 }
                 into.fields.push(Field { column, start, end });
+                Ok(None)
             }
-            (None, Unlisted::Error) => return Err(UNLISTED),
-            (None, Unlisted::Null) => into.replaced.push((start, end, b"null")),
-            (None, Unlisted::Redact) => into.replaced.push((start, end, b"\"[redacted]\"")),
+            (None, Unlisted::Error) => Err(UNLISTED),
+            // Its name may be a value as well: `{"maria@post.de": true}`.
+            (None, Unlisted::Null | Unlisted::Redact) => Ok(Some(end)),
         }
-        Ok(())
     }
 }
 
@@ -91,7 +96,7 @@ impl Face for JsonLines {
 
     fn split(&self, bytes: &[u8], start: usize, into: &mut Fields) -> Result<(), Malformed> {
         into.fields.clear();
-        into.replaced.clear();
+        into.left_out.clear();
         let found = memchr::memchr(b'\n', &bytes[start..]);
         let end = found.map_or(bytes.len(), |at| start + at);
         into.end = found.map_or(end, |_| end + 1);
@@ -107,9 +112,19 @@ impl Face for JsonLines {
         if cursor.peek() == Some(b'}') {
             cursor.at += 1;
         } else {
+            let mut is_first = true;
             loop {
-                self.member(&mut cursor, into)?;
-                match cursor.next() {
+                let from = cursor.at;
+                let left_out = self.member(&mut cursor, into)?;
+                let next = cursor.next();
+                match left_out {
+                    None => is_first = false,
+                    // One comma goes with it: that before it, or that behind it.
+                    Some(end) if !is_first => into.left_out.push((from - 1, end)),
+                    Some(_) if next == Some(b',') => into.left_out.push((from, cursor.at)),
+                    Some(end) => into.left_out.push((from, end)),
+                }
+                match next {
                     Some(b',') => {}
                     Some(b'}') => break,
                     _ => return Err(NOT_AN_OBJECT),

@@ -55,8 +55,8 @@ pub(crate) struct Fields {
     pub(crate) plain: bool,
     /// Whether it is no row: an empty line, or the mark that ends the data.
     pub(crate) empty: bool,
-    /// What policy puts in the place of members that no rule names.
-    pub(crate) replaced: Vec<(usize, usize, &'static [u8])>,
+    /// Where members stand that no rule names and that policy leaves out.
+    pub(crate) left_out: Vec<(usize, usize)>,
 }
 
 /// What a field's bytes say.

@@ -264,11 +264,10 @@ impl<'p, F: Face> Splicer<'p, F> {
     fn write(&self, bytes: &[u8], start: usize, row: &Fields, out: &mut Vec<u8>) {
         let after = only_row(&self.after);
         let mut from = start;
-        let mut policy = row.replaced.iter().peekable();
+        let mut left_out = row.left_out.iter().peekable();
         for field in &row.fields {
-            while let Some((at, end, text)) = policy.next_if(|(at, ..)| *at < field.start) {
+            while let Some((at, end)) = left_out.next_if(|(at, _)| *at < field.start) {
                 out.extend_from_slice(&bytes[from..*at]);
-                out.extend_from_slice(text);
                 from = *end;
             }
             if !self.replaced[field.column] {
@@ -281,9 +280,8 @@ impl<'p, F: Face> Splicer<'p, F> {
             face.encode(after.cell(field.column), raw, as_is, out);
             from = field.end;
         }
-        for (at, end, text) in policy {
+        for (at, end) in left_out {
             out.extend_from_slice(&bytes[from..*at]);
-            out.extend_from_slice(text);
             from = *end;
         }
         out.extend_from_slice(&bytes[from..row.end]);

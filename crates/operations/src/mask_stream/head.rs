@@ -114,6 +114,21 @@ pub(crate) fn refuse_twice(columns: &[String], place: &Path) -> Result<(), Opera
     }
 }
 
+/// Refuses a header in which numbers or what detectors know stand: a row like the others, whose values
+/// would become the names of columns.
+pub(crate) fn refuse_values(columns: &[String], place: &Path) -> Result<(), OperationError> {
+    let is_value = |text: &String| {
+        text.trim().parse::<f64>().is_ok() || !lifeboat_masking::detect(text.as_bytes()).is_empty()
+    };
+    match columns.iter().position(is_value) {
+        None => Ok(()),
+        Some(at) => {
+            let what = format!("its first row looks like data, by column {}", at + 1);
+            Err(not_csv(place, what))
+        }
+    }
+}
+
 fn not_csv(place: &Path, what: String) -> OperationError {
     OperationError::Malformed {
         path: place.to_owned(),

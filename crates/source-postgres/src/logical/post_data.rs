@@ -4,7 +4,7 @@
 //! indexes of large tables come first, and a foreign key is added `NOT VALID` and validated later: that
 //! locks the tables so little that others can be validated at the same time.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::catalog::Catalog;
 use super::ddl::{Ddl, Section, Statement, StatementKind};
@@ -51,48 +51,70 @@ impl TargetDatabase {
         self.make_and_validate(rest, catalog).await
     }
 
-    /// Runs statements in their order, but lets the server hold foreign keys against the rows at the end,
-    /// several at a time.
+    /// Runs statements in their order. Foreign keys that follow each other are held against the rows
+    /// together, before what comes next: row policies may keep them from being read.
     async fn make_and_validate(
         &mut self,
         statements: impl Iterator<Item = &Statement>,
         catalog: &Catalog,
     ) -> Result<(), PostgresError> {
-        let mut later = Vec::new();
+        let mut keys = Vec::new();
+        for statement in statements {
+            match without_validation(statement, &catalog.tables) {
+                Some(key) => keys.push(key),
+                None => {
+                    self.add_keys(std::mem::take(&mut keys)).await?;
+                    run(&self.sessions[0], statement).await?;
+                }
+            }
+        }
+        self.add_keys(keys).await
+    }
+
+    /// Adds foreign keys one after the other, and then has them validated several at a time.
+    async fn add_keys(&mut self, keys: Vec<Statement>) -> Result<(), PostgresError> {
+        let Some(one) = keys.first().cloned() else {
+            return Ok(());
+        };
+        let known = self.not_validated_keys().await?;
+        for key in &keys {
+            run(&self.sessions[0], key).await?;
+        }
+        let mut new = self.not_validated_keys().await?;
+        new.retain(|oid, _| !known.contains_key(oid));
+        if new.len() != keys.len() {
+            return Err(PostgresError::KeysNotFound {
+                added: keys.len(),
+                found: new.len(),
+            });
+        }
+        let validate = |(key, sql)| Statement {
+            sql,
+            subject: key,
+            ..one.clone()
+        };
         for session in &self.sessions {
             set(session, VALIDATING).await?;
         }
-        for statement in statements {
-            match without_validation(statement, &catalog.tables) {
-                Some(quick) => later.extend(self.add_key(&quick).await?),
-                None => run(&self.sessions[0], statement).await?,
-            }
-        }
-        self.in_parallel(later).await?;
+        self.in_parallel(new.into_values().map(validate).collect())
+            .await?;
         for session in &self.sessions {
             set(session, VALIDATED).await?;
         }
         Ok(())
     }
 
-    /// Adds a foreign key that is not held against the rows, and returns what does that.
-    async fn add_key(&self, key: &Statement) -> Result<Option<Statement>, PostgresError> {
-        let known = self.not_validated_keys().await?;
-        run(&self.sessions[0], key).await?;
-        let mut now = self.not_validated_keys().await?.into_iter();
-        let new = now.find(|(oid, _)| !known.contains_key(oid));
-        Ok(new.map(|(_, sql)| Statement { sql, ..key.clone() }))
-    }
-
-    /// Returns the statements that validate the foreign keys which are not, by their numbers.
-    async fn not_validated_keys(&self) -> Result<HashMap<u32, String>, PostgresError> {
+    /// Returns the foreign keys that are not validated, by their numbers: what people call each, and
+    /// the statement that validates it.
+    async fn not_validated_keys(&self) -> Result<BTreeMap<u32, (String, String)>, PostgresError> {
         const SQL: &str = "
-            SELECT oid, pg_catalog.format('ALTER TABLE %s VALIDATE CONSTRAINT %I',
+            SELECT oid, pg_catalog.format('foreign key %s of %s', conname, conrelid::pg_catalog.regclass),
+                   pg_catalog.format('ALTER TABLE %s VALIDATE CONSTRAINT %I',
                                           conrelid::pg_catalog.regclass, conname)
               FROM pg_catalog.pg_constraint WHERE contype = 'f' AND NOT convalidated";
         let rows = self.sessions[0].query(SQL, &[]).await;
         let rows = rows.map_err(PostgresError::server("ask which keys were checked"))?;
-        let one = |row: &tokio_postgres::Row| Ok((get(row, 0)?, get(row, 1)?));
+        let one = |row: &tokio_postgres::Row| Ok((get(row, 0)?, (get(row, 1)?, get(row, 2)?)));
         rows.iter().map(one).collect()
     }
 }

@@ -18,7 +18,7 @@ use super::tables::CopyTable;
 use crate::checks;
 use crate::connect::SqlSession;
 use crate::conninfo::Conninfo;
-use crate::error::{LOAD, PostgresError, ServerAnswer};
+use crate::error::{FILL, LOAD, MAKE, PostgresError, ServerAnswer};
 
 /// Nobody reads the database before it is whole, so nothing has to be on the disk before that.
 const LOADING: &str = "SET synchronous_commit = off; SET maintenance_work_mem = '256MB';
@@ -182,7 +182,7 @@ impl TargetDatabase {
             let sql = format!("REFRESH MATERIALIZED VIEW {}", view.quoted());
             let filled = self.sessions[0].batch_execute(&sql).await;
             filled.map_err(|error| PostgresError::Relation {
-                op: "fill the materialized view",
+                op: FILL,
                 name: view.to_string(),
                 answer: ServerAnswer::without_values(&error),
             })?;
@@ -340,7 +340,7 @@ pub(super) async fn set(session: &SqlSession, settings: &str) -> Result<(), Post
 pub(super) async fn run(session: &SqlSession, statement: &Statement) -> Result<(), PostgresError> {
     let done = session.batch_execute(&statement.sql).await;
     done.map_err(|error| PostgresError::Relation {
-        op: "make",
+        op: MAKE,
         name: statement.subject.clone(),
         answer: ServerAnswer::without_values(&error),
     })

@@ -2,6 +2,7 @@
 //! the old one's place without a moment in between.
 
 mod errors;
+mod keys;
 mod moment;
 mod oddities;
 mod publish;
