@@ -3,8 +3,8 @@
 //! Owns the order: everything is durable before it has the name, the name always means one whole
 //! folder, and no earlier one is ever without a name; must never decide whether the old one may go.
 
-use std::fs::{self, File};
-use std::os::unix::fs::MetadataExt as _;
+use std::fs::{self, File, Metadata, Permissions};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, RenameFlags};
@@ -52,10 +52,7 @@ pub fn replace_folder(
     // A link stays a link: what it leads to is replaced.
     let target =
         &fs::canonicalize(target).map_err(|error| FilesError::io("open", target, error))?;
-    // Only root may give a folder away; whoever may not keeps it.
-    std::os::unix::fs::chown(new, Some(old.uid()), Some(old.gid())).ok();
-    fs::set_permissions(new, old.permissions())
-        .map_err(|error| FilesError::io("set the mode of", new, error))?;
+    hand_over(new, &old)?;
     flush(new)?;
     make_room(target)?;
     exchange(new, target)?;
@@ -64,6 +61,26 @@ pub fn replace_folder(
         left: tidied.err(),
         previous: earlier(target),
     })
+}
+
+/// Gives a folder and all in it to whoever has the old one: with its mode, files without the right to be
+/// run.
+fn hand_over(path: &Path, old: &Metadata) -> Result<(), FilesError> {
+    let failed = |op| move |error| FilesError::io(op, path, error);
+    let kind = path.symlink_metadata().map_err(failed("look at"))?;
+    if kind.is_symlink() {
+        return Ok(());
+    }
+    // Only root may give something away; whoever may not keeps it.
+    std::os::unix::fs::chown(path, Some(old.uid()), Some(old.gid())).ok();
+    if kind.is_dir() {
+        for entry in fs::read_dir(path).map_err(failed("list"))? {
+            hand_over(&entry.map_err(failed("list"))?.path(), old)?;
+        }
+    }
+    let mode = if kind.is_dir() { 0o7777 } else { 0o666 };
+    let mode = Permissions::from_mode(old.permissions().mode() & mode);
+    fs::set_permissions(path, mode).map_err(failed("set the mode of"))
 }
 
 fn flush(new: &Path) -> Result<(), FilesError> {
@@ -188,14 +205,21 @@ mod tests {
 
     #[test]
     fn the_mode_stays_and_a_gap_among_earlier_copies_hides_none() {
-        use std::os::unix::fs::PermissionsExt as _;
         let dir = tempfile::tempdir().unwrap();
         let target = folder(dir.path(), "copy", "old");
         fs::set_permissions(&target, fs::Permissions::from_mode(0o750)).unwrap();
         let second = folder(dir.path(), "copy.previous-2", "older");
         let new = folder(dir.path(), "new", "new");
+        fs::create_dir(new.join("months")).unwrap();
+        let file = new.join("months/1.csv");
+        fs::write(&file, "").unwrap();
+        // As the mask of whoever refreshes may have it.
+        fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
         let replaced = replace_folder(&new, &target, 3).unwrap();
-        assert_eq!(target.metadata().unwrap().mode() & 0o777, 0o750);
+        for (path, mode) in [("", 0o750), ("months", 0o750), ("months/1.csv", 0o640)] {
+            let there = target.join(path).metadata().unwrap().mode();
+            assert_eq!(there & 0o777, mode, "{path}");
+        }
         let texts: Vec<_> = replaced.previous.iter().map(|path| text(path)).collect();
         assert_eq!(texts, ["old", "older"]);
         assert!(second.exists(), "nothing had to move");
