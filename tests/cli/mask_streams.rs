@@ -269,6 +269,19 @@ fn what_is_not_in_its_format_ends_with_4_and_names_the_file_and_the_row() {
     assert_exit(&discovered, 0, &["[table.people.columns]"], &[]);
 }
 
+#[test]
+fn what_nobody_has_decided_is_no_unknown_column() {
+    let folder = Folder::new();
+    folder.write("rules.toml", &format!("{RULES}extra = \"decide\"\n"));
+    let output = folder.run(
+        &["--format", "jsonl", "--table", "people"],
+        "{\"extra\":1}\n",
+    );
+    let expected = "nobody has decided yet what happens to `people.extra`";
+    assert_exit(&output, 7, &[expected], &[]);
+    assert!(!text(&output).contains("there is no column"));
+}
+
 /// The name of a member may be somebody's address.
 #[test]
 fn a_member_that_no_rule_names_goes_with_its_name() {

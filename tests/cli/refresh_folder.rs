@@ -503,6 +503,8 @@ fn rules_for_a_folder_are_proposed_held_against_it_and_serve_the_refresh() {
     for original in ORIGINALS {
         assert!(!text.contains(original), "{original} is in\n{text}");
     }
+    let undecided = "nobody has decided yet what happens to `";
+    project.fails(&["refresh", "staging", "--dry-run"], 7, &[undecided]);
     decide(&project, rules);
     let check = [
         "mask",

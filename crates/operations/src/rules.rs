@@ -42,9 +42,14 @@ impl Rules {
     /// they are for, shows before anything dear is done.
     ///
     /// # Errors
-    /// Fails as [`Rules::read`], [`Rules::key`] and [`Rules::planted`] do.
+    /// Refuses rules that leave something undecided; fails as [`Rules::read`], [`Rules::key`] and
+    /// [`Rules::planted`] do.
     pub(crate) fn preflight(session: &Session, path: &Path) -> Result<(), OperationError> {
         let rules = Self::read(session, path)?;
+        let undecided = rules.set.undecided();
+        if !undecided.is_empty() {
+            return Err(rules.refused(undecided));
+        }
         rules.key(session, "preflight")?;
         rules.planted(session).map(drop)
     }

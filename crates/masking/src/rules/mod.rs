@@ -157,7 +157,26 @@ impl RuleSet {
     /// Returns the names of the columns of `table` that have rules, in the order written.
     pub fn columns<'r>(&'r self, table: &'r str) -> impl Iterator<Item = &'r str> {
         let rules = self.tables.iter().filter(move |rules| rules.name == table);
-        rules.flat_map(|rules| rules.columns.iter().map(|column| column.name.as_str()))
+        rules.flat_map(|rules| {
+            let undecided = rules.undecided.iter().map(|key| key.name.as_str());
+            let ruled = rules.columns.iter().map(|column| column.name.as_str());
+            ruled.chain(undecided)
+        })
+    }
+
+    /// Returns a problem for each column about which nobody has decided yet: no data can be masked
+    /// by such rules, whatever its schema.
+    pub fn undecided(&self) -> Problems {
+        let mut problems = Problems::default();
+        for table in &self.tables {
+            for key in &table.undecided {
+                let place = format!("{}.{}", table.name, key.name);
+                let message = format!("nobody has decided yet what happens to `{place}`");
+                let hint = "write a rule; `lifeboat mask check` proposes one".to_owned();
+                problems.push(key.origin.error(message, Some(hint)));
+            }
+        }
+        problems
     }
 
     /// Returns the rule of a column as it is written; `None` if the column is kept or has none.
