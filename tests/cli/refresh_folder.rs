@@ -482,6 +482,9 @@ fn rules_for_a_folder_are_proposed_held_against_it_and_serve_the_refresh() {
     .unwrap();
     let rules = "masking-rules/exports.toml";
     std::fs::remove_file(project.path(rules)).unwrap();
+    let missing =
+        "`lifeboat mask discover --source ENVIRONMENT/SOURCE --out masking-rules/exports.toml`";
+    project.fails(&["refresh", "staging", "--dry-run"], 2, &[missing]);
     let discover = [
         "mask",
         "discover",

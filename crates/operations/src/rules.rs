@@ -25,10 +25,17 @@ impl Rules {
     /// # Errors
     /// Fails if it cannot be read, or with every problem in it.
     pub(crate) fn read(session: &Session, path: &Path) -> Result<Self, OperationError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| OperationError::io("read the masking rules", path, error))?;
         let name = path.strip_prefix(&session.config.root).unwrap_or(path);
         let name = name.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => OperationError::Usage {
+                message: format!("there are no masking rules `{name}`"),
+                hint: format!(
+                    "`lifeboat mask discover --source ENVIRONMENT/SOURCE --out {name}` proposes some"
+                ),
+            },
+            _ => OperationError::io("read the masking rules", path, error),
+        })?;
         let (set, warnings) = RuleSet::parse(&name, &text)?;
         Ok(Self {
             set,
