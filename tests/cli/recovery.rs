@@ -431,6 +431,25 @@ fn a_region_that_cannot_be_asked_what_it_has_is_told_and_keeps_no_restore_from_i
 }
 
 #[test]
+fn a_region_that_holds_another_repository_is_told_of_and_not_read() {
+    let project = Project::new();
+    let other = Project::new();
+    project.ok(&["backup", "prod", "config"]);
+    std::fs::remove_dir_all(project.path("regions/eu-west")).unwrap();
+    std::fs::rename(
+        other.path("regions/eu-west"),
+        project.path("regions/eu-west"),
+    )
+    .unwrap();
+    let restore = ["restore", "prod", "config", "--to", "back"];
+    let output = project.command(&restore).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    let told = "region `eu-west` holds another repository than `eu-central`";
+    assert!(said.contains(told), "{said}");
+}
+
+#[test]
 fn init_that_cannot_finish_still_shows_the_recovery_code_and_goes_on_later() {
     let project = Project::without_repository();
     project.write(

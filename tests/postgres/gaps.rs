@@ -1,6 +1,7 @@
 //! A log with a hole, and objects that are damaged: told apart, and never taken for the end.
 
 use std::fs;
+use std::path::Path;
 use std::process::Stdio;
 
 use lifeboat_testkit::StopMode;
@@ -324,6 +325,14 @@ fn a_hole_that_shows_only_during_a_recovery_stops_it() {
     let to = project.restore("restored", &[]);
     fs::remove_file(object(&project, "home", &segments[2])).unwrap();
     fs::remove_file(object(&project, "away", &segments[2])).unwrap();
+    let said = refuses_to_open(&mut project, &to);
+    let told = format!("`{}` was there when the restore was planned", segments[2]);
+    assert!(said.contains(&told), "{said}");
+    assert!(said.contains("no region has more of it"), "{said}");
+}
+
+/// Starts a server on what was restored, which must not open, and returns what its log says.
+fn refuses_to_open(project: &mut Project, to: &Path) -> String {
     project.cluster.stop(StopMode::Fast);
     let server = project.cluster.installation();
     let mut start = server.command("pg_ctl");
@@ -332,14 +341,65 @@ fn a_hole_that_shows_only_during_a_recovery_stops_it() {
         project.cluster.socket_dir().display()
     );
     start.args(["start", "-w", "-t", "60", "-o", &socket, "-l"]);
-    start.arg(project.place("restored.log")).arg("-D").arg(&to);
+    start.arg(project.place("restored.log")).arg("-D").arg(to);
     let started = start.stdout(Stdio::null()).stderr(Stdio::null()).status();
-    assert!(!started.unwrap().success(), "the database was opened");
     let said = fs::read_to_string(project.place("restored.log")).unwrap();
-    let told = format!("segment {} are there, and the log goes on", segments[2]);
-    assert!(said.contains(&told), "{said}");
+    assert!(
+        !started.unwrap().success(),
+        "the database was opened: {said}"
+    );
     assert!(
         !said.contains("database system is ready to accept connections"),
         "{said}"
     );
+    said
+}
+
+#[test]
+fn a_region_that_is_gone_after_the_plan_counted_on_it_stops_the_recovery() {
+    let Some(mut project) = Project::or_skip("a region gone after the plan", Log::Pushed) else {
+        return;
+    };
+    history::prepare(&project.cluster, 1);
+    project.must(&["backup", "prod", "main"]);
+    project.must(&["replicate", "prod"]);
+    let segments = some_segments(&project);
+    let expected = project.cluster.psql(ALL);
+    // The home lacks the end of the log, and cannot tell.
+    for lost in &segments[2..] {
+        fs::remove_file(object(&project, "home", lost)).unwrap();
+    }
+    let to = project.restore("restored", &[]);
+    let (away, lost) = (project.place("regions/away"), project.place("regions/lost"));
+    fs::rename(&away, &lost).unwrap();
+    fs::write(&away, "").unwrap();
+    let said = refuses_to_open(&mut project, &to);
+    let told = format!("`{}` was there when the restore was planned", segments[2]);
+    assert!(said.contains(&told), "{said}");
+    assert!(said.contains("region `away` cannot be read"), "{said}");
+    let target = project.place("fetched");
+    let fetch = |segment: &str, more: &[&str]| {
+        let target = target.to_str().unwrap();
+        let words = ["wal", "fetch", "prod", "main", segment, target];
+        let output = project.run(&[&words, more].concat());
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), said)
+    };
+    // By hand, nobody has said what to expect.
+    let (code, said) = fetch(&segments[2], &[]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("region `away` cannot serve"), "{said}");
+    let until = |last: usize| format!("{}-{}", segments[0], segments[last]);
+    assert_eq!(fetch(&segments[2], &["--expect", &until(1)]).0, Some(1));
+    assert_eq!(fetch(&segments[2], &["--expect", &until(2)]).0, Some(255));
+    let history = ["--expect", "00000002.history"];
+    assert_eq!(fetch("00000002.history", &history).0, Some(255));
+    assert_eq!(fetch("00000003.history", &history).0, Some(1));
+    // What the home has whole needs no other region.
+    let (code, said) = fetch(&segments[1], &["--expect", &until(2)]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(!said.contains("away"), "{said}");
+    fs::remove_file(&away).unwrap();
+    fs::rename(&lost, &away).unwrap();
+    assert_eq!(restored::ask(&project, "restored", ALL), expected);
 }

@@ -463,6 +463,10 @@ pub(crate) enum WalCommand {
         /// The last segment that the recovery needs: a hole behind it is none. By default all there are.
         #[arg(long, value_name = "SEGMENT")]
         until: Option<lifeboat_model::Segment>,
+        /// What the restore was planned with, from FIRST to LAST, or a history's name: that it cannot be
+        /// had is no end of the log. BYTES: of the last, if not all.
+        #[arg(long, value_name = "FIRST-LAST[:BYTES]")]
+        expect: Vec<lifeboat_operations::Expected>,
         /// Fetch those ahead, and nothing else: what `wal fetch` starts beside itself.
         #[arg(long, hide = true, requires = "spool")]
         only_ahead: bool,

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use lifeboat_model::{
-    Diagnose, ErrorKind, Problems, RegionName, Segment, Severity, SourceName, SystemId,
+    Diagnose, ErrorKind, Problems, RegionName, Segment, Severity, SourceName, SystemId, WalFileName,
 };
 
 /// An operation could not do what was asked.
@@ -108,6 +108,17 @@ pub enum OperationError {
         segment: Segment,
         /// How many of its bytes there are.
         held: u64,
+    },
+
+    /// A file of the log that a restore was planned with cannot be had.
+    #[error("`{file}` was there when the restore was planned, and {}: {why}", there_is(*held))]
+    WalUnmet {
+        /// The file.
+        file: WalFileName,
+        /// How many of its bytes there are.
+        held: u32,
+        /// Where it may be, and why it cannot be had from there.
+        why: String,
     },
 
     /// A secret could not be fetched.
@@ -275,6 +286,13 @@ pub enum OperationError {
     },
 }
 
+fn there_is(held: u32) -> String {
+    match held {
+        0 => "is not there now".to_owned(),
+        some => format!("only {some} bytes of it are there now"),
+    }
+}
+
 fn count(problems: &Problems) -> String {
     let errors = problems
         .iter()
@@ -338,7 +356,7 @@ impl Diagnose for OperationError {
             Self::Wal(error) => error.kind(),
             Self::ForeignWal { .. } => ErrorKind::Refused,
             Self::LogNotKept { .. } => ErrorKind::Failed,
-            Self::WalGap { .. } => ErrorKind::NotFound,
+            Self::WalGap { .. } | Self::WalUnmet { .. } => ErrorKind::NotFound,
             Self::Mask(error) => error.kind(),
             Self::RowTooLong(error) => error.kind(),
             Self::InFile { source, .. } => source.kind(),
@@ -381,6 +399,11 @@ impl Diagnose for OperationError {
             Self::WalGap { .. } => Some(
                 "`lifeboat wal status` names the gap; `lifeboat replicate` may bring the rest from another \
                  region"
+                    .to_owned(),
+            ),
+            Self::WalUnmet { .. } => Some(
+                "bring back the region that has it and start the server again, which goes on from there; or restore \
+                 again, to what is left"
                     .to_owned(),
             ),
             Self::Secret { source, .. } => source.hint(),

@@ -89,8 +89,8 @@ pub use status::{
 pub use synth::{SynthReport, SynthRequest, synth};
 pub use verify::{VerifyPlan, VerifyRun};
 pub use wal::{
-    ClusterLog, MissingLog, ReceiveOptions, Received, Recoverable, ServerPosition, WalFetch,
-    WalFetchRequest, WalFrom, WalPruneDecision, WalPush, WalPushReport, WalPushRequest,
+    ClusterLog, Expected, MissingLog, ReceiveOptions, Received, Recoverable, ServerPosition,
+    WalFetch, WalFetchRequest, WalFrom, WalPruneDecision, WalPush, WalPushReport, WalPushRequest,
     WalRegionStatus, WalSource, WalStatus,
 };
 

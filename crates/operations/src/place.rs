@@ -108,7 +108,7 @@ impl Session {
     /// Fails if the store is not there, holds no repository, or belongs to another region.
     pub async fn open_region(&self, name: &RegionName) -> Result<Opened, OperationError> {
         let region = self.config.region(name.as_str())?;
-        let store = self.stores.open(region)?;
+        let store = self.open_store(region).await?;
         let identity = Repository::identify(&*store).await?;
         match &identity.region {
             Some(marker) => check_marker(region, marker)?,
@@ -125,6 +125,23 @@ impl Session {
             store,
             identity,
         })
+    }
+
+    /// Opens a region's store where blocking is allowed: a folder may hang, and is waited for as long as
+    /// the caller can wait, not as long as it hangs.
+    async fn open_store(&self, region: &Region) -> Result<Arc<dyn ObjectStore>, OperationError> {
+        let (stores, region) = (self.stores.clone(), region.clone());
+        let name = region.name.clone();
+        match tokio::task::spawn_blocking(move || stores.open(&region)).await {
+            Ok(opened) => Ok(opened?),
+            Err(join) => match join.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(join) => {
+                    let kind = ErrorKind::Interrupted;
+                    Err(StoreError::new("open", "", name.as_str(), kind, join).into())
+                }
+            },
+        }
     }
 
     /// Opens the regions of an environment as one to read from: the named one as long as it serves,
@@ -147,10 +164,7 @@ impl Session {
         };
         let others = environment.regions().filter(|other| *other != name);
         let names: Vec<&RegionName> = std::iter::once(name).chain(others).collect();
-        let opens = names.iter().map(|name| async {
-            let opened = tokio::time::timeout(OPEN_WITHIN, open(name)).await;
-            opened.unwrap_or_else(|_| Err(too_slow(name)))
-        });
+        let opens = names.iter().map(|name| in_time(name, open(name)));
         let mut opened = join_all(opens).await.into_iter();
         let named = opened.next().expect("one region was named");
         if listed_by == ListedBy::Any {
@@ -167,7 +181,17 @@ impl Session {
             }
         }
         let first = found[0].clone();
-        let same = |one: &Opened| one.identity.repository == first.identity.repository;
+        let same = |one: &Opened| {
+            let is_same = one.identity.repository == first.identity.repository;
+            if !is_same {
+                let (other, first) = (&one.region, &first.region);
+                tracing::warn!(
+                    "region `{other}` holds another repository than `{first}` and is not read: correct \
+                     its `url`, or give it a store of its own"
+                );
+            }
+            is_same
+        };
         let stores: Vec<_> = found
             .into_iter()
             .filter(same)
@@ -268,6 +292,15 @@ pub(crate) fn as_one(
 /// How long a region may take to open when there are others.
 const OPEN_WITHIN: Duration = Duration::from_secs(15);
 
+/// Gives up on a region that takes too long to open.
+pub(crate) async fn in_time<T>(
+    name: &RegionName,
+    open: impl Future<Output = Result<T, OperationError>>,
+) -> Result<T, OperationError> {
+    let opened = tokio::time::timeout(OPEN_WITHIN, open).await;
+    opened.unwrap_or_else(|_| Err(too_slow(name)))
+}
+
 fn too_slow(name: &RegionName) -> OperationError {
     let why = "it did not answer in time";
     let error = StoreError::new("open", "", name.as_str(), ErrorKind::Transient, why);
@@ -317,4 +350,60 @@ fn check_marker(region: &Region, marker: &RegionMarker) -> Result<(), OperationE
         );
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::mpsc::{Receiver, channel};
+
+    use lifeboat_config::Config;
+    use lifeboat_runtime::{ComputePool, ManualClock, NoProgress, SeededEntropy, Variables, World};
+
+    use super::*;
+
+    /// A folder that hangs until the other end of the channel is gone.
+    struct Hanging(Mutex<Receiver<()>>);
+
+    impl StoreOpener for Hanging {
+        fn open(&self, region: &Region) -> Result<Arc<dyn ObjectStore>, StoreError> {
+            let end = self.0.lock().unwrap();
+            end.recv_timeout(Duration::from_secs(5)).ok();
+            let (name, kind) = (region.name.as_str(), ErrorKind::Transient);
+            Err(StoreError::new("open", "", name, kind, "it hung"))
+        }
+
+        fn create(&self, region: &Region) -> Result<Arc<dyn ObjectStore>, StoreError> {
+            self.open(region)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_hangs_while_it_is_opened_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let text =
+            "version = 1\nproject = \"test\"\n[region.home]\nurl = \"home\"\nlocation = \"eu\"\n";
+        std::fs::write(dir.path().join("lifeboat.toml"), text).unwrap();
+        let (hangs, end) = channel();
+        let session = Session {
+            config: Arc::new(Config::load(dir.path(), &[], &[]).unwrap().config),
+            world: World {
+                clock: Arc::new(ManualClock::new("2026-11-20T10:05:00Z".parse().unwrap())),
+                entropy: Arc::new(SeededEntropy::new(1)),
+                pool: ComputePool::inline(),
+            },
+            variables: Arc::new(Variables::default()),
+            stores: Arc::new(Hanging(Mutex::new(end))),
+            progress: Arc::new(NoProgress),
+            host: "one".to_owned(),
+            operator: "tester".to_owned(),
+            program: "test".to_owned(),
+            job: None,
+        };
+        let home = "home".parse().unwrap();
+        let limit = Duration::from_millis(100);
+        let opened = tokio::time::timeout(limit, session.open_region(&home)).await;
+        assert!(opened.is_err(), "the limit did not fire");
+        drop(hangs);
+    }
 }

@@ -78,6 +78,7 @@ async fn fetch(args: &Args, command: &WalCommand) -> Result<Exit, OperationError
         spool,
         ahead,
         until,
+        expect,
         only_ahead,
         end,
         look,
@@ -90,6 +91,7 @@ async fn fetch(args: &Args, command: &WalCommand) -> Result<Exit, OperationError
         target,
         spool: spool.as_deref(),
         until: *until,
+        expected: expect,
     };
     if *end {
         // The recovery has done its work: a folder that stays is no reason to stop it.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use futures::stream::{self, TryStreamExt as _};
-use lifeboat_model::{Segment, SegmentSize, Timeline, WalFileName, WalObject};
+use lifeboat_model::{Segment, SegmentSize, WalFileName, WalObject};
 use lifeboat_repository::{Repository, Snapshot, WalListing, WalPlace};
 
 use super::recovery::Recovery;
@@ -34,7 +34,7 @@ pub(super) async fn bring_log(
     let listing = Repository::wal_listing(&**repository.store(), &place).await?;
     let size = recovery.range.segment_size;
     let files = files_needed(&listing, recovery);
-    refuse_missing(&files, recovery, to)?;
+    refuse_missing(&files, &recovery.segments, to)?;
     std::fs::create_dir_all(to).map_err(|error| OperationError::io("create", to, error))?;
     let bytes = files.len() as u64 * u64::from(size.bytes());
     session.progress.phase("fetching the log", bytes);
@@ -58,27 +58,21 @@ pub(super) async fn bring_log(
 }
 
 /// Refuses to go on without a segment that was there when the recovery was planned: the server would
-/// take the place for the end of the log. What a snapshot carries along lies in `to` already.
+/// take the place for the end of the log. Another timeline's segment of that place does not stand in for
+/// it. What a snapshot carries along lies in `to` already.
 fn refuse_missing(
     files: &[WalFileName],
-    recovery: &Recovery,
+    planned: &[Segment],
     to: &Path,
 ) -> Result<(), OperationError> {
-    let size = recovery.range.segment_size;
-    let number = |file: &WalFileName| match file {
-        WalFileName::Segment(segment) => Some(segment.number(size)),
-        _ => None,
+    let there: BTreeSet<WalFileName> = files.iter().copied().collect();
+    let is_missing = |segment: &&Segment| {
+        let is_carried = || to.join(segment.to_string()).exists();
+        !there.contains(&WalFileName::Segment(**segment)) && !is_carried()
     };
-    let there: BTreeSet<u64> = files.iter().filter_map(number).collect();
-    let carried = |number| {
-        let timelines = 1..=recovery.timeline.get();
-        let mut segments = timelines.map(|one| Segment::numbered(Timeline::new(one), number, size));
-        segments.any(|segment| to.join(segment.to_string()).exists())
-    };
-    let mut needed = recovery.first.number(size)..=recovery.last.number(size);
-    match needed.find(|number| !there.contains(number) && !carried(*number)) {
+    match planned.iter().find(is_missing) {
         Some(missing) => Err(OperationError::WalGap {
-            segment: Segment::numbered(recovery.timeline, missing, size),
+            segment: *missing,
             held: 0,
         }),
         None => Ok(()),
@@ -165,4 +159,35 @@ async fn read(
         .assemble_segment_of(place, listing, segment, size)
         .await?;
     Ok(found.map(|segment| segment.bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use lifeboat_model::Timeline;
+
+    use super::*;
+
+    #[test]
+    fn a_planned_segment_is_missing_though_another_timeline_has_one_of_its_number() {
+        let segment = |timeline, number| {
+            Segment::numbered(Timeline::new(timeline), number, SegmentSize::DEFAULT)
+        };
+        let planned = [segment(1, 4), segment(2, 5), segment(2, 6)];
+        let file = WalFileName::Segment;
+        let mut there = planned.map(file).to_vec();
+        let folder = tempfile::tempdir().unwrap();
+        refuse_missing(&there, &planned, folder.path()).unwrap();
+        there[1] = file(segment(1, 5));
+        let refused = refuse_missing(&there, &planned, folder.path());
+        let Err(OperationError::WalGap {
+            segment: missing, ..
+        }) = refused
+        else {
+            panic!("nothing was refused");
+        };
+        assert_eq!(missing, segment(2, 5));
+        // A snapshot may carry it along.
+        std::fs::write(folder.path().join(missing.to_string()), "").unwrap();
+        refuse_missing(&there, &planned, folder.path()).unwrap();
+    }
 }

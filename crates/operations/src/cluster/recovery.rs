@@ -4,16 +4,18 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 use lifeboat_model::{
-    EnvironmentName, RecoveryTarget, Segment, SnapshotId, SourceName, SystemId, Timeline, WalRange,
+    EnvironmentName, RecoveryTarget, Segment, SegmentSize, SnapshotId, SourceName, SystemId,
+    Timeline, WalFileName, WalRange,
 };
-use lifeboat_policy::{RecoveryRequest, SnapshotWal, WalArchive, choose};
-use lifeboat_repository::{Repository, Snapshot, WalPlace};
+use lifeboat_policy::{Chosen, RecoveryRequest, SnapshotWal, WalArchive, choose};
+use lifeboat_repository::{Repository, Snapshot, WalListing, WalPlace};
 use serde::Serialize;
 
 use super::log::warn_of_lacking;
 use super::restore::FetchCommand;
 use crate::error::OperationError;
 use crate::select::RestorePoint;
+use crate::wal::Expected;
 
 /// What only the restore of a cluster can be asked for.
 #[derive(Debug, Clone, Default)]
@@ -84,6 +86,12 @@ pub struct Recovery {
     /// The port of its server, if it is not the original's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
+    /// The segments of the archive that this counts on.
+    #[serde(skip)]
+    pub(crate) segments: Vec<Segment>,
+    /// All that it counts on, as `wal fetch` is told.
+    #[serde(skip)]
+    pub(crate) expected: Vec<Expected>,
     #[serde(skip)]
     pub(crate) starts: bool,
     #[serde(skip)]
@@ -129,6 +137,7 @@ pub(crate) async fn choose_recovery(
         .find(|snapshot| snapshot.id == chosen.snapshot)
         .expect("one of the candidates is chosen");
     let range = snapshot.wal.expect("a candidate says which log it needs");
+    let expected = expected(&chosen, &objects, size);
     let recovery = Recovery {
         target: chosen.target,
         timeline: chosen.timeline,
@@ -140,11 +149,22 @@ pub(crate) async fn choose_recovery(
         then: wanted.then,
         archives: wanted.archives,
         port: wanted.port,
+        segments: chosen.segments,
+        expected,
         starts: wanted.starts,
         tablespaces: wanted.tablespaces.clone(),
     };
     warn_of_lacking(repository, &place, &objects, &recovery).await;
     Ok((snapshot, recovery))
+}
+
+/// Names what a plan counts on: the server would take a part that is not there for the end of the log.
+fn expected(chosen: &Chosen, objects: &WalListing, size: SegmentSize) -> Vec<Expected> {
+    let history = WalFileName::History(chosen.timeline);
+    let is_there = !objects.of(history).is_empty();
+    let history = is_there.then_some(Expected::History(chosen.timeline));
+    let segments = Expected::of(&chosen.segments, chosen.until, size);
+    history.into_iter().chain(segments).collect()
 }
 
 /// Returns the snapshots of one cluster, as far as its log is concerned.

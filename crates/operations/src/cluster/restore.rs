@@ -24,6 +24,7 @@ use crate::scratch::Scratch;
 use crate::selection::Selection;
 use crate::session::Session;
 use crate::tree::{Tree, Written, write_selection};
+use crate::wal::Expected;
 
 /// The control file in a data directory, without which no server starts on it.
 const CONTROL: &str = "global/pg_control";
@@ -258,6 +259,7 @@ fn settings(snapshot: &Snapshot, into: &IntoCluster<'_>, spool: &Path) -> Recove
         system: recovery.range.system,
         spool,
         until: until(recovery),
+        expected: &recovery.expected,
     };
     RecoverySettings {
         target: match &recovery.target {
@@ -313,6 +315,7 @@ struct Names<'a> {
     system: SystemId,
     spool: &'a Path,
     until: Option<Segment>,
+    expected: &'a [Expected],
 }
 
 impl Names<'_> {
@@ -335,6 +338,9 @@ impl Names<'_> {
         words.push(quoted(&self.spool.to_string_lossy()));
         if let Some(until) = self.until {
             words.extend(["--until".to_owned(), until.to_string()]);
+        }
+        for expected in self.expected {
+            words.extend(["--expect".to_owned(), expected.to_string()]);
         }
         words.extend(fetch.place.iter().map(|word| quoted(word)));
         words.extend(more.iter().map(|word| (*word).to_owned()));

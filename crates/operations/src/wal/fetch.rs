@@ -7,6 +7,8 @@ use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
+use futures::future::join_all;
+use lifeboat_config::Environment;
 use lifeboat_model::{
     Diagnose as _, EnvironmentName, ErrorKind, InvalidName, RegionName, Segment, SegmentSize,
     SourceName, SystemId, WalFileName, error_chain,
@@ -15,11 +17,12 @@ use lifeboat_repository::{Repository, Role};
 use lifeboat_storage::ListedBy;
 use serde::Serialize;
 
+use super::expected::Expected;
 use super::missing::GAP_PATIENCE;
 use super::region_log::{Held, RegionLog, log_of};
 use super::spool::{Spool, write_whole};
 use crate::error::OperationError;
-use crate::place::as_one;
+use crate::place::{as_one, in_time};
 use crate::rescue::Rescue;
 use crate::session::Session;
 
@@ -43,6 +46,8 @@ pub struct WalFetchRequest<'a> {
     pub spool: Option<&'a Path>,
     /// The last segment that the recovery needs; `None` if it goes on to the end of the log.
     pub until: Option<Segment>,
+    /// What the restore was planned with: nothing of it may be missing.
+    pub expected: &'a [Expected],
 }
 
 /// What came of asking.
@@ -72,6 +77,12 @@ impl WalFetchRequest<'_> {
         let place = |segment: Segment| (segment.log, segment.part);
         self.until
             .is_some_and(|until| place(until) < place(segment))
+    }
+
+    /// Returns how much of a file the restore was planned with; `None` if nothing.
+    fn planned(&self, file: WalFileName) -> Option<u32> {
+        let mut planned = self.expected.iter();
+        planned.find_map(|expected| expected.bytes_of(file))
     }
 
     /// Delivers what was fetched ahead, waiting for it if it is on its way. Says whether it did.
@@ -149,34 +160,85 @@ impl Session {
             Some(name) => vec![&self.config.region(name)?.name],
             None => environment.regions().collect(),
         };
-        let mut regions_read = Vec::new();
-        let (mut unasked, mut failed) = (None, None);
-        for (order, region) in regions.into_iter().enumerate() {
-            let open = async {
-                let opened = self.open_region(region).await?;
-                self.open_repository(environment, &opened, Role::Reader)
-                    .await
-            };
-            match open.await {
-                Ok(repository) => regions_read.push((region.to_string(), repository)),
-                Err(error) => {
-                    tracing::info!("region `{region}` cannot serve: {}", error_chain(&error));
-                    match order {
-                        0 => unasked = Some(error),
-                        _ => failed = failed.or(Some(error)),
-                    }
+        let (home, others) = regions.split_first().expect("an environment has a home");
+        let (mut opened, mut unopened, mut unasked) = (Vec::new(), Vec::new(), None);
+        match self.open_log(environment, home, !others.is_empty()).await {
+            Ok(repository) => {
+                // The others are asked for what it has not.
+                let of = (&environment.name, &source);
+                if let Ok(place) = log_of(&repository, of.0, of.1, from.system).await {
+                    let log = RegionLog::new(repository, place);
+                    return Ok(WalSource {
+                        logs: vec![(home.to_string(), log)],
+                        later: others.iter().map(|name| (*name).clone()).collect(),
+                        unopened,
+                        unasked,
+                    });
                 }
+                opened.push((home.to_string(), repository));
+            }
+            Err(error) => {
+                unopened.push(cannot_serve(home, &error));
+                unasked = Some(error);
             }
         }
-        match unasked.take_if(|_| regions_read.is_empty()).or(failed) {
-            Some(error) if regions_read.is_empty() => Err(error),
-            _ => {
-                let of = (&environment.name, &source);
-                let logs = logs_of(regions_read, of, from.system).await?;
-                Ok(WalSource { logs, unasked })
-            }
+        let (more, failed) = self.open_logs(environment, others).await;
+        opened.extend(more);
+        unopened.extend(failed);
+        match unasked.take_if(|_| opened.is_empty()) {
+            Some(error) => Err(error),
+            None => Ok(WalSource {
+                logs: logs_of(opened, (&environment.name, &source), from.system).await?,
+                later: Vec::new(),
+                unopened,
+                unasked,
+            }),
         }
     }
+
+    /// Opens the repository in a region, within the limit if there are others to ask.
+    async fn open_log(
+        &self,
+        environment: &Environment,
+        region: &RegionName,
+        has_others: bool,
+    ) -> Result<Repository, OperationError> {
+        let open = async {
+            let opened = self.open_region(region).await?;
+            self.open_repository(environment, &opened, Role::Reader)
+                .await
+        };
+        match has_others {
+            true => in_time(region, open).await,
+            false => open.await,
+        }
+    }
+
+    /// Opens regions at the same time. Returns those that serve, and why the others do not.
+    async fn open_logs(
+        &self,
+        environment: &Environment,
+        regions: &[&RegionName],
+    ) -> (Vec<(String, Repository)>, Vec<String>) {
+        let opens = regions
+            .iter()
+            .map(|region| self.open_log(environment, region, true));
+        let (mut opened, mut unopened) = (Vec::new(), Vec::new());
+        for (region, repository) in regions.iter().zip(join_all(opens).await) {
+            match repository {
+                Ok(repository) => opened.push((region.to_string(), repository)),
+                Err(error) => unopened.push(cannot_serve(region, &error)),
+            }
+        }
+        (opened, unopened)
+    }
+}
+
+/// Tells of a region that cannot be opened, and returns what an error says of it.
+fn cannot_serve(region: &RegionName, error: &OperationError) -> String {
+    let why = error_chain(error);
+    tracing::warn!("region `{region}` cannot serve: {why}");
+    format!("region `{region}` cannot be read: {why}")
 }
 
 /// Finds the log of the cluster named, or of that of the newest snapshot, in regions of one
@@ -219,6 +281,8 @@ impl Rescue {
         let regions = vec![(store, self.repository().clone())];
         Ok(WalSource {
             logs: logs_of(regions, (&environment, &source), from.system).await?,
+            later: Vec::new(),
+            unopened: Vec::new(),
             unasked: None,
         })
     }
@@ -232,9 +296,23 @@ fn parse_name<T: FromStr<Err = InvalidName>>(text: &str) -> Result<T, OperationE
         })
 }
 
+/// What came of asking regions for a file.
+struct Asked {
+    /// The file, or the longest part of a segment that one region has.
+    held: Option<Held>,
+    /// Why the first of those that failed did.
+    failed: Option<OperationError>,
+    /// Whether the preferred one failed, or could not be asked.
+    home_failed: bool,
+}
+
 /// The log of one cluster, in every region that can serve it, the preferred one first.
 pub struct WalSource {
     logs: Vec<(String, RegionLog)>,
+    /// Regions that are opened only for what those do not have whole.
+    later: Vec<RegionName>,
+    /// Which regions cannot be opened, and why.
+    unopened: Vec<String>,
     /// Why the preferred region cannot be opened. A replica may lack the newest part of the log, so
     /// without the home nobody can say that a file is nowhere.
     unasked: Option<OperationError>,
@@ -245,7 +323,8 @@ impl WalSource {
     /// region received of it.
     ///
     /// # Errors
-    /// Fails if no region has the file and one of them cannot be read for two minutes, or holds what
+    /// Fails if the restore was planned with more of the file than can be had now. Fails, too, if no
+    /// region has the file and one of them cannot be read for two minutes, or holds what
     /// is damaged or contradictory, if the preferred one cannot be opened, or if the log goes on behind
     /// what is there: the recovery must stop then, not end.
     pub async fn fetch(
@@ -275,25 +354,11 @@ impl WalSource {
         request: &WalFetchRequest<'_>,
         file: WalFileName,
     ) -> Result<WalFetch, OperationError> {
-        let mut longest: Option<Held> = None;
-        let (mut failed, mut home_failed) = (None, self.unasked.is_some());
-        for (order, (_, log)) in self.logs.iter().enumerate() {
-            match patiently(session, || log.file(file)).await {
-                Ok(Some(held)) if held.whole => {
-                    write_whole(request.target, &held.bytes)?;
-                    return Ok(WalFetch::Found);
-                }
-                Ok(Some(part)) => {
-                    let is_longer = longest.as_ref().is_none_or(|known| known.end < part.end);
-                    longest = if is_longer { Some(part) } else { longest };
-                }
-                Ok(None) => {}
-                Err(error) => {
-                    tracing::warn!("{file}: {}", error_chain(&error));
-                    home_failed |= order == 0;
-                    failed = failed.or(Some(error));
-                }
-            }
+        let asked = self.ask_each(session, file).await?;
+        let (mut longest, mut failed) = (asked.held, asked.failed);
+        if let Some(all) = longest.take_if(|held| held.whole) {
+            write_whole(request.target, &all.bytes)?;
+            return Ok(WalFetch::Found);
         }
         if let (WalFileName::Segment(segment), Some(part)) = (file, &longest)
             && let Some(joined) = self.joined(session, segment, part.end).await?
@@ -305,11 +370,15 @@ impl WalSource {
             longest = Some(joined);
         }
         // What a replica has of a segment may be less than what the home would have.
-        if longest.is_none() || home_failed {
-            failed.or_else(|| self.unasked.take()).map_or(Ok(()), Err)?;
+        if longest.is_none() || asked.home_failed {
+            failed.take().map_or(Ok(()), Err)?;
+        }
+        let held = longest.as_ref().map_or(0, |part| part.end);
+        self.expect_planned(request, file, held, failed.as_ref())?;
+        if longest.is_none() || asked.home_failed {
+            self.unasked.take().map_or(Ok(()), Err)?;
         }
         if let WalFileName::Segment(segment) = file {
-            let held = longest.as_ref().map_or(0, |part| part.end);
             self.expect_end(request, segment, held).await?;
         }
         match longest {
@@ -319,6 +388,87 @@ impl WalSource {
             }
             None => Ok(WalFetch::NotThere),
         }
+    }
+
+    /// Asks one region after the other for a file, until one has it whole.
+    async fn ask_each(
+        &mut self,
+        session: &Session,
+        file: WalFileName,
+    ) -> Result<Asked, OperationError> {
+        let mut asked = Asked {
+            held: None,
+            failed: None,
+            home_failed: self.unasked.is_some(),
+        };
+        let mut order = 0;
+        loop {
+            if order == self.logs.len() {
+                self.open_later(session).await?;
+            }
+            let Some((_, log)) = self.logs.get(order) else {
+                return Ok(asked);
+            };
+            match patiently(session, || log.file(file)).await {
+                Ok(Some(held)) if held.whole => {
+                    asked.held = Some(held);
+                    return Ok(asked);
+                }
+                Ok(Some(part)) => {
+                    let known = asked.held.as_ref();
+                    if known.is_none_or(|known| known.end < part.end) {
+                        asked.held = Some(part);
+                    }
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::warn!("{file}: {}", error_chain(&error));
+                    asked.home_failed |= order == 0;
+                    asked.failed = asked.failed.or(Some(error));
+                }
+            }
+            order += 1;
+        }
+    }
+
+    /// Opens the regions that were not needed so far.
+    async fn open_later(&mut self, session: &Session) -> Result<(), OperationError> {
+        let later = std::mem::take(&mut self.later);
+        let [(_, first), ..] = self.logs.as_slice() else {
+            return Ok(());
+        };
+        if later.is_empty() {
+            return Ok(());
+        }
+        let environment = session.environment(first.environment().as_str())?;
+        let later: Vec<&RegionName> = later.iter().collect();
+        let (opened, unopened) = session.open_logs(environment, &later).await;
+        let log = |(region, repository)| (region, first.in_repository(repository));
+        let more: Vec<_> = opened.into_iter().map(log).collect();
+        self.logs.extend(more);
+        self.unopened.extend(unopened);
+        Ok(())
+    }
+
+    /// Makes sure that of a file which the restore was planned with as much is there as was then. What
+    /// nobody promised may be nowhere.
+    fn expect_planned(
+        &self,
+        request: &WalFetchRequest<'_>,
+        file: WalFileName,
+        held: u32,
+        failed: Option<&OperationError>,
+    ) -> Result<(), OperationError> {
+        if request.planned(file).is_none_or(|planned| planned <= held) {
+            return Ok(());
+        }
+        let failed = failed.map(|error| error_chain(error).to_string());
+        let mut why: Vec<String> = self.unopened.iter().cloned().chain(failed).collect();
+        if why.is_empty() {
+            why.push("no region has more of it".to_owned());
+        }
+        let why = why.join("; ");
+        Err(OperationError::WalUnmet { file, held, why })
     }
 
     /// Puts a segment together from pieces of all regions, if that makes more of it than the `held`

@@ -5,6 +5,7 @@
 //! recovered (`policy` does), nor what a page of the log means (`source-postgres` does).
 
 mod archive;
+mod expected;
 mod fetch;
 mod incoming;
 mod missing;
@@ -16,6 +17,7 @@ mod resume;
 mod spool;
 mod status;
 
+pub use expected::Expected;
 pub use fetch::{WalFetch, WalFetchRequest, WalFrom, WalSource};
 pub(crate) use missing::lacking_objects;
 pub(crate) use prune::Logs;

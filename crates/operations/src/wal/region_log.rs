@@ -45,6 +45,16 @@ impl RegionLog {
         Self::new(self.repository.read_from(store), place)
     }
 
+    /// Returns the same log as another region's repository has it.
+    pub(super) fn in_repository(&self, repository: Repository) -> Self {
+        Self::new(repository, (self.place.clone(), self.size))
+    }
+
+    /// Returns the environment that it is of.
+    pub(super) fn environment(&self) -> &EnvironmentName {
+        &self.place.environment
+    }
+
     /// Returns the region's store.
     pub(super) fn store(&self) -> &Arc<dyn ObjectStore> {
         self.repository.store()

@@ -28,8 +28,10 @@ pub struct WalArchive {
 }
 
 /// How much of a segment is there.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 struct Stored {
+    /// Which one.
+    segment: Segment,
     /// Bytes without a gap, from the first on.
     reach: u32,
     /// The newest commit in them.
@@ -81,6 +83,7 @@ impl WalArchive {
                 let commits = same.iter().filter(within);
                 let newest_commit = commits.filter_map(|object| object.newest_commit).max();
                 let stored = Stored {
+                    segment,
                     reach,
                     newest_commit,
                 };
@@ -167,6 +170,14 @@ impl WalArchive {
         found
     }
 
+    /// Returns the segments along a path that hold what lies between two positions, in their order.
+    pub(super) fn segments(&self, path: &Path, from: Lsn, until: Lsn) -> Vec<Segment> {
+        let (size, is_some) = (self.size, from < until);
+        let holds = |segment: &Segment| segment.end(size) > from && segment.start(size) < until;
+        let along = self.along(path).into_values().map(|stored| stored.segment);
+        along.filter(|segment| is_some && holds(segment)).collect()
+    }
+
     /// Returns the first segment along a path, from `number` on, that has a commit later than `at`.
     pub(super) fn first_commit_after(
         &self,
@@ -237,8 +248,7 @@ impl Path {
 pub(super) fn served(snapshot: &SnapshotWal, runs: &[Run], size: SegmentSize) -> Option<Served> {
     let len = u64::from(size.bytes());
     let wal = snapshot.wal;
-    // What a snapshot brings along need not be in the archive.
-    let from = if wal.embedded { wal.stop } else { wal.start };
+    let from = needed_from(wal);
     let first = from.get() / len;
     let run = runs
         .iter()
@@ -256,6 +266,11 @@ pub(super) fn served(snapshot: &SnapshotWal, runs: &[Run], size: SegmentSize) ->
         }),
         None => None,
     }
+}
+
+/// Returns from where on a snapshot needs the archive: not for what it brings along.
+pub(super) const fn needed_from(wal: WalRange) -> Lsn {
+    if wal.embedded { wal.stop } else { wal.start }
 }
 
 /// How far a replay gets from a snapshot on.

@@ -7,7 +7,7 @@ use lifeboat_model::{
     Diagnose, ErrorKind, Lsn, RecoveryTarget, Segment, SnapshotId, Timeline, WalRange,
 };
 
-use crate::wal::archive::{Served, SnapshotWal, WalArchive, served};
+use crate::wal::archive::{Served, SnapshotWal, WalArchive, needed_from, served};
 use crate::wal::coverage::{Gap, Interval, along, coverage, on_path};
 
 /// What is to be recovered.
@@ -36,6 +36,9 @@ pub struct Chosen {
     pub last: Segment,
     /// No position at or after this is needed.
     pub until: Lsn,
+    /// The segments of the archive that are counted on for that, in the order of the replay. What the
+    /// snapshot brings along is none of them.
+    pub segments: Vec<Segment>,
 }
 
 /// Why a target cannot be reached.
@@ -351,6 +354,9 @@ impl Search<'_> {
             first: segment(number(start)),
             last: segment(last.max(number(start))),
             until,
+            segments: self
+                .archive
+                .segments(&path, needed_from(candidate.snapshot.wal), until),
         }
     }
 

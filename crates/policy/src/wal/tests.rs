@@ -311,6 +311,20 @@ fn a_recovery_follows_the_newest_timeline_from_a_snapshot_of_its_ancestors() {
     assert_eq!((number(chosen.snapshot), chosen.timeline.get()), (1, 2));
     assert_eq!(chosen.first.to_string(), "000000010000000000000003");
     assert_eq!(chosen.last.to_string(), "000000020000000000000008");
+    let path: Vec<(u32, u64)> = chosen
+        .segments
+        .iter()
+        .map(|segment| (segment.timeline.get(), segment.number(SIZE)))
+        .collect();
+    assert_eq!(path, [(1, 3), (1, 4), (2, 5), (2, 6), (2, 7), (2, 8)]);
+    // What a snapshot brings along is not counted on.
+    let mut brings = snapshots;
+    brings[0].wal.embedded = true;
+    let immediate = request(RecoveryTarget::Immediate);
+    let chosen = choose(&immediate, &brings, &archive).unwrap();
+    assert_eq!(chosen.segments, []);
+    let chosen = choose(&request(RecoveryTarget::Latest), &brings, &archive).unwrap();
+    assert_eq!(chosen.segments.len(), 5);
     let found = coverage(&snapshots, &archive);
     let ends: Vec<(u32, Lsn)> = found
         .intervals
