@@ -394,8 +394,9 @@ fn a_snapshot_that_the_home_does_not_list_is_found_in_the_region_that_does() {
         let restored = std::fs::read_to_string(project.path(place).join("shop.toml")).unwrap();
         assert_eq!(restored, "port = 2\n");
     }
-    let status = project.command(&["status", "prod"]).output().unwrap();
-    let status = String::from_utf8_lossy(&status.stdout).into_owned();
+    let output = project.command(&["status", "prod"]).output().unwrap();
+    let status = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(3), "{status}");
     let lost = "LOST at home: 1 snapshot in eu-west newer than the newest there";
     assert!(status.contains(lost), "{status}");
     let drill = project.json(&["drill", "run", "prod", "config"]);

@@ -226,15 +226,100 @@ fn a_hole_in_the_log_is_damage_that_a_repair_heals_from_another_region() {
     verify("home", 0);
     project.must(&["repair", "prod", "--region", "home"]);
     assert!(end.exists());
-    // What nobody has is told, and stays.
+    // What nobody has is told, but there is nothing to be repaired.
     fs::remove_file(&lost[0]).unwrap();
     fs::remove_file(object(&project, "away", &segments[1])).unwrap();
+    for command in ["verify", "repair"] {
+        let output = project.run(&[command, "prod", "--region", "home"]);
+        let told = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(3), "{command}: {told}");
+        let nobody = format!("{}: it is missing", segments[1]);
+        for part in [
+            "MISSING wal/prod/main/",
+            &nobody,
+            "no other region has it",
+            "cannot be restored",
+        ] {
+            assert!(told.contains(part), "{command}: {part} is missing: {told}");
+        }
+        assert!(!told.contains("DAMAGED"), "{command}: {told}");
+    }
+    // One that cannot be asked may have it.
+    fs::rename(project.place("regions/away"), project.place("regions/gone")).unwrap();
+    let told = verify("home", 4);
+    assert!(told.contains("region `away` cannot be asked"), "{told}");
+}
+
+#[test]
+fn a_repair_with_a_damaged_record_brings_back_nothing_that_a_prune_took() {
+    let Some(project) = Project::or_skip("a repair after a prune", Log::Pushed) else {
+        return;
+    };
+    project.configure("point_in_time = \"1s\"");
+    history::prepare(&project.cluster, 1);
+    for _ in 0..2 {
+        project.must(&["backup", "prod", "main", "--tier", "daily"]);
+        some_segments(&project);
+    }
+    project.must(&["replicate", "prod"]);
+    project.must(&["prune", "prod", "--region", "home"]);
+    let left = project.objects("home", "/wal/");
+    let there = project.objects("away", "/wal/").len();
+    assert!(left.len() < there, "{} of {there} are left", left.len());
+    // By name, the newest record is the last.
+    let record = project.objects("home", "/snapshots/").pop().unwrap();
+    let bytes = fs::read(&record).unwrap();
+    let damage = || fs::write(&record, &bytes[..40]).unwrap();
+    damage();
+    let alone = ["repair", "prod", "--region", "home", "--from", "home"];
+    let output = project.run(&alone);
+    assert_eq!(output.status.code(), Some(4), "nobody has a good record");
+    assert_eq!(project.objects("home", "/wal/"), left);
+    project.must(&["repair", "prod", "--region", "home"]);
+    assert_eq!(fs::read(&record).unwrap(), bytes);
+    assert_eq!(project.objects("home", "/wal/"), left);
+    // A replica that has no good record, either.
+    damage();
+    let copy = project.objects("away", "/snapshots/").pop().unwrap();
+    fs::write(&copy, &bytes[..40]).unwrap();
     let output = project.run(&["repair", "prod", "--region", "home"]);
-    let told = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(output.status.code(), Some(4), "{told}");
-    let nobody = format!("{}: it is missing", segments[1]);
-    assert!(told.contains(&nobody), "{told}");
-    assert!(told.contains("no other region has it"), "{told}");
+    assert_eq!(output.status.code(), Some(4), "the record is damaged still");
+    assert_eq!(project.objects("home", "/wal/"), left);
+}
+
+#[test]
+fn a_repair_brings_no_log_that_does_not_join_the_regions_own() {
+    let Some(project) = Project::or_skip("a log that was made up", Log::Pushed) else {
+        return;
+    };
+    history::prepare(&project.cluster, 1);
+    project.must(&["backup", "prod", "main"]);
+    project.must(&["replicate", "prod"]);
+    let segments = some_segments(&project);
+    let own = project.objects("home", "/wal/");
+    let donor = object(&project, "away", &segments[0]);
+    let name = donor.file_name().unwrap().to_str().unwrap();
+    let hash = name.rsplit('_').next().unwrap();
+    let log = donor.ancestors().nth(3).unwrap();
+    // The hash in each name is right: it is that of what another segment holds.
+    let forge = |folder: &str, name: &str| {
+        let folder = log.join(folder);
+        fs::create_dir_all(&folder).unwrap();
+        let name = format!("{name}_0_00112233445566778899aabbccddeeff_{hash}");
+        // The program may run as another user, and must be able to read it.
+        fs::hard_link(&donor, folder.join(name)).unwrap();
+    };
+    forge("00000001/00000000", "00000001000000000000007F");
+    forge("00000007/00000000", "00000007000000000000007F");
+    let history = "00000002.history-00000001-0000000000e00000";
+    forge("00000002/history", history);
+    let lost = object(&project, "home", &segments[3]);
+    fs::remove_file(&lost).unwrap();
+    project.must(&["repair", "prod", "--region", "home"]);
+    assert_eq!(project.objects("home", "/wal/"), own);
+    let to = project.place("restored");
+    let restore = ["restore", "prod", "main", "--to", to.to_str().unwrap()];
+    project.must(&[&restore[..], &["--region", "home"]].concat());
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use lifeboat_config::Environment;
 use lifeboat_model::{RegionName, error_chain};
-use lifeboat_repository::{Outcome, RepairReport, Repository, Role, RunKind, VerifyLevel};
+use lifeboat_repository::{Damage, Outcome, RepairReport, Repository, Role, RunKind, VerifyLevel};
 use lifeboat_runtime::Stopwatch;
 use lifeboat_storage::ObjectStore;
 use serde::Serialize;
@@ -36,6 +36,8 @@ pub struct RepairRun {
     /// What it brought back, and what is still wrong.
     #[serde(flatten)]
     pub report: RepairReport,
+    /// Parts of the log that no region has any more.
+    pub gone: Vec<Damage>,
     /// Regions that could not be asked for good copies.
     pub unreachable: Vec<String>,
     /// How long it took, seconds.
@@ -84,9 +86,10 @@ impl Session {
             .await?;
         let watch = Stopwatch::start(&*self.world.clock);
         let (sources, unreachable) = self.open_sources(plan, &opened.identity.repository).await;
-        let done = |report| RepairRun {
+        let done = |(report, gone)| RepairRun {
             region: plan.region.clone(),
             report,
+            gone,
             unreachable,
             secs: watch.elapsed().as_secs_f64(),
         };
@@ -107,7 +110,7 @@ impl Session {
         let result = found.map(done);
         run.end(self, result, |run| {
             let left = run.report.left.damage.len();
-            let outcome = if left == 0 {
+            let outcome = if left == 0 && run.gone.is_empty() {
                 Outcome::Done
             } else {
                 Outcome::Incomplete
@@ -116,6 +119,7 @@ impl Session {
                 ("repaired".to_owned(), run.report.repaired.len().into()),
                 ("reindexed".to_owned(), run.report.reindexed.into()),
                 ("damage".to_owned(), left.into()),
+                ("gone".to_owned(), run.gone.len().into()),
             ]);
             (outcome, facts)
         })
@@ -129,14 +133,17 @@ impl Session {
         plan: &RepairPlan,
         repository: &Repository,
         sources: &[Arc<dyn ObjectStore>],
-    ) -> Result<RepairReport, OperationError> {
+    ) -> Result<(RepairReport, Vec<Damage>), OperationError> {
+        let mut report = repository.repair(plan.level, sources, plan.dry_run).await?;
+        // Only when its records are whole can be said what of the log a region is to keep.
         let now = self.world.clock.now();
         let log = lacking_objects(repository, environment, sources, now).await?;
-        let repair = repository.repair(plan.level, (sources, &log), plan.dry_run);
-        let mut report = repair.await?;
-        let holes = self.log_damage(environment, (&plan.region, repository));
-        report.left.damage.extend(holes.await?);
-        Ok(report)
+        let brought = repository.bring(&log, sources, plan.dry_run).await?;
+        report.repaired.extend(brought);
+        let holes = self.log_holes(environment, (&plan.region, repository));
+        let holes = holes.await?;
+        report.left.damage.extend(holes.damage);
+        Ok((report, holes.gone))
     }
 
     /// Opens the regions to copy from; one that is gone keeps none of the others from helping.

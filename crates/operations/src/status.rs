@@ -193,13 +193,45 @@ fn newest_of_each(runs: &[RunRecord]) -> impl Iterator<Item = RunRecord> {
     newest.into_values()
 }
 
+/// Counts the snapshots of an environment that are newer than the newest of their source at home.
+fn newer_than(
+    at_home: &BTreeMap<SourceName, Timestamp>,
+    environment: &Environment,
+    names: &[SnapshotName],
+) -> u64 {
+    let newer = |name: &&SnapshotName| {
+        let newest = at_home.get(&name.source);
+        name.environment == environment.name && newest.is_none_or(|newest| *newest < name.instant)
+    };
+    names.iter().filter(newer).count() as u64
+}
+
+/// Lists the home again; `None` if it cannot be asked.
+async fn newest_at_home(
+    session: &Session,
+    environment: &Environment,
+) -> Option<BTreeMap<SourceName, Timestamp>> {
+    let listed = async {
+        let opened = session.open_region(&environment.home).await?;
+        let names = Repository::snapshot_names(&*opened.store, Some(&environment.name), None);
+        Ok::<_, OperationError>(newest_of(names.await?))
+    };
+    let listed = listed.await.inspect_err(|error| {
+        tracing::info!("the home cannot be asked again: {}", error_chain(error));
+    });
+    listed.ok()
+}
+
 /// Returns the newest snapshot of each source, those with a damaged commit record included.
 fn newest_names(
     snapshots: &[Snapshot],
     damaged: &[DamagedSnapshot],
 ) -> BTreeMap<SourceName, Timestamp> {
     let readable = snapshots.iter().map(Snapshot::name);
-    let names = readable.chain(damaged.iter().map(|one| one.name.clone()));
+    newest_of(readable.chain(damaged.iter().map(|one| one.name.clone())))
+}
+
+fn newest_of(names: impl IntoIterator<Item = SnapshotName>) -> BTreeMap<SourceName, Timestamp> {
     let mut newest = BTreeMap::new();
     for name in names {
         let known = newest.entry(name.source).or_insert(name.instant);
@@ -294,12 +326,12 @@ async fn region_status(
         if home {
             return Ok((committed, 0));
         }
-        let newer = |name: &&SnapshotName| {
-            let of_home = at_home.map(|newest| newest.get(&name.source));
-            name.environment == environment.name
-                && of_home.is_some_and(|newest| newest.is_none_or(|newest| *newest < name.instant))
-        };
-        let lost_at_home = names.iter().filter(newer).count() as u64;
+        let mut lost_at_home = at_home.map_or(0, |home| newer_than(home, environment, &names));
+        if lost_at_home > 0 {
+            // A backup and its replication may have come between the two listings.
+            let home = newest_at_home(session, environment).await;
+            lost_at_home = home.map_or(0, |home| newer_than(&home, environment, &names));
+        }
         // A receipt counts as long as the commit record it speaks of is still there.
         let receipts = Receipt::list(&*opened.store, region).await?;
         let ids = receipts.into_iter().map(|receipt| receipt.snapshot);

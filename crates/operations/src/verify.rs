@@ -2,7 +2,7 @@
 
 use lifeboat_config::Environment;
 use lifeboat_model::RegionName;
-use lifeboat_repository::{Outcome, Repository, Role, RunKind, VerifyLevel, VerifyReport};
+use lifeboat_repository::{Damage, Outcome, Repository, Role, RunKind, VerifyLevel, VerifyReport};
 use lifeboat_runtime::Stopwatch;
 use serde::Serialize;
 
@@ -30,6 +30,8 @@ pub struct VerifyRun {
     /// What it found.
     #[serde(flatten)]
     pub report: VerifyReport,
+    /// Parts of the log that no region has any more: lost, and nothing that could be repaired.
+    pub gone: Vec<Damage>,
     /// How long it took, seconds.
     pub secs: f64,
 }
@@ -63,20 +65,24 @@ impl Session {
         if let Some(lease) = lease {
             lease.end().await;
         }
-        let result = found.map(|report| VerifyRun {
+        let result = found.map(|(report, gone)| VerifyRun {
             region: plan.region.clone(),
             level: plan.level,
             report,
+            gone,
             secs: watch.elapsed().as_secs_f64(),
         });
         run.end(self, result, |run| {
             let damage = run.report.damage.len();
-            let outcome = if damage == 0 {
-                Outcome::Done
-            } else {
-                Outcome::Failed
+            let gone = run.gone.len();
+            let outcome = match (damage, gone) {
+                (0, 0) => Outcome::Done,
+                (0, _) => Outcome::Incomplete,
+                _ => Outcome::Failed,
             };
-            (outcome, Facts::from([("damage".to_owned(), damage.into())]))
+            let facts = [("damage", damage), ("gone", gone)];
+            let facts = facts.map(|(name, count)| (name.to_owned(), count.into()));
+            (outcome, Facts::from(facts))
         })
         .await
     }
@@ -88,10 +94,11 @@ impl Session {
         environment: &Environment,
         plan: &VerifyPlan,
         repository: &Repository,
-    ) -> Result<VerifyReport, OperationError> {
+    ) -> Result<(VerifyReport, Vec<Damage>), OperationError> {
         let mut report = repository.verify(plan.level).await?;
-        let holes = self.log_damage(environment, (&plan.region, repository));
-        report.damage.extend(holes.await?);
-        Ok(report)
+        let holes = self.log_holes(environment, (&plan.region, repository));
+        let holes = holes.await?;
+        report.damage.extend(holes.damage);
+        Ok((report, holes.gone))
     }
 }

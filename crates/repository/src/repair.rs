@@ -42,7 +42,6 @@ impl Repository {
     /// Verifies to the depth asked and brings back what is lost or damaged. Needs the pruner key,
     /// and the right to delete at the store.
     ///
-    /// What is missing and only its owner can say that it belongs here is brought as well: `besides`.
     /// With `dry_run` it looks for good copies and writes nothing.
     ///
     /// # Errors
@@ -50,7 +49,7 @@ impl Repository {
     pub async fn repair(
         &self,
         level: VerifyLevel,
-        (sources, besides): (&[Arc<dyn ObjectStore>], &BTreeSet<ObjectKey>),
+        sources: &[Arc<dyn ObjectStore>],
         dry_run: bool,
     ) -> Result<RepairReport, RepositoryError> {
         if !dry_run {
@@ -59,24 +58,11 @@ impl Repository {
         let mut report = RepairReport::default();
         for _ in 0..ROUNDS_MAX {
             report.left = self.verify(level).await?;
-            let mut progress = false;
             let mut wanted = self.wanted(&report.left, sources).await?;
-            wanted.extend(besides.iter().cloned());
-            for key in wanted {
-                if report.repaired.contains_key(key.as_str()) {
-                    continue;
-                }
-                let Some((bytes, from)) = good_copy(&key, sources).await else {
-                    continue;
-                };
-                if !dry_run {
-                    // It is known to be useless, and the good copy is at hand.
-                    self.store.delete(&key).await?;
-                    self.put_back(&key, bytes).await?;
-                }
-                report.repaired.insert(key.to_string(), from);
-                progress = true;
-            }
+            wanted.retain(|key| !report.repaired.contains_key(key.as_str()));
+            let brought = self.fetch_all(&wanted, sources, dry_run).await?;
+            let progress = !brought.is_empty();
+            report.repaired.extend(brought);
             if dry_run || !progress {
                 break;
             }
@@ -86,6 +72,60 @@ impl Repository {
             report.left = self.verify(level).await?;
         }
         Ok(report)
+    }
+
+    /// Brings objects that this store lacks, and of which only their owner can say that they belong here.
+    /// Returns them with the store that had a good copy. What has arrived meanwhile is left as it is.
+    ///
+    /// # Errors
+    /// Fails if the store cannot be read or written.
+    pub async fn bring(
+        &self,
+        keys: &BTreeSet<ObjectKey>,
+        sources: &[Arc<dyn ObjectStore>],
+        dry_run: bool,
+    ) -> Result<BTreeMap<String, String>, RepositoryError> {
+        if !dry_run {
+            self.require(Action::Prune)?;
+        }
+        let mut lacking = keys.clone();
+        self.forget_whole(&mut lacking).await;
+        self.fetch_all(&lacking, sources, dry_run).await
+    }
+
+    /// Puts good copies in the place of objects, as far as there are any. Returns where each is from.
+    async fn fetch_all(
+        &self,
+        keys: &BTreeSet<ObjectKey>,
+        sources: &[Arc<dyn ObjectStore>],
+        dry_run: bool,
+    ) -> Result<BTreeMap<String, String>, RepositoryError> {
+        let mut brought = BTreeMap::new();
+        for key in keys {
+            let Some((bytes, from)) = good_copy(key, sources).await else {
+                continue;
+            };
+            if !dry_run {
+                // It is known to be useless, and the good copy is at hand.
+                self.store.delete(key).await?;
+                self.put_back(key, bytes).await?;
+            }
+            brought.insert(key.to_string(), from);
+        }
+        Ok(brought)
+    }
+
+    /// Takes out what is here and has the hash that its name tells.
+    async fn forget_whole(&self, keys: &mut BTreeSet<ObjectKey>) {
+        let mut whole = Vec::new();
+        for key in keys.iter() {
+            if let Ok(bytes) = self.store.get(key).await
+                && ObjectClass::name_matches(key, &bytes) == Some(true)
+            {
+                whole.push(key.clone());
+            }
+        }
+        keys.retain(|key| !whole.contains(key));
     }
 
     /// Puts a good copy in the place of what was deleted a moment ago, and does not give up at once: until
@@ -113,15 +153,7 @@ impl Repository {
         let named_by_hash = |key: &ObjectKey| ObjectClass::name_matches(key, b"").is_some();
         let mut wanted: BTreeSet<ObjectKey> = keys.filter(named_by_hash).collect();
         // What is whole is not to be replaced: a snapshot is also told of because of its packs.
-        let mut whole = Vec::new();
-        for key in &wanted {
-            if let Ok(bytes) = self.store.get(key).await
-                && ObjectClass::name_matches(key, &bytes) == Some(true)
-            {
-                whole.push(key.clone());
-            }
-        }
-        wanted.retain(|key| !whole.contains(key));
+        self.forget_whole(&mut wanted).await;
         wanted.extend(self.lacking_wal(sources).await?);
         let lacking = self.lacking_index().await?;
         if !lacking.is_empty() {

@@ -176,6 +176,15 @@ async fn verify(session: &Session, environment: &Environment) -> Result<Worked, 
             level,
         };
         match session.verify(environment, &plan).await {
+            Ok(run) if run.report.damage.is_empty() && !run.gone.is_empty() => {
+                let gone = run.gone.len();
+                all.flawed(
+                    JobEnd::Incomplete,
+                    format!("{region}: no damage, but no region has {gone} parts of the log"),
+                );
+                let hint = format!("`lifeboat verify {}` names them", environment.name);
+                all.hint.get_or_insert(hint);
+            }
             Ok(run) if run.report.damage.is_empty() => {
                 all.done(format!(
                     "{region}: no damage in {} objects",

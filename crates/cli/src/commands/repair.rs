@@ -3,7 +3,7 @@
 use lifeboat_operations::{OperationError, RepairPlan, RepairRun};
 
 use crate::args::{Args, Command};
-use crate::commands::verify::level_of;
+use crate::commands::verify::{level_of, show_gone};
 use crate::exit::Exit;
 use crate::{setup, table};
 
@@ -34,7 +34,11 @@ pub(super) async fn run(args: &Args) -> Result<Exit, OperationError> {
     }
     // After a dry run, what could be brought back is damaged still.
     let sound = run.report.left.damage.is_empty();
-    Ok(if sound { Exit::DONE } else { Exit::INTEGRITY })
+    Ok(match (sound, run.gone.is_empty()) {
+        (false, _) => Exit::INTEGRITY,
+        (true, false) => Exit::INCOMPLETE,
+        (true, true) => Exit::DONE,
+    })
 }
 
 fn show(plan: &RepairPlan, run: &RepairRun) {
@@ -62,6 +66,7 @@ fn show(plan: &RepairPlan, run: &RepairRun) {
     for region in &run.unreachable {
         table::line(&format!("  not asked: {region}"));
     }
+    show_gone(&run.gone);
     if plan.dry_run {
         return table::line("nothing was changed");
     }

@@ -38,12 +38,10 @@ pub(super) async fn run(args: &Args, environment: Option<&str>) -> Result<Exit, 
     if let Some(failed) = failed {
         return Ok(failed);
     }
-    let reachable = found
-        .iter()
-        .flat_map(|status| &status.regions)
-        .all(|r| r.fault.is_none());
+    let mut regions = found.iter().flat_map(|status| &status.regions);
+    let complete = regions.all(|one| one.fault.is_none() && one.lost_at_home == 0);
     let sound = found.iter().all(|status| status.damaged.is_empty());
-    Ok(match (sound, reachable) {
+    Ok(match (sound, complete) {
         (false, _) => Exit::INTEGRITY,
         (true, false) => Exit::INCOMPLETE,
         (true, true) => Exit::DONE,

@@ -1,7 +1,7 @@
 //! `lifeboat verify`.
 
 use lifeboat_operations::{OperationError, Session, VerifyPlan, VerifyRun};
-use lifeboat_repository::VerifyLevel;
+use lifeboat_repository::{Damage, VerifyLevel};
 
 use crate::args::{Args, Command, Level};
 use crate::exit::Exit;
@@ -51,7 +51,9 @@ pub(super) async fn run(args: &Args) -> Result<Exit, OperationError> {
     }
     let sound = runs.iter().all(|run| run.report.damage.is_empty());
     let damaged = (!sound).then_some(Exit::INTEGRITY);
-    Ok(damaged.or(failed).unwrap_or(Exit::DONE))
+    let gone = runs.iter().any(|run| !run.gone.is_empty());
+    let gone = gone.then_some(Exit::INCOMPLETE);
+    Ok(damaged.or(failed).or(gone).unwrap_or(Exit::DONE))
 }
 
 /// Returns the level that was asked for; a sample goes by the day.
@@ -68,6 +70,17 @@ pub(super) fn level_of(level: Level, days: u16, session: &Session) -> VerifyLeve
     }
 }
 
+/// Tells of parts of the log that no region has, and what that means.
+pub(super) fn show_gone(gone: &[Damage]) {
+    for one in gone {
+        table::line(&format!(
+            "  MISSING {}: {}: points in time within it cannot be restored; a backup after it closes it \
+             for what comes then",
+            one.object, one.what
+        ));
+    }
+}
+
 fn show(run: &VerifyRun) {
     let report = &run.report;
     table::line(&format!(
@@ -79,6 +92,7 @@ fn show(run: &VerifyRun) {
         report.chunks_opened,
         table::secs(run.secs),
     ));
+    show_gone(&run.gone);
     if report.damage.is_empty() {
         return table::line("  no damage");
     }

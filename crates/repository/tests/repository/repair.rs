@@ -57,7 +57,7 @@ async fn whatever_is_lost_or_damaged_comes_back_from_another_region() {
             }
             let sources = [replica.clone()];
             let foretold = auditor
-                .repair(VerifyLevel::Full, (&sources, &BTreeSet::new()), true)
+                .repair(VerifyLevel::Full, &sources, true)
                 .await
                 .unwrap();
             assert!(
@@ -65,7 +65,7 @@ async fn whatever_is_lost_or_damaged_comes_back_from_another_region() {
                 "{key}: {foretold:?}"
             );
             let report = auditor
-                .repair(VerifyLevel::Full, (&sources, &BTreeSet::new()), false)
+                .repair(VerifyLevel::Full, &sources, false)
                 .await
                 .unwrap();
             assert_eq!(report.left.damage, [], "{key}");
@@ -85,7 +85,7 @@ async fn what_is_damaged_everywhere_is_left_as_it_is_and_told() {
     replica.delete(&key).await.unwrap();
     let auditor = bench.open(Role::Pruner).await.unwrap();
     let report = auditor
-        .repair(VerifyLevel::Full, (&[replica], &BTreeSet::new()), false)
+        .repair(VerifyLevel::Full, &[replica], false)
         .await
         .unwrap();
     assert!(report.repaired.is_empty() && !report.left.damage.is_empty());
@@ -100,11 +100,20 @@ async fn an_index_that_nobody_has_is_made_anew_from_the_packs() {
     }
     assert!(bench.restore(&snapshot).await.is_err());
     let auditor = bench.open(Role::Pruner).await.unwrap();
-    let report = auditor
-        .repair(VerifyLevel::Full, (&[], &BTreeSet::new()), false)
-        .await
-        .unwrap();
+    let report = auditor.repair(VerifyLevel::Full, &[], false).await.unwrap();
     assert!(report.reindexed >= 2, "{report:?}");
     assert_eq!(report.left.damage, []);
     assert_eq!(bench.restore(&snapshot).await.unwrap(), tree(1));
+}
+
+#[tokio::test]
+async fn what_has_arrived_meanwhile_is_not_put_again() {
+    let (bench, memory, replica, _) = with_replica().await;
+    let pruner = bench.open(Role::Pruner).await.unwrap();
+    let keys: BTreeSet<ObjectKey> = hash_named(&memory).await.into_iter().collect();
+    let lost = keys.first().unwrap();
+    memory.delete(lost).await.unwrap();
+    let brought = pruner.bring(&keys, &[replica], false).await.unwrap();
+    assert_eq!(brought.keys().collect::<Vec<_>>(), [lost.as_str()]);
+    assert!(memory.get(lost).await.is_ok());
 }

@@ -1,6 +1,5 @@
 //! Snapshots that need a stretch of the log: receipts, verification, repair, prune and copies.
 
-use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -348,7 +347,7 @@ async fn what_is_lost_or_damaged_of_the_log_comes_back_from_another_region() {
     let pruner = bench.open(Role::Pruner).await.unwrap();
     let sources: [Arc<dyn ObjectStore>; 1] = [Arc::new(replica)];
     let report = pruner
-        .repair(VerifyLevel::Full, (&sources, &BTreeSet::new()), false)
+        .repair(VerifyLevel::Full, &sources, false)
         .await
         .unwrap();
     assert_eq!((report.repaired.len(), report.left.damage), (3, vec![]));
