@@ -289,7 +289,7 @@ fn what_the_server_does_not_take_is_not_published() {
     odd.production("SET session_replication_role = replica; INSERT INTO odd.egg VALUES (30, 99)");
     let (printed, _) = odd.ends_with(1, &["refresh", "staging", "--json"]);
     for part in [
-        "table odd.egg",
+        "foreign key egg_chicken_fkey of odd.egg",
         "constraint `egg_chicken_fkey`",
         "a row does not hold",
     ] {
