@@ -194,13 +194,14 @@ impl Shard {
     /// Inserts those of `entries` that `sample` lets through.
     fn insert_all(&mut self, entries: &[u64], sample: u64) {
         for some in entries.chunks(FETCHED_AHEAD) {
+            let kept = || some.iter().filter(|entry| *entry & sample == 0);
             // Where they belong is far from every cache. Loads that do not wait for each other come in
             // together, and then nothing waits.
-            for entry in some {
+            for entry in kept() {
                 let home = self.home(*entry);
                 std::hint::black_box((self.places[home], self.filter[home / 8]));
             }
-            for entry in some.iter().filter(|entry| *entry & sample == 0) {
+            for entry in kept() {
                 self.insert(*entry);
             }
         }
