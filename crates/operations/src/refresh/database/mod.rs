@@ -242,6 +242,26 @@ struct Job<'a> {
     run: RunId,
 }
 
+impl<'a> Job<'a> {
+    fn new(
+        session: &'a Session,
+        environment: &'a Environment,
+        (plan, way): (&'a RefreshPlan, &'a DatabasePlan),
+        home: &'a Opened,
+        run: RunId,
+    ) -> Result<Self, OperationError> {
+        Ok(Self {
+            session,
+            environment,
+            plan,
+            way,
+            home,
+            target: conninfo_of(session, &way.target.url, way.target.password.as_deref())?,
+            run,
+        })
+    }
+}
+
 pub(super) async fn refresh(
     session: &Session,
     environment: &Environment,
@@ -249,15 +269,7 @@ pub(super) async fn refresh(
     home: &Opened,
     report: &mut RefreshReport,
 ) -> Result<(), OperationError> {
-    let job = Job {
-        session,
-        environment,
-        plan,
-        way,
-        home,
-        target: conninfo_of(session, &way.target.url, way.target.password.as_deref())?,
-        run: report.run,
-    };
+    let job = Job::new(session, environment, (plan, way), home, report.run)?;
     let mut phases = Phases::start(&*session.world.clock);
     let server = connect(&job).await?;
     for left in server.leftovers(&plan.target).await? {

@@ -5,7 +5,6 @@ use lifeboat_model::RunId;
 
 use super::original::Original;
 use super::{CopiedFrom, DatabasePlan, Job, connect, fit};
-use crate::cluster::conninfo_of;
 use crate::error::OperationError;
 use crate::place::Opened;
 use crate::refresh::{Preflight, RefreshPlan};
@@ -20,15 +19,8 @@ pub(in crate::refresh) async fn preflight(
     (plan, way): (&RefreshPlan, &DatabasePlan),
     home: &Opened,
 ) -> Result<Preflight, OperationError> {
-    let job = Job {
-        session,
-        environment,
-        plan,
-        way,
-        home,
-        target: conninfo_of(session, &way.target.url, way.target.password.as_deref())?,
-        run: RunId::from_bytes(session.world.entropy.bytes()),
-    };
+    let run = RunId::from_bytes(session.world.entropy.bytes());
+    let job = Job::new(session, environment, (plan, way), home, run)?;
     let mut found = Preflight::default();
     let server = connect(&job).await?;
     found.checked(format!(
