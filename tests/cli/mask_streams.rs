@@ -185,7 +185,7 @@ fn cut_off(name: &str, bytes: &[u8]) -> Vec<u8> {
 fn what_is_not_in_its_format_ends_with_4_and_names_the_file_and_the_row() {
     let folder = Folder::new();
     let long = format!("id,name,mail,plan\n{}", "1,secret,b,c\n".repeat(1_000));
-    let cases: [(&str, Vec<u8>, &str, &str); 9] = [
+    let cases: [(&str, Vec<u8>, &str, &str); 10] = [
         (
             "people.csv",
             b"id,name,mail,plan\n1,a,b,c\n2,secret\n".to_vec(),
@@ -204,6 +204,12 @@ fn what_is_not_in_its_format_ends_with_4_and_names_the_file_and_the_row() {
             b"id,id\n1,secret\n".to_vec(),
             "twice",
             "twice",
+        ),
+        (
+            "people.csv",
+            b"id;secret;mail\n1;secret;c\n".to_vec(),
+            "`;` seems to part its columns",
+            "`;` seems to part its columns",
         ),
         (
             "people.jsonl",

@@ -9,8 +9,8 @@ use serde_json::{Map, Value};
 
 use crate::error::OperationError;
 use crate::mask_stream::{
-    StreamPlace, TableFolder, failed_to_read, no_header, no_tables, not_alike, open, refuse_twice,
-    refuse_values,
+    StreamPlace, TableFolder, failed_to_read, no_header, no_tables, not_alike, open,
+    refuse_other_delimiter, refuse_twice, refuse_values,
 };
 use crate::sampled::SampledInput;
 
@@ -245,6 +245,7 @@ fn read_delimited(
     if columns.is_empty() {
         return Err(no_header(shown));
     }
+    refuse_other_delimiter(&columns, shown)?;
     refuse_twice(&columns, shown)?;
     refuse_values(&columns, shown)?;
     let mut rows = RowBatch::new(columns.len(), 0);

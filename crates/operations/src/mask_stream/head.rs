@@ -60,6 +60,7 @@ impl Head {
             }
             read.extend_from_slice(&chunk[..len]);
         };
+        refuse_other_delimiter(&columns, place)?;
         refuse_twice(&columns, place)?;
         let ahead = read.split_off(len);
         if ended {
@@ -97,6 +98,29 @@ impl Head {
 /// Says that a file of CSV has no header.
 pub(crate) fn no_header(place: &Path) -> OperationError {
     not_csv(place, "it has no header that ends".to_owned())
+}
+
+/// Refuses a header that is one column by the format, and several by another one: all of a row would be
+/// one value.
+pub(crate) fn refuse_other_delimiter(
+    columns: &[String],
+    place: &Path,
+) -> Result<(), OperationError> {
+    let [only] = columns else {
+        return Ok(());
+    };
+    match only.find([';', '\t', '|']) {
+        None => Ok(()),
+        Some(at) => Err(OperationError::Malformed {
+            path: place.to_owned(),
+            format: "CSV",
+            what: format!(
+                "`{}` seems to part its columns",
+                only[at..=at].escape_default()
+            ),
+            hint: "export it with commas between the columns",
+        }),
+    }
 }
 
 /// Refuses a header that has a name twice. It may be no header at all, so what stands in it is not

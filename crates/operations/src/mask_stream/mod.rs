@@ -28,7 +28,7 @@ use head::Head;
 use io::Sink;
 
 pub(crate) use folder::{FolderTask, MaskedFolder, no_tables, not_alike};
-pub(crate) use head::{no_header, refuse_twice, refuse_values};
+pub(crate) use head::{no_header, refuse_other_delimiter, refuse_twice, refuse_values};
 pub use io::StreamPlace;
 pub(crate) use io::{failed_to_read, open};
 pub(crate) use listing::TableFolder;
