@@ -313,6 +313,12 @@ fn a_repair_brings_no_log_that_does_not_join_the_regions_own() {
     forge("00000007/00000000", "00000007000000000000007F");
     let history = "00000002.history-00000001-0000000000e00000";
     forge("00000002/history", history);
+    // It cannot be known that the log of another timeline is made up: people choose.
+    let to = project.place("refused");
+    let restore = ["restore", "prod", "main", "--to", to.to_str().unwrap()];
+    let said = project.must_fail(&restore, 1);
+    assert!(said.contains("region `home` alone allows it"), "{said}");
+    assert!(said.contains("add `--region home`"), "{said}");
     let lost = object(&project, "home", &segments[3]);
     fs::remove_file(&lost).unwrap();
     project.must(&["repair", "prod", "--region", "home"]);

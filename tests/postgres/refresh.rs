@@ -120,6 +120,64 @@ fn a_masked_copy_is_published_again_without_production() {
 }
 
 #[test]
+fn a_copy_that_cannot_take_its_place_is_kept_and_published_later() {
+    let Some(mut shop) = shop_or_skip("a database that stays in use") else {
+        return;
+    };
+    shop.project.must(&["backup", "prod", "main"]);
+    shop.staging.append_conf("max_prepared_transactions = 1");
+    shop.staging.restart();
+    shop.refresh(&[]);
+    let rows = "SELECT count(*), md5(string_agg(email, ',' ORDER BY id)) FROM customers";
+    let before = shop.staged(rows);
+    shop.project.must(&["backup", "prod", "main"]);
+    // No session holds it, so none can be ended.
+    shop.staged("BEGIN; LOCK notes; PREPARE TRANSACTION 'forgotten'");
+    let (_, said) = shop.ends_with(1, &["refresh", "staging"]);
+    let (_, command) = said
+        .split_once("`lifeboat refresh staging --masked ")
+        .unwrap();
+    let (kept, _) = command.split_once('`').unwrap();
+    assert!(said.contains("`pg_prepared_xacts` lists"), "{said}");
+    shop.staged("COMMIT PREPARED 'forgotten'");
+    assert_eq!(shop.staged(rows), before);
+    assert_eq!(shop.databases(), ["shop"]);
+    let report = shop.refresh(&["--masked", kept]);
+    assert_eq!(report["published"], "shop");
+    // Masked for another snapshot, so otherwise.
+    assert_ne!(shop.staged(rows), before);
+    shop.assert_nothing_left();
+}
+
+#[test]
+fn a_backup_that_its_home_has_lost_is_copied_from_another_region() {
+    let Some(shop) = shop_or_skip("a home without snapshots") else {
+        return;
+    };
+    shop.project.must(&["backup", "prod", "main"]);
+    shop.project.must(&["replicate", "prod"]);
+    let lose = |word: &str| {
+        let lost = shop.project.objects("home", word);
+        assert!(!lost.is_empty());
+        lost.iter().for_each(|path| fs::remove_file(path).unwrap());
+    };
+    lose("/snapshots/prod/");
+    let (plan, said) = shop.ends_with(0, &["refresh", "staging", "--dry-run", "--json"]);
+    let plan: Value = serde_json::from_str(&plan).unwrap();
+    assert_eq!(plan["region"], "away", "{plan}");
+    assert!(
+        said.contains("region `home` does not list snapshot"),
+        "{said}"
+    );
+    lose("/packs/");
+    lose("/index/");
+    let report = shop.refresh(&[]);
+    assert_eq!(report["published"], "shop", "{report}");
+    let rows = "SELECT count(*) FROM customers";
+    assert_eq!(shop.staged(rows), shop.production(rows));
+}
+
+#[test]
 fn a_new_column_stops_the_refresh_with_its_name_and_the_line_to_add() {
     let Some(shop) = shop_or_skip("a column that no rule names") else {
         return;

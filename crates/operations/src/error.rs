@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use lifeboat_model::{
-    Diagnose, ErrorKind, Problems, RegionName, Segment, Severity, SourceName, SystemId, WalFileName,
+    Diagnose, ErrorKind, Problems, RegionName, Segment, Severity, SnapshotId, SourceName, SystemId,
+    WalFileName,
 };
 
 /// An operation could not do what was asked.
@@ -101,6 +102,15 @@ pub enum OperationError {
         environment: String,
     },
 
+    /// What all regions together do not allow, one of them does.
+    #[error("{source}")]
+    OneRegionAllows {
+        /// The region.
+        region: RegionName,
+        /// Why all together do not.
+        source: Box<OperationError>,
+    },
+
     /// The log has a hole where a recovery would take it to end.
     #[error("only {held} bytes of segment {segment} are there, and the log goes on after it")]
     WalGap {
@@ -192,6 +202,17 @@ pub enum OperationError {
     /// The masked copy did not pass its leak gates.
     #[error("nothing was published")]
     NotMasked(#[from] lifeboat_masking::NotMasked),
+
+    /// A masked copy that passed every gate and is kept could not take the old database's place.
+    #[error("{source}")]
+    KeptUnpublished {
+        /// The environment that gets the copy.
+        environment: String,
+        /// The copy.
+        snapshot: SnapshotId,
+        /// Why.
+        source: Box<OperationError>,
+    },
 
     /// Masking failed.
     #[error(transparent)]
@@ -334,6 +355,9 @@ impl Diagnose for OperationError {
         match self {
             Self::Repository(error) => error.kind(),
             Self::Unreadable { source, .. } => source.kind(),
+            Self::OneRegionAllows { source, .. } | Self::KeptUnpublished { source, .. } => {
+                source.kind()
+            }
             Self::Files(error) => error.kind(),
             Self::File(error) => error.kind(),
             Self::Sqlite(error) => error.kind(),
@@ -371,6 +395,21 @@ impl Diagnose for OperationError {
         match self {
             Self::Repository(error) => error.hint(),
             Self::Unreadable { source, .. } => source.hint(),
+            Self::KeptUnpublished { environment, snapshot, source } => {
+                let hint = source.hint().map(|hint| format!("{hint}; then ")).unwrap_or_default();
+                Some(format!(
+                    "{hint}publish the copy, which passed every gate and is kept, without masking anew: `lifeboat refresh \
+                     {environment} --masked {}`",
+                    snapshot.short()
+                ))
+            }
+            Self::OneRegionAllows { region, source } => {
+                let hint = source.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
+                Some(format!(
+                    "region `{region}` alone allows it, and objects of another one are in the way: add `--region \
+                     {region}`{hint}"
+                ))
+            }
             Self::Files(error) => error.hint(),
             Self::File(error) => error.hint(),
             Self::Sqlite(error) => error.hint(),

@@ -206,6 +206,36 @@ impl Session {
         })
     }
 
+    /// Opens an environment's repository to be read from whichever region has what is wanted, the
+    /// preferred one first.
+    ///
+    /// # Errors
+    /// Fails as [`Session::open_for_reading`] and [`Session::open_repository`] do.
+    pub(crate) async fn open_anywhere(
+        &self,
+        environment: &Environment,
+        preferred: &RegionName,
+    ) -> Result<(Opened, Repository), OperationError> {
+        let opened = self
+            .open_for_reading(environment, preferred, ListedBy::Any)
+            .await?;
+        let repository = self
+            .open_repository(environment, &opened, Role::Reader)
+            .await?;
+        Ok((opened, repository))
+    }
+
+    /// Returns which region is read: the one of that name, or any.
+    ///
+    /// # Errors
+    /// Fails if the configuration knows no such region.
+    pub fn read_from(&self, region: Option<&str>) -> Result<ReadFrom<'_>, OperationError> {
+        Ok(match region {
+            Some(name) => ReadFrom::Region(&self.config.region(name)?.name),
+            None => ReadFrom::Anywhere,
+        })
+    }
+
     /// Opens a region for writing an environment's data: residency is decided before anything else.
     ///
     /// # Errors

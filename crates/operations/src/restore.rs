@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use lifeboat_config::Environment;
 use lifeboat_model::{
-    EntryPath, EnvironmentClass, RegionName, RunId, SnapshotId, SourceKind, SourceName,
+    Diagnose as _, EntryPath, EnvironmentClass, ErrorKind, RegionName, RunId, SnapshotId,
+    SourceKind, SourceName,
 };
 use lifeboat_policy::may_restore;
 use lifeboat_repository::{Outcome, Repository, Role, RunKind, Snapshot, SnapshotReader};
@@ -132,20 +133,62 @@ impl Session {
         environment: &Environment,
         request: &RestoreRequest<'_>,
     ) -> Result<RestorePlan, OperationError> {
+        let home = &environment.home;
+        match request.from {
+            ReadFrom::Region(name) => {
+                let of = (name, ListedBy::Preferred);
+                self.plan_from(environment, request, of).await
+            }
+            ReadFrom::Anywhere => {
+                let planned = self.plan_from(environment, request, (home, ListedBy::Any));
+                match planned.await {
+                    Ok(plan) => Ok(plan),
+                    Err(error) => Err(self.or_from_one(environment, request, error).await),
+                }
+            }
+        }
+    }
+
+    /// Says of a restore that all regions together do not allow which of them does alone: what lies in
+    /// one's way may be junk in another. Which is right, a program cannot know.
+    async fn or_from_one(
+        &self,
+        environment: &Environment,
+        request: &RestoreRequest<'_>,
+        error: OperationError,
+    ) -> OperationError {
+        if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) {
+            return error;
+        }
+        for region in environment.regions() {
+            let alone = (region, ListedBy::Preferred);
+            let planned = self.plan_from(environment, request, alone).await;
+            if planned.is_ok_and(|plan| plan.region == *region) {
+                return OperationError::OneRegionAllows {
+                    region: region.clone(),
+                    source: Box::new(error),
+                };
+            }
+        }
+        error
+    }
+
+    async fn plan_from(
+        &self,
+        environment: &Environment,
+        request: &RestoreRequest<'_>,
+        (region, listed_by): (&RegionName, ListedBy),
+    ) -> Result<RestorePlan, OperationError> {
         let RestoreRequest {
             source,
             point,
-            from,
+            from: _,
             target,
             into,
             paths,
             delta,
             cluster,
         } = *request;
-        let (region, listed_by) = match from {
-            ReadFrom::Region(name) => (name, ListedBy::Preferred),
-            ReadFrom::Anywhere => (&environment.home, ListedBy::Any),
-        };
         let opened = self
             .open_for_reading(environment, region, listed_by)
             .await?;

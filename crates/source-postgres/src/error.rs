@@ -394,6 +394,10 @@ impl Diagnose for PostgresError {
                 "a row does not hold to it: in production itself, or because of its masks; nothing \
                  was published"
             }
+            Self::Server { answer, .. } if answer.state() == Some(&SqlState::OBJECT_IN_USE) => {
+                "end what uses it: `pg_prepared_xacts` lists prepared transactions, `pg_stat_activity` \
+                 sessions, `pg_replication_slots` and `pg_subscription` the rest"
+            }
             Self::Io { .. } | Self::Server { .. } | Self::Relation { .. } => {
                 return self.general_hint();
             }

@@ -5,8 +5,8 @@
 //! largest resident memory is read from the kernel, as is the CPU time of all three: where they share
 //! the cores, what the servers take is not the copy's to save. Run it with
 //! `cargo bench -p lifeboat-storage-s3 --bench replicate`; rclone is taken from `PATH`. With ` -- far`
-//! after that, each request waits before it is answered, as between regions; with `before=PROGRAM`, an
-//! earlier build of this benchmark copies, too.
+//! after that, each request waits before it is answered, as between regions; with `rounds=N`, each tool
+//! has N turns and not three; with `before=PROGRAM`, an earlier build of this benchmark copies, too.
 #![expect(
     clippy::print_stdout,
     clippy::disallowed_methods,
@@ -145,7 +145,9 @@ fn compare(words: &[&str]) {
     let runtime = tokio::runtime::Runtime::new().expect("threads are granted");
     runtime.block_on(fill(&source.store()));
     let count = SMALL.0 + LARGE.0;
-    for round in 1..=ROUNDS {
+    let rounds = words.iter().find_map(|word| word.strip_prefix("rounds="));
+    let rounds = rounds.map_or(ROUNDS, |rounds| rounds.parse().expect("a number"));
+    for round in 1..=rounds {
         for &tool in &tools {
             let target = Served::start(delay);
             let command = match tool {

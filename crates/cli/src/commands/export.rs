@@ -1,7 +1,7 @@
 //! `lifeboat export`.
 
 use lifeboat_model::SourceKind;
-use lifeboat_operations::{ClusterRestore, OperationError, ReadFrom, RestoreRequest};
+use lifeboat_operations::{ClusterRestore, OperationError, RestoreRequest};
 
 use crate::args::{Args, Command};
 use crate::exit::Exit;
@@ -24,10 +24,7 @@ pub(super) async fn run(args: &Args) -> Result<Exit, OperationError> {
     })?;
     let session = setup::session(args)?;
     let environment = session.environment(environment)?;
-    let from = match region {
-        Some(name) => ReadFrom::Region(&session.config.region(name)?.name),
-        None => ReadFrom::Anywhere,
-    };
+    let from = session.read_from(region.as_deref())?;
     let Some(refresh) = &environment.refresh else {
         return Err(OperationError::NotConfigured {
             environment: environment.name.to_string(),

@@ -8,7 +8,7 @@ use lifeboat_config::{Cluster, Source};
 use lifeboat_model::{InvalidName, Timeline};
 use lifeboat_operations::{
     Changes, ClusterRestore, DamagedCopy, DeltaReport, FetchCommand, LogAccess, OperationError,
-    ReadFrom, Recovery, RescueRequest, RestoreReport, RestoreRequest, Session, ThenDo,
+    Recovery, RescueRequest, RestoreReport, RestoreRequest, Session, ThenDo,
 };
 
 use crate::args::{Args, ClusterArgs, Command};
@@ -62,10 +62,7 @@ pub(super) async fn run(args: &Args) -> Result<Exit, OperationError> {
     let session = setup::session(args)?;
     let environment = session.environment(environment)?;
     let fetch = fetch_command(&session, args, region.as_deref())?;
-    let from = match region {
-        Some(name) => ReadFrom::Region(&session.config.region(name)?.name),
-        None => ReadFrom::Anywhere,
-    };
+    let from = session.read_from(region.as_deref())?;
     let request = RestoreRequest {
         source,
         point: at,

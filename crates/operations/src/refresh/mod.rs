@@ -18,7 +18,7 @@ use lifeboat_model::{
     BackupKind, RegionName, RunId, SnapshotId, SourceKind, SourceName, Tier, Verdict,
 };
 use lifeboat_policy::may_restore;
-use lifeboat_repository::{Outcome, Role, RunKind, Snapshot, SnapshotDraft};
+use lifeboat_repository::{Outcome, RunKind, Snapshot, SnapshotDraft};
 use lifeboat_source_files::PathFilter;
 use serde::Serialize;
 
@@ -165,19 +165,19 @@ impl Session {
             _ if copy != CopyOf::Newest => Err(restore_instead(environment, source)),
             RefreshTarget::File(target) => {
                 let kind = SourceKind::Sqlite;
-                let record = self.newest_of(origin, source, kind, environment).await?;
-                let about = (&record.clone(), &**target, "it");
-                let target = target.clone();
+                let found = self.newest_of(origin, source, kind, environment).await?;
+                let (record, target) = (found.0.clone(), target.clone());
+                let about = (&found, &*target.clone(), "it");
                 let way = Way::File { record, target };
-                Ok(plan_of_files(environment, refresh, origin, about, way))
+                Ok(plan_of_files(environment, refresh, about, way))
             }
             RefreshTarget::Folder(target) => {
                 let kind = SourceKind::Files;
-                let record = self.newest_of(origin, source, kind, environment).await?;
-                let about = (&record.clone(), &*target.path, "its CSV and JSON Lines");
-                let target = target.clone();
+                let found = self.newest_of(origin, source, kind, environment).await?;
+                let (record, target) = (found.0.clone(), target.clone());
+                let about = (&found, &*target.path.clone(), "its CSV and JSON Lines");
                 let way = Way::Folder { record, target };
-                Ok(plan_of_files(environment, refresh, origin, about, way))
+                Ok(plan_of_files(environment, refresh, about, way))
             }
         }
     }
@@ -244,23 +244,24 @@ impl Session {
         Ok(report)
     }
 
-    /// Finds the newest snapshot of a source, if it is of the right kind and may be copied.
+    /// Finds the newest snapshot of a source and the region to read it from, if it is of the right kind
+    /// and may be copied.
     async fn newest_of(
         &self,
         origin: &Environment,
         source: &Source,
         kind: SourceKind,
         environment: &Environment,
-    ) -> Result<Snapshot, OperationError> {
-        let opened = self.open_region(&origin.home).await?;
-        let repository = self.open_repository(origin, &opened, Role::Reader).await?;
+    ) -> Result<(Snapshot, RegionName), OperationError> {
+        let (opened, repository) = self.open_anywhere(origin, &origin.home).await?;
         let now = self.world.clock.now();
         let record = RestorePoint::Latest
             .find(&repository, &origin.name, &source.name, now)
             .await?;
         refuse_other_kind(&record, kind)?;
         may_restore(record.class, environment.class, true)?;
-        Ok(record)
+        let region = opened.region_of(&record);
+        Ok((record, region))
     }
 }
 
@@ -268,17 +269,15 @@ impl Session {
 fn plan_of_files(
     environment: &Environment,
     refresh: &Refresh,
-    origin: &Environment,
-    (record, target, what): (&Snapshot, &Path, &str),
+    ((record, region), target, what): (&(Snapshot, RegionName), &Path, &str),
     way: Way,
 ) -> RefreshPlan {
     let target = target.display();
     let steps = vec![
         format!(
-            "restore snapshot {} (state of {:.0}, from region {}) into a scratch folder",
+            "restore snapshot {} (state of {:.0}, from region {region}) into a scratch folder",
             record.id.short(),
             record.instant,
-            origin.home
         ),
         format!(
             "mask {what} by {} beside {target}, and judge the copy",
@@ -295,7 +294,7 @@ fn plan_of_files(
         from: refresh.from.to_string(),
         snapshot: Some(record.id),
         instant: Some(record.instant),
-        region: origin.home.clone(),
+        region: region.clone(),
         rules: refresh.rules.clone(),
         target: target.to_string(),
         keep_previous: refresh.keep_previous,
@@ -331,10 +330,7 @@ async fn restore_original(
     to: &Path,
 ) -> Result<(), OperationError> {
     let origin = session.config.environment(record.environment.as_str())?;
-    let opened = session.open_region(&plan.region).await?;
-    let repository = session
-        .open_repository(origin, &opened, Role::Reader)
-        .await?;
+    let (_, repository) = session.open_anywhere(origin, &plan.region).await?;
     let onto = Onto {
         region: &plan.region,
         target: to,

@@ -20,9 +20,9 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use lifeboat_config::{DatabaseTarget, Environment, ReadFrom, Refresh, Source};
-use lifeboat_model::{RunId, SourceKind, Verdict};
+use lifeboat_model::{RegionName, RunId, SourceKind, Verdict};
 use lifeboat_policy::may_restore;
-use lifeboat_repository::{Role, Snapshot};
+use lifeboat_repository::Snapshot;
 use lifeboat_source_files::PathFilter;
 use lifeboat_source_postgres::conninfo::Conninfo;
 use lifeboat_source_postgres::logical::{Adopt, DatabaseIdentity, TargetServer, database_identity};
@@ -85,9 +85,9 @@ pub(super) async fn plan(
     (refresh, target): (&Refresh, &DatabaseTarget),
     copy: CopyOf,
 ) -> Result<RefreshPlan, OperationError> {
-    let from = match (copy, target.read) {
+    let (from, region) = match (copy, target.read) {
         (CopyOf::Masked(point), _) => masked_copy(session, environment, source, &point).await?,
-        (CopyOf::Newest, ReadFrom::Server) => CopiedFrom::Server,
+        (CopyOf::Newest, ReadFrom::Server) => (CopiedFrom::Server, origin.home.clone()),
         (CopyOf::Newest, ReadFrom::Snapshot) => {
             newest(session, environment, origin, source).await?
         }
@@ -99,10 +99,7 @@ pub(super) async fn plan(
         from: refresh.from.to_string(),
         snapshot: record.map(|record| record.id),
         instant: record.map(|record| record.instant),
-        region: match from {
-            CopiedFrom::Masked(_) => environment.home.clone(),
-            _ => origin.home.clone(),
-        },
+        region,
         rules: refresh.rules.clone(),
         steps: steps(refresh, target, &from, &published),
         target: published,
@@ -124,17 +121,14 @@ impl CopiedFrom {
     }
 }
 
-/// Chooses the newest state of production, as far as its log leads.
+/// Chooses the newest state of production, as far as its log leads, and the region to read it from.
 async fn newest(
     session: &Session,
     environment: &Environment,
     origin: &Environment,
     source: &Source,
-) -> Result<CopiedFrom, OperationError> {
-    let opened = session.open_region(&origin.home).await?;
-    let repository = session
-        .open_repository(origin, &opened, Role::Reader)
-        .await?;
+) -> Result<(CopiedFrom, RegionName), OperationError> {
+    let (opened, repository) = session.open_anywhere(origin, &origin.home).await?;
     let now = session.world.clock.now();
     let of = (&origin.name, &source.name);
     let how = ClusterRestore::default();
@@ -143,23 +137,23 @@ async fn newest(
         .await?;
     refuse_other_kind(&record, SourceKind::Postgres)?;
     may_restore(record.class, environment.class, true)?;
-    Ok(CopiedFrom::Snapshot {
+    let region = opened.region_of(&record);
+    let from = CopiedFrom::Snapshot {
         record: Box::new(record),
         recovery: Box::new(recovery.expect("it is of a cluster")),
-    })
+    };
+    Ok((from, region))
 }
 
-/// Finds a copy that was masked before.
+/// Finds a copy that was masked before, and the region to read it from.
 async fn masked_copy(
     session: &Session,
     environment: &Environment,
     source: &Source,
     point: &RestorePoint,
-) -> Result<CopiedFrom, OperationError> {
-    let opened = session.open_region(&environment.home).await?;
-    let repository = session
-        .open_repository(environment, &opened, Role::Reader)
-        .await?;
+) -> Result<(CopiedFrom, RegionName), OperationError> {
+    let home = &environment.home;
+    let (opened, repository) = session.open_anywhere(environment, home).await?;
     let now = session.world.clock.now();
     let record = match point {
         // One that was made for another environment in the same region will do as well.
@@ -171,7 +165,8 @@ async fn masked_copy(
     };
     refuse_other_kind(&record, SourceKind::PostgresDump)?;
     may_restore(record.class, environment.class, record.masked)?;
-    Ok(CopiedFrom::Masked(Box::new(record)))
+    let region = opened.region_of(&record);
+    Ok((CopiedFrom::Masked(Box::new(record)), region))
 }
 
 /// Says what will be done, a line each.
@@ -440,12 +435,10 @@ async fn again(
 ) -> Result<(), OperationError> {
     let scratch = job.session.scratch(report.run)?;
     let folder = scratch.path().join("copy");
-    let repository = job
-        .session
-        .open_repository(job.environment, job.home, Role::Reader)
-        .await?;
+    let region = &job.plan.region;
+    let (_, repository) = job.session.open_anywhere(job.environment, region).await?;
     let onto = Onto {
-        region: &job.plan.region,
+        region,
         target: &folder,
         filter: &PathFilter::new(&[])?,
         delta: None,
@@ -484,7 +477,14 @@ async fn publish(
     let now = job.session.world.clock.now();
     if let Err(error) = server.publish(name, published, now).await {
         database.give_up(server).await;
-        return Err(error.into());
+        return Err(match report.masked_snapshot {
+            Some(snapshot) => OperationError::KeptUnpublished {
+                environment: job.environment.name.to_string(),
+                snapshot,
+                source: Box::new(error.into()),
+            },
+            None => error.into(),
+        });
     }
     report.published = Some(published.clone());
     let mut previous = server.previous(published).await?;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use lifeboat_config::Cluster;
-use lifeboat_repository::{Role, Snapshot};
+use lifeboat_repository::Snapshot;
 use lifeboat_source_files::PathFilter;
 use lifeboat_source_postgres::ServerPrograms;
 use lifeboat_source_postgres::logical::{LogicalSource, Subset};
@@ -121,10 +121,7 @@ async fn restore(
 ) -> Result<(), OperationError> {
     let session = job.session;
     let origin = session.config.environment(record.environment.as_str())?;
-    let opened = session.open_region(&job.plan.region).await?;
-    let repository = session
-        .open_repository(origin, &opened, Role::Reader)
-        .await?;
+    let (_, repository) = session.open_anywhere(origin, &job.plan.region).await?;
     let mut recovery = recovery.clone();
     recovery.tablespaces = beside(record, data);
     let onto = Onto {
