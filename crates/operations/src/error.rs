@@ -399,15 +399,14 @@ impl Diagnose for OperationError {
                 let hint = source.hint().map(|hint| format!("{hint}; then ")).unwrap_or_default();
                 Some(format!(
                     "{hint}publish the copy, which passed every gate and is kept, without masking anew: `lifeboat refresh \
-                     {environment} --masked {}`",
-                    snapshot.short()
+                     {environment} --masked {snapshot}`"
                 ))
             }
             Self::OneRegionAllows { region, source } => {
-                let hint = source.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
+                let hint = source.hint().map(|hint| format!("{hint}; ")).unwrap_or_default();
                 Some(format!(
-                    "region `{region}` alone allows it, and objects of another one are in the way: add `--region \
-                     {region}`{hint}"
+                    "{hint}region `{region}` by itself leads somewhere, maybe to an older branch: `--region {region} \
+                     --dry-run` tells where"
                 ))
             }
             Self::Files(error) => error.hint(),

@@ -206,8 +206,8 @@ impl Session {
         })
     }
 
-    /// Opens an environment's repository to be read from whichever region has what is wanted, the
-    /// preferred one first.
+    /// Opens an environment's repository to be read from the preferred region, and from others for what
+    /// that one fails to give.
     ///
     /// # Errors
     /// Fails as [`Session::open_for_reading`] and [`Session::open_repository`] do.
@@ -215,9 +215,10 @@ impl Session {
         &self,
         environment: &Environment,
         preferred: &RegionName,
+        listed_by: ListedBy,
     ) -> Result<(Opened, Repository), OperationError> {
         let opened = self
-            .open_for_reading(environment, preferred, ListedBy::Any)
+            .open_for_reading(environment, preferred, listed_by)
             .await?;
         let repository = self
             .open_repository(environment, &opened, Role::Reader)

@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 
 use lifeboat_config::Environment;
 use lifeboat_model::{
-    Diagnose as _, EntryPath, EnvironmentClass, ErrorKind, RegionName, RunId, SnapshotId,
-    SourceKind, SourceName,
+    EntryPath, EnvironmentClass, RegionName, RunId, SnapshotId, SourceKind, SourceName,
 };
 use lifeboat_policy::may_restore;
 use lifeboat_repository::{Outcome, Repository, Role, RunKind, Snapshot, SnapshotReader};
@@ -157,10 +156,14 @@ impl Session {
         request: &RestoreRequest<'_>,
         error: OperationError,
     ) -> OperationError {
-        if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) {
+        if !matches!(error, OperationError::NotRecoverable(_)) {
             return error;
         }
         for region in environment.regions() {
+            // One that must not hold the data was not read with the others, and is not proposed.
+            if self.open_region_for(environment, region).await.is_err() {
+                continue;
+            }
             let alone = (region, ListedBy::Preferred);
             let planned = self.plan_from(environment, request, alone).await;
             if planned.is_ok_and(|plan| plan.region == *region) {

@@ -15,11 +15,13 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use lifeboat_config::{Environment, FolderTarget, Refresh, RefreshTarget, Source};
 use lifeboat_model::{
-    BackupKind, RegionName, RunId, SnapshotId, SourceKind, SourceName, Tier, Verdict,
+    BackupKind, Diagnose as _, ErrorKind, RegionName, RunId, SnapshotId, SourceKind, SourceName,
+    Tier, Verdict,
 };
 use lifeboat_policy::may_restore;
 use lifeboat_repository::{Outcome, RunKind, Snapshot, SnapshotDraft};
 use lifeboat_source_files::PathFilter;
+use lifeboat_storage::ListedBy;
 use serde::Serialize;
 
 use crate::error::OperationError;
@@ -244,8 +246,7 @@ impl Session {
         Ok(report)
     }
 
-    /// Finds the newest snapshot of a source and the region to read it from, if it is of the right kind
-    /// and may be copied.
+    /// Finds the newest snapshot of a source as its home lists it, or as all regions do if that has none.
     async fn newest_of(
         &self,
         origin: &Environment,
@@ -253,7 +254,24 @@ impl Session {
         kind: SourceKind,
         environment: &Environment,
     ) -> Result<(Snapshot, RegionName), OperationError> {
-        let (opened, repository) = self.open_anywhere(origin, &origin.home).await?;
+        home_first(async |listed_by| {
+            self.newest_listed(origin, source, kind, environment, listed_by)
+                .await
+        })
+        .await
+    }
+
+    /// Finds the newest snapshot of a source and the region to read it from, if it is of the right kind
+    /// and may be copied.
+    async fn newest_listed(
+        &self,
+        origin: &Environment,
+        source: &Source,
+        kind: SourceKind,
+        environment: &Environment,
+        listed_by: ListedBy,
+    ) -> Result<(Snapshot, RegionName), OperationError> {
+        let (opened, repository) = self.open_anywhere(origin, &origin.home, listed_by).await?;
         let now = self.world.clock.now();
         let record = RestorePoint::Latest
             .find(&repository, &origin.name, &source.name, now)
@@ -262,6 +280,19 @@ impl Session {
         may_restore(record.class, environment.class, true)?;
         let region = opened.region_of(&record);
         Ok((record, region))
+    }
+}
+
+/// Chooses by what the home lists, and by what all regions list only if that does not do: what lies in
+/// a replica must not stop a copy that the home allows.
+async fn home_first<T>(
+    choose: impl AsyncFn(ListedBy) -> Result<T, OperationError>,
+) -> Result<T, OperationError> {
+    match choose(ListedBy::Preferred).await {
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => {
+            choose(ListedBy::Any).await.map_err(|_| error)
+        }
+        done => done,
     }
 }
 
@@ -330,7 +361,9 @@ async fn restore_original(
     to: &Path,
 ) -> Result<(), OperationError> {
     let origin = session.config.environment(record.environment.as_str())?;
-    let (_, repository) = session.open_anywhere(origin, &plan.region).await?;
+    let (_, repository) = session
+        .open_anywhere(origin, &plan.region, ListedBy::Any)
+        .await?;
     let onto = Onto {
         region: &plan.region,
         target: to,

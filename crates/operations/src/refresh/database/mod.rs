@@ -26,6 +26,7 @@ use lifeboat_repository::Snapshot;
 use lifeboat_source_files::PathFilter;
 use lifeboat_source_postgres::conninfo::Conninfo;
 use lifeboat_source_postgres::logical::{Adopt, DatabaseIdentity, TargetServer, database_identity};
+use lifeboat_storage::ListedBy;
 
 pub(super) use self::preflight::preflight;
 pub(crate) use self::schema::describe as describe_database;
@@ -39,7 +40,7 @@ use self::spool::Spool;
 use self::store::Stored;
 use self::task::Task;
 use super::phases::Phases;
-use super::{CopyOf, RefreshPlan, RefreshReport, Way, refuse_other_kind};
+use super::{CopyOf, RefreshPlan, RefreshReport, Way, home_first, refuse_other_kind};
 use crate::cluster::{ClusterRestore, Recovery, conninfo, conninfo_of};
 use crate::error::OperationError;
 use crate::mask::MaskReport;
@@ -86,10 +87,13 @@ pub(super) async fn plan(
     copy: CopyOf,
 ) -> Result<RefreshPlan, OperationError> {
     let (from, region) = match (copy, target.read) {
-        (CopyOf::Masked(point), _) => masked_copy(session, environment, source, &point).await?,
+        (CopyOf::Masked(point), _) => {
+            home_first(async |by| masked_copy(session, environment, source, &point, by).await)
+                .await?
+        }
         (CopyOf::Newest, ReadFrom::Server) => (CopiedFrom::Server, origin.home.clone()),
         (CopyOf::Newest, ReadFrom::Snapshot) => {
-            newest(session, environment, origin, source).await?
+            home_first(async |by| newest(session, environment, origin, source, by).await).await?
         }
     };
     let record = from.record();
@@ -127,8 +131,11 @@ async fn newest(
     environment: &Environment,
     origin: &Environment,
     source: &Source,
+    listed_by: ListedBy,
 ) -> Result<(CopiedFrom, RegionName), OperationError> {
-    let (opened, repository) = session.open_anywhere(origin, &origin.home).await?;
+    let (opened, repository) = session
+        .open_anywhere(origin, &origin.home, listed_by)
+        .await?;
     let now = session.world.clock.now();
     let of = (&origin.name, &source.name);
     let how = ClusterRestore::default();
@@ -151,9 +158,10 @@ async fn masked_copy(
     environment: &Environment,
     source: &Source,
     point: &RestorePoint,
+    listed_by: ListedBy,
 ) -> Result<(CopiedFrom, RegionName), OperationError> {
     let home = &environment.home;
-    let (opened, repository) = session.open_anywhere(environment, home).await?;
+    let (opened, repository) = session.open_anywhere(environment, home, listed_by).await?;
     let now = session.world.clock.now();
     let record = match point {
         // One that was made for another environment in the same region will do as well.
@@ -436,7 +444,10 @@ async fn again(
     let scratch = job.session.scratch(report.run)?;
     let folder = scratch.path().join("copy");
     let region = &job.plan.region;
-    let (_, repository) = job.session.open_anywhere(job.environment, region).await?;
+    let (_, repository) = job
+        .session
+        .open_anywhere(job.environment, region, ListedBy::Any)
+        .await?;
     let onto = Onto {
         region,
         target: &folder,

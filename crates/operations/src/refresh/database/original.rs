@@ -8,6 +8,7 @@ use lifeboat_repository::Snapshot;
 use lifeboat_source_files::PathFilter;
 use lifeboat_source_postgres::ServerPrograms;
 use lifeboat_source_postgres::logical::{LogicalSource, Subset};
+use lifeboat_storage::ListedBy;
 
 use super::{CopiedFrom, Job};
 use crate::cluster::{
@@ -121,7 +122,9 @@ async fn restore(
 ) -> Result<(), OperationError> {
     let session = job.session;
     let origin = session.config.environment(record.environment.as_str())?;
-    let (_, repository) = session.open_anywhere(origin, &job.plan.region).await?;
+    let (_, repository) = session
+        .open_anywhere(origin, &job.plan.region, ListedBy::Any)
+        .await?;
     let mut recovery = recovery.clone();
     recovery.tablespaces = beside(record, data);
     let onto = Onto {
